@@ -1,0 +1,28 @@
+// Names, one-line help and keys of every benchmark, without what runs them: for `strata --help` and
+// completion.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "benchmarks/jsonl_config.h"
+#include "benchmarks/niah_config.h"
+
+namespace strata {
+
+struct BenchmarkInfo {
+  std::string_view name;
+  std::string_view help;
+};
+std::vector<BenchmarkInfo> benchmark_infos();  // alphabetical
+
+// Calls visit(default config) with the config struct of the named benchmark; false for an unknown
+// name.
+template <typename Visit>
+bool visit_benchmark_config(std::string_view name, Visit&& visit) {
+  if (name == "jsonl") return visit(JsonlConfig{}), true;
+  if (name == "niah") return visit(NiahConfig{}), true;
+  return false;
+}
+
+}  // namespace strata

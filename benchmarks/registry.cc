@@ -1,0 +1,33 @@
+#include "benchmarks/registry.h"
+
+#include "benchmarks/config_registry.h"
+#include "benchmarks/jsonl.h"
+#include "benchmarks/niah.h"
+
+namespace strata {
+namespace {
+
+template <typename Config, typename Make>
+Result<std::unique_ptr<Benchmark>> bind_and_make(const config::Value& value,
+                                                 const config::BindOptions& options, Make make) {
+  Config bound;
+  if (!value.is_null()) RETURN_IF_ERROR(config::bind(value, bound, options));
+  return make(std::move(bound));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Benchmark>> make_benchmark(std::string_view name,
+                                                  const config::Value& config,
+                                                  const config::BindOptions& options) {
+  if (name == "jsonl") return bind_and_make<JsonlConfig>(config, options, make_jsonl);
+  if (name == "niah") return bind_and_make<NiahConfig>(config, options, make_niah);
+  std::vector<std::string> known;
+  for (const BenchmarkInfo& info : benchmark_infos()) known.emplace_back(info.name);
+  return fail(make_error(ErrorKind::kInvalidArgument, "expected one of {}, got '{}'",
+                         fmt::join(known, ", "), name)
+                  .at("benchmark")
+                  .with_hint(config::nearest_hint(name, known, "benchmarks")));
+}
+
+}  // namespace strata

@@ -1,0 +1,36 @@
+add_library(strata_options INTERFACE)
+target_include_directories(strata_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(strata_options INTERFACE -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wnon-virtual-dtor
+                       -Wno-missing-field-initializers)  # designated initialisers leave defaults out
+if(STRATA_WERROR)
+  target_compile_options(strata_options INTERFACE -Werror)
+endif()
+if(STRATA_SANITIZE)
+  add_compile_options(-fsanitize=${STRATA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${STRATA_SANITIZE})
+endif()
+
+# strata_library(NAME SOURCES … [LINKS …]): one library a folder, so that a wrong include fails to link.
+function(strata_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC strata_fmt strata_options ${ARG_LINKS})
+endfunction()
+
+# strata_test(NAME SOURCES … [LINKS …] [LABEL unit|parity|crash|gpu] [THREADS n]): one GoogleTest program, one ctest
+# entry a program; THREADS is what ctest counts against the cores.
+function(strata_test name)
+  cmake_parse_arguments(ARG "" "LABEL;THREADS" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE strata_fmt strata_options ${ARG_LINKS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  if(NOT ARG_THREADS)
+    set(ARG_THREADS 1)
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} PROCESSORS ${ARG_THREADS} TIMEOUT 600
+    ENVIRONMENT "OMP_NUM_THREADS=${ARG_THREADS};STRATA_BINARY_DIR=${CMAKE_BINARY_DIR};STRATA_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+endfunction()

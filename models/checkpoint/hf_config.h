@@ -1,0 +1,67 @@
+// Architecture: what a Hugging Face config.json says about a Llama, Qwen2 or Qwen3 model, as plain
+// values.
+//
+// Fields that change the computation are either here or, where strata cannot compute them, an
+// error; only fields that do not matter for inference are skipped. Absent fields take the defaults
+// of `transformers`; sizes have none.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/mask.h"
+#include "core/result.h"
+#include "core/tokens.h"
+
+namespace strata {
+
+enum class ModelFamily { kLlama, kQwen2, kQwen3 };
+std::string_view to_string(ModelFamily family);  // model_type: "llama", "qwen2", "qwen3"
+
+// Llama 3's stretched rotary frequencies.
+struct Llama3RopeScaling {
+  double factor = 1.0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  std::int64_t original_max_positions = 0;  // tokens
+  bool operator==(const Llama3RopeScaling&) const = default;
+};
+
+struct Architecture {
+  ModelFamily family = ModelFamily::kLlama;
+  int layers = 0;
+  int query_heads = 0;
+  int kv_heads = 0;
+  std::int64_t hidden = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t intermediate = 0;
+  std::int64_t vocabulary = 0;
+  std::int64_t max_positions = 0;
+  double rope_theta = 10000.0;
+  std::optional<Llama3RopeScaling> rope_scaling;
+  double rms_norm_eps = 1e-6;
+  bool tie_word_embeddings = false;
+  bool qkv_bias = false;  // Qwen2 always; else attention_bias
+  bool o_bias = false;    // attention_bias (Qwen2 never)
+  bool qk_norm = false;   // Qwen3: RMSNorm over each query and key head
+
+  // Token ids do not change the computation and are no part of fingerprint().
+  std::optional<TokenId> bos_token;
+  std::vector<TokenId> eos_tokens;
+
+  HeadLayout layout() const { return {layers, query_heads, kv_heads}; }
+  // One line for each field that changes the computation; part of the ModelId. Numbers print
+  // exactly.
+  std::string fingerprint() const;
+  bool operator==(const Architecture&) const = default;
+};
+
+// `source` names the text in errors. Errors: kInvalidFile (field, expected, got), kUnsupported.
+Result<Architecture> parse_architecture(std::string_view config_json, std::string_view source);
+Result<Architecture> load_architecture(const std::filesystem::path& config_file);
+
+}  // namespace strata

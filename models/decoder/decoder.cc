@@ -1,0 +1,258 @@
+#include "models/decoder/decoder.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/rms_norm.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/tensor.h>
+
+#include <utility>
+
+#include "core/result.h"
+
+namespace strata {
+namespace {
+
+std::optional<at::Tensor> optional_tensor(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
+}
+
+// Rows of `x` that leave a layer, given x holds the rows that enter it.
+at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments, std::size_t row_index) {
+  std::vector<at::Tensor> parts;
+  std::int64_t offset = 0;
+  bool all = true;
+  for (const Segment& segment : segments) {
+    const LayerRows& rows = segment.rows[row_index];
+    const std::int64_t in = segment.chunk.end - rows.in_begin, out = segment.chunk.end - rows.out_begin;
+    parts.push_back(x.narrow(0, offset + in - out, out));
+    offset += in;
+    all &= in == out;
+  }
+  if (all) return x;
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
+}
+
+at::Tensor positions_of(std::span<const Segment> segments, std::size_t row_index, bool out,
+                        at::Device device) {
+  std::vector<std::int64_t> positions;
+  for (const Segment& segment : segments) {
+    const LayerRows& rows = segment.rows[row_index];
+    for (std::int64_t p = out ? rows.out_begin : rows.in_begin; p < segment.chunk.end; ++p)
+      positions.push_back(p);
+  }
+  return at::tensor(positions, at::kLong).to(device);
+}
+
+void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x) {
+  if (hooks == nullptr) return;
+  const auto index = [&](const std::vector<std::int64_t>& rows) {
+    return at::tensor(rows, at::kLong).to(x.device());
+  };
+  for (const Intervention& change : hooks->interventions) {
+    if (change.site != site || change.layer != layer) continue;
+    x = x.clone();
+    at::Tensor target = change.head >= 0 ? x.select(1, change.head) : x;
+    if (change.rows.empty())
+      target.copy_(change.value.to(x.options()).expand_as(target));
+    else
+      target.index_copy_(0, index(change.rows),
+                         change.value.to(x.options())
+                             .expand_as(target.index_select(0, index(change.rows))));
+  }
+  for (Capture& capture : hooks->captures)
+    if (capture.site == site && capture.layer == layer)
+      capture.value = capture.rows.empty() ? x.clone() : x.index_select(0, index(capture.rows));
+}
+
+}  // namespace
+
+std::uint64_t SequenceState::bytes() const {
+  std::uint64_t total = 0;
+  for (const auto& stores : layers)
+    for (const KvStore& store : stores) total += store.bytes();
+  return total;
+}
+
+Decoder::Decoder(Architecture architecture, Weights weights)
+    : architecture_(std::move(architecture)), weights_(std::move(weights)) {
+  const at::Tensor position = at::arange(
+      architecture_.max_positions, weights_.inverse_frequencies.options().dtype(at::kFloat));
+  // Angles in float32, as the reference implementation has them; their cosines as exact as the model's dtype.
+  at::Tensor angle = at::outer(position, weights_.inverse_frequencies);
+  if (options().dtype() == at::kDouble) angle = angle.to(at::kDouble);
+  cos_PD_ = at::cat({at::cos(angle), at::cos(angle)}, 1).to(options().dtype());
+  sin_PD_ = at::cat({-at::sin(angle), at::sin(angle)}, 1).to(options().dtype());
+}
+
+SequenceState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length) const {
+  SequenceState state;
+  for (int layer = 0; layer < architecture_.layers; ++layer) {
+    std::vector<KvStore>& stores = state.layers.emplace_back();
+    for (const StoreGroup& group : plan.layer(layer).stores)
+      stores.emplace_back(group.retention, static_cast<std::int64_t>(group.kv_heads.size()),
+                          architecture_.head_dim, max_length, options());
+  }
+  return state;
+}
+
+at::Tensor Decoder::embed(const at::Tensor& token_ids_N) const {
+  return weights_.embedding.index_select(0, token_ids_N);
+}
+
+at::Tensor Decoder::norm(const at::Tensor& x, const at::Tensor& weight) const {
+  if (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble)
+    return at::rms_norm(x, {x.size(-1)}, weight, architecture_.rms_norm_eps);
+  // Half precision: normalise in float32, then scale in the weights' dtype.
+  return at::rms_norm(x.to(at::kFloat), {x.size(-1)}, std::nullopt, architecture_.rms_norm_eps)
+      .to(x.scalar_type())
+      .mul_(weight);
+}
+
+// Rotates the pairs (i, i + D/2). The sine table carries the sign of the first half.
+at::Tensor Decoder::rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND,
+                           const at::Tensor& sin_ND) const {
+  const std::int64_t half = x_NHD.size(2) / 2;
+  at::Tensor out = x_NHD * cos_ND.unsqueeze(1);
+  const at::Tensor sin = sin_ND.unsqueeze(1);
+  out.narrow(2, 0, half).addcmul_(x_NHD.narrow(2, half, half), sin.narrow(2, 0, half));
+  out.narrow(2, half, half).addcmul_(x_NHD.narrow(2, 0, half), sin.narrow(2, half, half));
+  return out;
+}
+
+void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
+                             const at::Tensor& v_NGD, int layer, const LayerRows& rows,
+                             Segment& segment, at::Tensor out_NHD) const {
+  const BoundLayer& bound = segment.plan->layer(layer);
+  std::vector<KvStore>* past = nullptr;
+  if (segment.state != nullptr) past = &segment.state->layers[static_cast<std::size_t>(layer)];
+  const auto select = [](const at::Tensor& x, std::int64_t dim, const at::Tensor& index) {
+    return index.defined() ? x.index_select(dim, index) : x;
+  };
+  const bool one_token = segment.chunk.end - segment.chunk.begin == 1;
+  std::vector<KeyView> views;
+  for (std::size_t i = 0; i < bound.stores.size(); ++i) {
+    const at::Tensor k = select(k_NGD, 1, bound.stores[i].kv_index).transpose(0, 1);
+    const at::Tensor v = select(v_NGD, 1, bound.stores[i].kv_index).transpose(0, 1);
+    if (past == nullptr) {
+      views.push_back({{}, {}, k, v, rows.in_begin});
+    } else if (segment.chunk.retain && one_token) {
+      (*past)[i].append(k, v, rows.in_begin);
+      views.push_back({});  // read from the store below
+    } else {
+      views.push_back((*past)[i].view_with(k, v, rows.in_begin));
+      if (segment.chunk.retain) (*past)[i].append(k, v, rows.in_begin);
+    }
+  }
+  if (rows.out_begin >= segment.chunk.end) return;
+  for (const HeadGroup& group : bound.groups) {
+    const at::Tensor q = select(q_NHD, 1, group.query_index).transpose(0, 1);
+    const StoreGroup& store = bound.stores[group.store];
+    const auto attend_here = [&](KeyView view) {
+      if (group.kv_in_store.defined())
+        for (at::Tensor* part :
+             {&view.sink_k_GSD, &view.sink_v_GSD, &view.tail_k_GMD, &view.tail_v_GMD})
+          if (part->defined()) *part = part->index_select(0, group.kv_in_store);
+      return view;
+    };
+    at::Tensor out;
+    if (past != nullptr && segment.chunk.retain && one_token) {
+      const KvStore& kept = (*past)[group.store];
+      const auto* sliding = std::get_if<SlidingWindow>(&group.entry.mixer);
+      const bool sees_all_kept =
+          sliding == nullptr || (store.retention.window == sliding->window &&
+                                 store.retention.sinks == sliding->sinks && !store.retention.all) ||
+          (group.entry.rule == DecodeRule::kFull && segment.chunk.begin >= segment.chunk.prompt_length);
+      if (sees_all_kept) {
+        const KeyView all = attend_here(kept.everything());
+        out = attend_all(q, all.tail_k_GMD, all.tail_v_GMD);
+      } else {
+        out = attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry,
+                     segment.chunk.prompt_length);
+      }
+    } else {
+      out = attend(q, rows.out_begin, attend_here(views[group.store]), group.entry,
+                   segment.chunk.prompt_length);
+    }
+    if (group.query_index.defined())
+      out_NHD.index_copy_(1, group.query_index, out.transpose(0, 1));
+    else
+      out_NHD.copy_(out.transpose(0, 1));
+  }
+}
+
+at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
+                              std::span<Segment> segments, ForwardHooks* hooks) const {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  const Architecture& a = architecture_;
+  at::Tensor x_in = x_NC;
+  pass_hooks(hooks, Site::kResidIn, layer, x_in);
+  const at::Tensor normed_in = norm(x_in, w.input_norm);
+  const at::Tensor normed_out = keep_rows(normed_in, segments, row_index);
+  at::Tensor x = keep_rows(x_in, segments, row_index);
+
+  const auto heads = [&](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                         std::int64_t count) {
+    return at::linear(rows, weight, optional_tensor(bias)).view({rows.size(0), count, a.head_dim});
+  };
+  at::Tensor q_NHD = heads(normed_out, w.q, w.q_bias, a.query_heads);
+  at::Tensor k_NGD = heads(normed_in, w.k, w.k_bias, a.kv_heads);
+  at::Tensor v_NGD = heads(normed_in, w.v, w.v_bias, a.kv_heads);
+  if (w.q_norm.defined()) q_NHD = norm(q_NHD, w.q_norm);
+  if (w.k_norm.defined()) k_NGD = norm(k_NGD, w.k_norm);
+  const auto turn = [&](const at::Tensor& rows, bool out) {
+    const at::Tensor positions = positions_of(segments, row_index, out, x.device());
+    return rotate(rows, cos_PD_.index_select(0, positions), sin_PD_.index_select(0, positions));
+  };
+  q_NHD = turn(q_NHD, true);
+  k_NGD = turn(k_NGD, false);
+  pass_hooks(hooks, Site::kQ, layer, q_NHD);
+  pass_hooks(hooks, Site::kK, layer, k_NGD);
+  pass_hooks(hooks, Site::kV, layer, v_NGD);
+
+  at::Tensor mixed_NHD = at::empty_like(q_NHD, at::MemoryFormat::Contiguous);
+  std::int64_t in_offset = 0, out_offset = 0;
+  for (Segment& segment : segments) {
+    const LayerRows& rows = segment.rows[row_index];
+    const std::int64_t in = segment.chunk.end - rows.in_begin;
+    const std::int64_t out = segment.chunk.end - rows.out_begin;
+    attend_segment(q_NHD.narrow(0, out_offset, out), k_NGD.narrow(0, in_offset, in),
+                   v_NGD.narrow(0, in_offset, in), layer, rows, segment,
+                   mixed_NHD.narrow(0, out_offset, out));
+    in_offset += in;
+    out_offset += out;
+  }
+  if (x.size(0) == 0) return x;
+  pass_hooks(hooks, Site::kHeadOut, layer, mixed_NHD);
+  at::Tensor mixer_out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
+  pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
+  x = x + mixer_out;
+
+  const at::Tensor normed = norm(x, w.post_norm);
+  const at::Tensor gated = at::silu(at::linear(normed, w.gate)).mul_(at::linear(normed, w.up));
+  at::Tensor mlp_out = at::linear(gated, w.down);
+  pass_hooks(hooks, Site::kMlpOut, layer, mlp_out);
+  return x.add_(mlp_out);
+}
+
+at::Tensor Decoder::run_layers(at::Tensor x_NC, int first_layer, int end_layer,
+                               std::span<Segment> segments, ForwardHooks* hooks) const {
+  for (int layer = first_layer; layer < end_layer; ++layer)
+    x_NC = run_layer(x_NC, layer, static_cast<std::size_t>(layer - first_layer), segments,
+                     hooks != nullptr && !hooks->empty() ? hooks : nullptr);
+  return x_NC;
+}
+
+at::Tensor Decoder::logits(const at::Tensor& x_NC) const {
+  const at::Tensor out = at::linear(norm(x_NC, weights_.final_norm), weights_.lm_head);
+  return out.scalar_type() == at::kDouble ? out : out.to(at::kFloat);
+}
+
+}  // namespace strata

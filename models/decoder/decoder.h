@@ -1,0 +1,70 @@
+// Decoder: layers of a Llama-family transformer over packed rows of many sequences, each under its own plan.
+//
+// Rows of all segments stand one behind the other (no padding); linear layers see them all at once, attention sees
+// one segment at a time. Activation reuse, plans that share leading layers, and looped layer ranges are calls of
+// run_layers. Immutable after construction: several threads may run it at once, each on its own states.
+//
+// Legend: N packed rows, C hidden size, H query heads, G KV heads, D head size, V vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/checkpoint/hf_config.h"
+#include "models/decoder/bound_plan.h"
+#include "models/decoder/hooks.h"
+#include "models/decoder/weights.h"
+#include "models/mixers/kv_store.h"
+#include "models/row_plan.h"
+
+namespace strata {
+
+// What one sequence remembers: the stores of each layer.
+struct SequenceState {
+  std::vector<std::vector<KvStore>> layers;
+  std::int64_t length() const { return layers.empty() ? 0 : layers[0][0].length(); }
+  std::uint64_t bytes() const;
+};
+
+// Consecutive tokens of one sequence within the packed rows.
+struct Segment {
+  Chunk chunk;
+  std::shared_ptr<const BoundPlan> plan;
+  SequenceState* state = nullptr;  // keys before the chunk; grows when chunk.retain, else is only read
+  std::vector<LayerRows> rows;     // [i] = layer first_layer + i of the call
+};
+
+class Decoder {
+ public:
+  Decoder(Architecture architecture, Weights weights);
+
+  const Architecture& architecture() const { return architecture_; }
+  at::TensorOptions options() const { return weights_.embedding.options(); }
+
+  SequenceState make_state(const BoundPlan& plan, std::int64_t max_length) const;
+
+  at::Tensor embed(const at::Tensor& token_ids_N) const;
+  // x holds rows [rows[0].in_begin, chunk.end) of each segment, in order; returns rows [rows.back().out_begin, end).
+  at::Tensor run_layers(at::Tensor x_NC, int first_layer, int end_layer, std::span<Segment> segments,
+                        ForwardHooks* hooks = nullptr) const;
+  // Final norm and LM head; float32 unless the weights are float64.
+  at::Tensor logits(const at::Tensor& x_NC) const;
+
+ private:
+  at::Tensor rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND, const at::Tensor& sin_ND) const;
+  at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
+                       std::span<Segment> segments, ForwardHooks* hooks) const;
+  void attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD, const at::Tensor& v_NGD,
+                      int layer, const LayerRows& rows, Segment& segment, at::Tensor out_NHD) const;
+  at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
+
+  Architecture architecture_;
+  Weights weights_;
+  at::Tensor cos_PD_, sin_PD_;  // by position, up to the model's positions
+};
+
+}  // namespace strata

@@ -1,0 +1,123 @@
+#include "models/decoder/weights.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/logical_and.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/where.h>
+
+#include <cmath>
+#include <numbers>
+
+namespace strata {
+namespace {
+
+Result<at::ScalarType> scalar_type(const TensorView& view) {
+  switch (view.dtype) {
+    case DType::kF64: return at::kDouble;
+    case DType::kF32: return at::kFloat;
+    case DType::kF16: return at::kHalf;
+    case DType::kBF16: return at::kBFloat16;
+    default:
+      return fail(ErrorKind::kUnsupported, "tensor '{}': expected floating-point weights, got {}",
+                  view.name, to_string(view.dtype));
+  }
+}
+
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, at::Device device, at::ScalarType dtype)
+      : checkpoint_(checkpoint), device_(device), dtype_(dtype) {}
+
+  Result<at::Tensor> operator()(const std::string& name, std::vector<std::int64_t> shape) const {
+    ASSIGN_OR_RETURN(const TensorView* view, checkpoint_.require(name, shape));
+    ASSIGN_OR_RETURN(const at::ScalarType stored, scalar_type(*view));
+    // from_blob wants a mutable pointer; the mapping is read-only and nothing here writes to weights.
+    auto* data = const_cast<std::byte*>(view->bytes.data());
+    const at::Tensor mapped = at::from_blob(data, shape, at::TensorOptions().dtype(stored));
+    const bool aligned = reinterpret_cast<std::uintptr_t>(data) % at::elementSize(stored) == 0;
+    if (!aligned) return mapped.clone().to(device_, dtype_);
+    return mapped.to(device_, dtype_);
+  }
+
+  Result<at::Tensor> if_present(bool present, const std::string& name,
+                                std::vector<std::int64_t> shape) const {
+    if (!present) return at::Tensor();
+    return (*this)(name, std::move(shape));
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  at::Device device_;
+  at::ScalarType dtype_;
+};
+
+Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int index) {
+  const std::string prefix = fmt::format("model.layers.{}.", index);
+  const std::int64_t query_width = a.query_heads * a.head_dim, kv_width = a.kv_heads * a.head_dim;
+  LayerWeights w;
+  ASSIGN_OR_RETURN(w.input_norm, load(prefix + "input_layernorm.weight", {a.hidden}));
+  ASSIGN_OR_RETURN(w.post_norm, load(prefix + "post_attention_layernorm.weight", {a.hidden}));
+  ASSIGN_OR_RETURN(w.q, load(prefix + "self_attn.q_proj.weight", {query_width, a.hidden}));
+  ASSIGN_OR_RETURN(w.k, load(prefix + "self_attn.k_proj.weight", {kv_width, a.hidden}));
+  ASSIGN_OR_RETURN(w.v, load(prefix + "self_attn.v_proj.weight", {kv_width, a.hidden}));
+  ASSIGN_OR_RETURN(w.o, load(prefix + "self_attn.o_proj.weight", {a.hidden, query_width}));
+  ASSIGN_OR_RETURN(w.q_bias,
+                   load.if_present(a.qkv_bias, prefix + "self_attn.q_proj.bias", {query_width}));
+  ASSIGN_OR_RETURN(w.k_bias, load.if_present(a.qkv_bias, prefix + "self_attn.k_proj.bias", {kv_width}));
+  ASSIGN_OR_RETURN(w.v_bias, load.if_present(a.qkv_bias, prefix + "self_attn.v_proj.bias", {kv_width}));
+  ASSIGN_OR_RETURN(w.o_bias, load.if_present(a.o_bias, prefix + "self_attn.o_proj.bias", {a.hidden}));
+  ASSIGN_OR_RETURN(w.q_norm, load.if_present(a.qk_norm, prefix + "self_attn.q_norm.weight", {a.head_dim}));
+  ASSIGN_OR_RETURN(w.k_norm, load.if_present(a.qk_norm, prefix + "self_attn.k_norm.weight", {a.head_dim}));
+  ASSIGN_OR_RETURN(w.gate, load(prefix + "mlp.gate_proj.weight", {a.intermediate, a.hidden}));
+  ASSIGN_OR_RETURN(w.up, load(prefix + "mlp.up_proj.weight", {a.intermediate, a.hidden}));
+  ASSIGN_OR_RETURN(w.down, load(prefix + "mlp.down_proj.weight", {a.hidden, a.intermediate}));
+  return w;
+}
+
+// float32 arithmetic throughout, as the reference implementation does it.
+at::Tensor inverse_frequencies(const Architecture& a) {
+  const at::Tensor exponent =
+      at::arange(0, a.head_dim, 2, at::kFloat) / static_cast<double>(a.head_dim);
+  const at::Tensor base = at::scalar_tensor(a.rope_theta, at::kFloat);
+  const at::Tensor plain = 1.0 / at::pow(base, exponent);
+  if (!a.rope_scaling) return plain;
+  // Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+  const auto& scaling = *a.rope_scaling;
+  const double context = static_cast<double>(scaling.original_max_positions);
+  const at::Tensor wavelength = 2.0 * std::numbers::pi / plain;
+  const at::Tensor smooth = (context / wavelength - scaling.low_freq_factor) /
+                            (scaling.high_freq_factor - scaling.low_freq_factor);
+  const at::Tensor between = (1.0 - smooth) * plain / scaling.factor + smooth * plain;
+  const at::Tensor stretched = at::where(wavelength > context / scaling.low_freq_factor,
+                                         plain / scaling.factor, plain);
+  const at::Tensor is_between = at::logical_and(wavelength >= context / scaling.high_freq_factor,
+                                                wavelength <= context / scaling.low_freq_factor);
+  return at::where(is_between, between, stretched);
+}
+
+}  // namespace
+
+Result<Weights> load_weights(const Checkpoint& checkpoint, at::Device device,
+                             at::ScalarType dtype) {
+  const Architecture& a = checkpoint.architecture();
+  const Loader load(checkpoint, device, dtype);
+  Weights w;
+  ASSIGN_OR_RETURN(w.embedding, load("model.embed_tokens.weight", {a.vocabulary, a.hidden}));
+  ASSIGN_OR_RETURN(w.final_norm, load("model.norm.weight", {a.hidden}));
+  if (a.tie_word_embeddings) {
+    w.lm_head = w.embedding;
+  } else {
+    ASSIGN_OR_RETURN(w.lm_head, load("lm_head.weight", {a.vocabulary, a.hidden}));
+  }
+  for (int layer = 0; layer < a.layers; ++layer) {
+    ASSIGN_OR_RETURN(LayerWeights layer_weights, load_layer(load, a, layer));
+    w.layers.push_back(std::move(layer_weights));
+  }
+  w.inverse_frequencies = inverse_frequencies(a).to(device);
+  return w;
+}
+
+}  // namespace strata

@@ -1,0 +1,169 @@
+#include "models/model.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <numeric>
+
+#include "models/checkpoint/checkpoint.h"
+#include "models/decoder/decoder.h"
+#include "models/forward.h"
+
+namespace strata {
+
+struct Model::Impl {
+  LoadOptions options;
+  std::optional<Checkpoint> checkpoint;  // the weights are views of its mapping
+  std::string id;
+  std::int64_t parameters = 0;
+  ModelShape shape;
+  std::unique_ptr<Decoder> decoder;
+};
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+namespace {
+
+Result<at::ScalarType> compute_dtype(const std::string& text) {
+  if (text == "float32") return at::kFloat;
+  if (text == "bfloat16") return at::kBFloat16;
+  if (text == "float64") return at::kDouble;
+  return fail(ErrorKind::kInvalidArgument,
+              "dtype is '{}'; expected one of float32, bfloat16, float64", text);
+}
+
+Result<at::Device> compute_device(const std::string& text) {
+  if (text == "cpu") return at::Device(at::kCPU);
+  if (text != "cuda")
+    return fail(ErrorKind::kInvalidArgument, "device is '{}'; expected one of cpu, cuda", text);
+  if (!at::hasCUDA())
+    return fail(make_error(ErrorKind::kUnsupported, "device=cuda: this machine shows no CUDA device")
+                    .with_hint("use device=cpu, or check the driver with nvidia-smi"));
+  return at::Device(at::kCUDA, 0);
+}
+
+ModelShape shape_of(const Architecture& a, at::ScalarType dtype) {
+  return {.heads = a.layout(),
+          .hidden = a.hidden,
+          .head_dim = a.head_dim,
+          .intermediate = a.intermediate,
+          .vocabulary = a.vocabulary,
+          .max_positions = a.max_positions,
+          .bytes_per_value = static_cast<std::int64_t>(at::elementSize(dtype))};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& directory,
+                                           const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const at::ScalarType dtype, compute_dtype(options.dtype));
+  if (options.threads < 1)
+    return fail(ErrorKind::kInvalidArgument, "threads is {}; expected at least 1", options.threads);
+  at::set_num_threads(options.threads);
+  // Float32 means float32: no TF32 on the GPU.
+  at::globalContext().setAllowTF32CuBLAS(false);
+  ASSIGN_OR_RETURN(const at::Device device, compute_device(options.device));
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(directory));
+  RETURN_IF_ERROR(validate_tensors(checkpoint));
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->checkpoint = std::move(checkpoint);
+  impl->id = impl->checkpoint->model_id();
+  for (const TensorView* tensor : impl->checkpoint->tensors())
+    impl->parameters += std::accumulate(tensor->shape.begin(), tensor->shape.end(), std::int64_t{1}, std::multiplies<>());
+  const Architecture& architecture = impl->checkpoint->architecture();
+  impl->shape = shape_of(architecture, dtype);
+  try {  // outside InferenceMode: see weights.h
+    ASSIGN_OR_RETURN(Weights weights, load_weights(*impl->checkpoint, device, dtype));
+    impl->decoder = std::make_unique<Decoder>(architecture, std::move(weights));
+  } catch (const c10::Error& error) {
+    return fail(make_error(ErrorKind::kInternal, "LibTorch: {}", error.what_without_backtrace())
+                    .at(directory.string()));
+  }
+  return std::unique_ptr<Model>(new Model(std::move(impl)));
+}
+
+std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture, Weights weights) {
+  auto impl = std::make_unique<Impl>();
+  impl->id = std::move(id);
+  impl->shape = shape_of(architecture, weights.embedding.scalar_type());
+  impl->decoder = std::make_unique<Decoder>(std::move(architecture), std::move(weights));
+  return std::unique_ptr<Model>(new Model(std::move(impl)));
+}
+
+const std::string& Model::id() const { return impl_->id; }
+const ModelShape& Model::shape() const { return impl_->shape; }
+const LoadOptions& Model::options() const { return impl_->options; }
+const Decoder& Model::decoder() const { return *impl_->decoder; }
+std::int64_t Model::parameters() const { return impl_->parameters; }
+
+std::string Model::device_name() const {
+  if (options().device == "cpu") return "cpu";
+  // The driver's own list: asking CUDA would need its headers.
+  std::error_code code;
+  for (const auto& gpu : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", code)) {
+    std::ifstream in(gpu.path() / "information");
+    for (std::string line; std::getline(in, line);)
+      if (line.starts_with("Model:"))
+        return "cuda:" + line.substr(std::min(line.size(), line.find_first_not_of(" \t", 6)));
+  }
+  return "cuda";
+}
+
+double AnswerScore::mean_nll() const {
+  return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
+}
+
+Meter& Meter::operator+=(const Meter& other) {
+  forward_tokens += other.forward_tokens;
+  layer_tokens += other.layer_tokens;
+  flops += other.flops;
+  evaluations += other.evaluations;
+  seconds += other.seconds;
+  peak_kv_bytes = std::max(peak_kv_bytes, other.peak_kv_bytes);
+  return *this;
+}
+
+Meter Meter::operator-(const Meter& earlier) const {
+  Meter since = *this;
+  since.forward_tokens -= earlier.forward_tokens;
+  since.layer_tokens -= earlier.layer_tokens;
+  since.flops -= earlier.flops;
+  since.evaluations -= earlier.evaluations;
+  since.seconds -= earlier.seconds;
+  return since;
+}
+
+MeteredModel::MeteredModel(const Model& model, RunLimits limits, int workers)
+    : model_(model), limits_(limits), workers_(workers), meter_(std::make_shared<Meter>()) {}
+
+void MeteredModel::absorb(const Meter& meter) { *meter_ += meter; }
+
+Meter MeteredModel::take_meter() { return std::exchange(*meter_, Meter{}); }
+
+Status MeteredModel::check(std::span<const TokenId> tokens, std::int64_t total_length,
+                           const AttentionPlan& plan) const {
+  const ModelShape& shape = model_.shape();
+  if (tokens.empty()) return fail(ErrorKind::kInvalidArgument, "the prompt is empty; expected at least 1 token");
+  if (total_length > shape.max_positions)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "prompt and answer are {} tokens long; the model has {} positions", total_length,
+                           shape.max_positions)
+                    .with_hint("lower benchmark.length"));
+  for (const TokenId token : tokens)
+    if (token < 0 || token >= shape.vocabulary)
+      return fail(ErrorKind::kInvalidArgument, "token {} is outside the vocabulary of {}", token,
+                  shape.vocabulary);
+  if (plan.layout() != shape.heads)
+    return fail(ErrorKind::kInvalidArgument,
+                "the plan is for {} layers, {} query and {} KV heads; the model has {}, {} and {}",
+                plan.layout().layers, plan.layout().query_heads, plan.layout().kv_heads,
+                shape.heads.layers, shape.heads.query_heads, shape.heads.kv_heads);
+  return {};
+}
+
+}  // namespace strata

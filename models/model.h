@@ -1,0 +1,197 @@
+// Model: a language model loaded from a Hugging Face directory, and MeteredModel, the only way to run it.
+//
+// Batch-first: the lengths and plans of a batch may differ. Weights are immutable and shared; a MeteredModel, its
+// sessions and traces belong to one thread. This header is free of LibTorch.
+//
+// MeteredModel counts what it runs (tokens, layer·tokens, FLOPs, evaluations, seconds), so that what a selection cost is
+// never a strategy's own claim.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "core/result.h"
+#include "core/tokens.h"
+#include "models/shape.h"
+
+namespace strata {
+
+// Raised only when numbers may change for the same experiment.
+inline constexpr int kNumericsVersion = 1;
+
+struct LoadOptions {
+  std::string device = "cpu";     // cpu | cuda
+  std::string dtype = "float32";  // float32 | bfloat16 | float64
+  int threads = 1;                // of one operation, process-wide
+};
+
+struct RunLimits {
+  std::int64_t prefill_chunk = 2048;  // tokens of one sequence at once
+  std::int64_t batch_rows = 1024;     // rows of all sequences at once
+};
+
+// Teacher-forced answer: −log p (nats) and the most likely token at each answer position.
+struct AnswerScore {
+  std::vector<double> nll;
+  Tokens argmax;
+  double mean_nll() const;
+};
+
+struct GenerationSpec {
+  std::int64_t max_new_tokens = 16;
+  std::vector<TokenId> stop;  // not part of what is returned
+};
+
+struct Meter {
+  double forward_tokens = 0;  // tokens that entered a forward pass at any layer
+  double layer_tokens = 0;    // rows computed, summed over layers
+  double flops = 0;
+  std::int64_t evaluations = 0;  // teacher-forced answers scored
+  double seconds = 0;            // of computing, summed over threads
+  std::uint64_t peak_kv_bytes = 0;
+
+  Meter& operator+=(const Meter& other);
+  Meter operator-(const Meter& earlier) const;  // what was run since (the peak stays)
+};
+
+class Decoder;
+struct Architecture;
+struct SequenceState;
+struct Weights;
+
+class Model {
+ public:
+  // Errors: what Checkpoint::open says; an unknown device or dtype; a device that is not there.
+  static Result<std::unique_ptr<Model>> load(const std::filesystem::path& directory,
+                                             const LoadOptions& options);
+  // A model that exists in memory alone, under the id given. For models/ and its tests.
+  static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture, Weights weights);
+  ~Model();
+
+  const std::string& id() const;  // ModelId
+  const ModelShape& shape() const;
+  const HeadLayout& layout() const { return shape().heads; }
+  const LoadOptions& options() const;
+  std::int64_t parameters() const;
+  std::string device_name() const;  // "cpu", "cuda:NVIDIA H100 80GB HBM3"
+  const Decoder& decoder() const;  // for models/ and its tests
+
+ private:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// The keys and values of a prompt's first tokens, which are the same under every plan whose windowed cells see that far
+// (models/row_plan.h, shared_prefix): computed once, used by all plans.
+class SharedPrefix {
+ public:
+  std::int64_t length() const { return length_; }
+  double seconds() const { return seconds_; }  // it took to compute
+
+ private:
+  friend class MeteredModel;
+  std::shared_ptr<const SequenceState> state_;
+  std::int64_t length_ = 0;
+  double seconds_ = 0;
+};
+
+struct Request {
+  std::span<const TokenId> prompt;
+  const AttentionPlan* plan = nullptr;
+  std::int64_t max_new_tokens = 0;       // room to keep behind the prompt
+  const SharedPrefix* prefix = nullptr;  // of this very prompt
+};
+
+// Sequences after their prompts. Movable; fork() copies the states.
+class Session {
+ public:
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  std::size_t size() const;
+  std::uint64_t kv_bytes(std::size_t index) const;       // allocated for a sequence
+  double prefill_seconds(std::size_t index) const;        // its share of the prefill, shared prefix included
+  Session fork() const;
+  static Session join(std::vector<Session> sessions);
+
+  // Scores an answer for each sequence; the session stays as it is.
+  Result<std::vector<AnswerScore>> score(std::span<const Tokens> answers) const;
+  // Greedy; advances the session. Sequences stop one by one.
+  Result<std::vector<Tokens>> generate(const GenerationSpec& spec);
+
+ private:
+  friend class MeteredModel;
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct ForcedRequest {
+  std::span<const TokenId> prompt;
+  std::span<const TokenId> answer;  // at least one token
+  const AttentionPlan* plan = nullptr;
+};
+
+// A teacher-forced run that kept the input of every layer, so that a plan which differs from layer ℓ on resumes there.
+class Trace {
+ public:
+  ~Trace();
+  Trace(Trace&&) noexcept;
+  Trace& operator=(Trace&&) noexcept;
+  const AnswerScore& score() const;
+  std::uint64_t bytes() const;  // of the kept inputs
+
+ private:
+  friend class MeteredModel;
+  struct Impl;
+  explicit Trace(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+class MeteredModel {
+ public:
+  // workers: threads that for_each_sample may use (models/parallel.h).
+  explicit MeteredModel(const Model& model, RunLimits limits = {}, int workers = 1);
+
+  const Model& model() const { return model_; }
+  const HeadLayout& layout() const { return model_.layout(); }
+  const Meter& meter() const { return *meter_; }
+  Meter take_meter();  // and start again from zero
+  void absorb(const Meter& meter);
+
+  int workers() const { return workers_; }
+  MeteredModel worker() const { return MeteredModel(model_, limits_, 1); }  // with a meter of its own
+
+  // Errors: an empty prompt, a length beyond the model's positions, a token outside the vocabulary, a plan of another
+  // layout, out of memory.
+  Result<SharedPrefix> share(std::span<const TokenId> prompt, std::int64_t length);
+  Result<Session> prefill(std::span<const Request> requests);
+
+  // Prompt and answer in one pass.
+  Result<std::vector<AnswerScore>> score(std::span<const ForcedRequest> requests);
+  // As score, keeping layer inputs. Rows below shared_length (at most the prompt's) are run once and never again.
+  Result<Trace> trace(const ForcedRequest& request, std::int64_t shared_length);
+  // Scores plans that agree with the trace's plan in all layers below `layer`.
+  Result<std::vector<AnswerScore>> resume(const Trace& trace, int layer,
+                                          std::span<const AttentionPlan> plans);
+
+ private:
+  friend class Session;
+  Status check(std::span<const TokenId> tokens, std::int64_t total_length,
+               const AttentionPlan& plan) const;
+
+  const Model& model_;
+  RunLimits limits_;
+  int workers_;
+  std::shared_ptr<Meter> meter_;
+};
+
+}  // namespace strata

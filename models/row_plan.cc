@@ -1,0 +1,65 @@
+#include "models/row_plan.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace strata {
+namespace {
+
+// First input row of a layer that outputs [out_begin, end).
+std::int64_t first_input_row(const AttentionPlan& plan, const Chunk& chunk, int layer,
+                             std::int64_t out_begin) {
+  std::int64_t first = out_begin;
+  const HeadLayout& layout = plan.layout();
+  for (int head = 0; head < layout.query_heads; ++head) {
+    const PaletteEntry& entry = plan.entry(layer, head);
+    const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+    const bool sees_all = sliding == nullptr || (entry.rule == DecodeRule::kFull &&
+                                                 chunk.end > chunk.prompt_length);
+    if (out_begin < chunk.end) {
+      if (sees_all) return chunk.begin;
+      // Sinks inside this chunk are rows of their own: keep everything rather than a hole.
+      if (sliding->sinks > chunk.begin) return chunk.begin;
+      first = std::min(first, out_begin - sliding->window + 1);
+    }
+  }
+  if (chunk.retain) {
+    for (int kv_head = 0; kv_head < layout.kv_heads; ++kv_head) {
+      const AttentionPlan::Retention kept = plan.retention(layer, kv_head);
+      if (kept.all || kept.sinks > chunk.begin) return chunk.begin;
+      first = std::min(first, chunk.end - kept.window);
+    }
+  }
+  return std::max(first, chunk.begin);
+}
+
+}  // namespace
+
+std::vector<LayerRows> plan_rows(const AttentionPlan& plan, const Chunk& chunk, int first_layer) {
+  const int layers = plan.layout().layers;
+  std::vector<LayerRows> rows(static_cast<std::size_t>(layers - first_layer));
+  std::int64_t out_begin = chunk.first_read;
+  for (int layer = layers - 1; layer >= first_layer; --layer) {
+    const std::int64_t in_begin = first_input_row(plan, chunk, layer, out_begin);
+    rows[static_cast<std::size_t>(layer - first_layer)] = {in_begin, out_begin};
+    out_begin = in_begin;
+  }
+  return rows;
+}
+
+std::vector<LayerRows> all_rows(const AttentionPlan& plan, const Chunk& chunk, int first_layer) {
+  std::vector<LayerRows> rows(static_cast<std::size_t>(plan.layout().layers - first_layer),
+                              {chunk.begin, chunk.begin});
+  rows.back().out_begin = chunk.first_read;
+  return rows;
+}
+
+std::int64_t shared_prefix(const AttentionPlan& plan) {
+  std::int64_t shared = std::numeric_limits<std::int64_t>::max();
+  for (const PaletteEntry& entry : plan.palette())
+    if (const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer))
+      shared = std::min(shared, sliding->window + sliding->sinks);
+  return shared;
+}
+
+}  // namespace strata

@@ -1,0 +1,108 @@
+#include "results/reports/format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "results/reports/text_table.h"
+
+namespace strata {
+
+std::string percent(double share, int decimals) {
+  return fmt::format("{:.{}f}", share * 100, decimals);
+}
+
+std::string with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
+                          bool sign) {
+  if (!estimate) return kNoValue;
+  const auto one = [&](double value) {
+    // Rounding must not print a minus in front of zero.
+    const double unit = std::pow(10.0, decimals);
+    const double rounded = std::round(value * scale * unit) / unit + 0.0;
+    return sign ? fmt::format("{:+.{}f}", rounded, decimals)
+                : fmt::format("{:.{}f}", rounded, decimals);
+  };
+  std::string out = one(estimate->value);
+  if (estimate->interval)
+    out += fmt::format(" [{}, {}]", one(estimate->interval->low), one(estimate->interval->high));
+  return out;
+}
+
+std::string number(const std::optional<double>& value, int decimals) {
+  return value ? fmt::format("{:.{}f}", *value, decimals) : kNoValue;
+}
+
+std::string count(double value) {
+  constexpr std::array<const char*, 5> kUnits = {"", "k", "M", "G", "T"};
+  std::size_t unit = 0;
+  while (std::abs(value) >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1000;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}{}", value, kUnits[unit]);
+}
+
+std::string bytes(double value) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  while (std::abs(value) >= 1024 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{:.0f} B", value) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string short_id(const std::string& id) { return id.substr(0, 8); }
+
+std::string plural(std::int64_t n, const std::string& noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
+std::string strip_text(const LayerStrip& strip) {
+  std::string out;
+  for (const double share : strip.kept_share) {
+    if (share <= 0) {
+      out += "·";
+    } else if (share >= 1) {
+      out += "█";
+    } else {
+      const int steps = strip.units_per_layer <= 9 ? strip.units_per_layer : 10;
+      out +=
+          static_cast<char>('0' + std::clamp(static_cast<int>(std::lround(share * steps)), 1, 9));
+    }
+  }
+  return out;
+}
+
+std::string config_text(const std::string& config_json) {
+  const auto config = nlohmann::json::parse(config_json, nullptr, false);
+  if (!config.is_object()) return config_json;
+  std::string out;
+  for (const auto& [key, value] : config.items()) {
+    if (!out.empty()) out += ' ';
+    out += key + "=" + (value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return out;
+}
+
+std::string wrapped(const std::string& text, std::size_t width) {
+  std::string out, line;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (!line.empty() && display_width(line) + 1 + display_width(word) > width) {
+      out += line + "\n";
+      line = "  " + word;
+    } else {
+      line += (begin == 0 ? "" : " ") + word;
+    }
+    begin = end + 1;
+  }
+  return out + line + "\n";
+}
+
+}  // namespace strata

@@ -1,0 +1,35 @@
+// How reports write numbers, masks and lines: one place, so that tables agree. Signs are UTF-8;
+// to_ascii() spells them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/reports/leaderboard.h"
+
+namespace strata {
+
+inline constexpr const char* kNoValue = "–";
+
+std::string percent(double share, int decimals = 1);  // 0.5 gives "50.0"
+// "97.3 [93.1, 99.9]", scaled; "–" without a value.
+std::string with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
+                          bool sign = false);
+std::string number(const std::optional<double>& value, int decimals);
+std::string count(double value);  // 1234567 gives "1.23M", 999 "999"
+std::string bytes(double value);  // "14.2 MiB"
+std::string short_id(const std::string& id);
+std::string plural(std::int64_t n, const std::string& noun);  // "1 layer", "30 layers"
+
+// One character a layer: █ full attention, · windowed; between them the kept units, or tenths above
+// nine units.
+std::string strip_text(const LayerStrip& strip);
+
+// {"length": 512, "task": "single"} gives "length=512 task=single".
+std::string config_text(const std::string& config_json);
+
+// Cuts at spaces so that no line is wider; later lines are indented by two.
+std::string wrapped(const std::string& text, std::size_t width);
+
+}  // namespace strata

@@ -1,0 +1,76 @@
+#include "results/reports/leaderboard.h"
+
+#include <algorithm>
+#include <map>
+
+#include "results/reports/leaderboard_block.h"
+
+namespace strata {
+namespace {
+
+BlockKey key_of(const Evaluation& evaluation) {
+  const RunRow& run = evaluation.run;
+  const ExperimentRow& experiment = evaluation.experiment;
+  return {.model_id = experiment.model_id,
+          .tokenizer_id = experiment.tokenizer_id,
+          .generation = experiment.generation_json,
+          .data_id = experiment.data_id,
+          .numerics_version = experiment.numerics_version,
+          .window = run.window,
+          .sinks = run.sinks,
+          .decode_rule = run.decode_rule,
+          .granularity = run.granularity,
+          .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity))};
+}
+
+}  // namespace
+
+Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request) {
+  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+  std::map<BlockKey, BlockMembers> blocks;
+  std::map<BlockKey, const Evaluation*> fulls, nones;  // runs come by start: the latest stays
+  for (const Evaluation& evaluation : data.evaluations) {
+    const BlockKey key = key_of(evaluation);
+    if (evaluation.run.group == "full")
+      fulls[key] = &evaluation;
+    else if (evaluation.run.group == "none")
+      nones[key] = &evaluation;
+    else if (!request.budget_units || key.budget == *request.budget_units)
+      blocks[key].budgeted.push_back(&evaluation);
+  }
+  const auto any_block = [&](auto&& matches) {
+    return std::any_of(blocks.begin(), blocks.end(),
+                       [&](const auto& block) { return matches(block.first); });
+  };
+  // References that nothing is compared with still make a block of their own, unless a filter asks
+  // for less.
+  const bool filtered = request.window || request.decode_rule || request.budget_units;
+  const auto reference_block = [&](BlockKey key) {
+    key.granularity = Granularity::kLayer;
+    key.budget = 0;
+    blocks[key];
+  };
+  for (const auto& [key, none] : nones)
+    if (!filtered && !any_block([&](const BlockKey& other) { return key.same_mixer(other); }))
+      reference_block(key);
+  for (const auto& [key, full] : fulls)
+    if (!filtered && !any_block([&](const BlockKey& other) { return key.same_task(other); }))
+      reference_block(key);
+  if (blocks.empty())
+    return fail(make_error(ErrorKind::kNotFound, "no finished run to show")
+                    .at(store.path())
+                    .with_hint(data.notes.empty() ? "'strata run' records runs; check the filters"
+                                                  : data.notes[0]));
+  LeaderboardTable table;
+  for (auto& [key, members] : blocks) {
+    for (const auto& [other, evaluation] : fulls)
+      if (key.same_task(other)) members.full = evaluation;
+    for (const auto& [other, evaluation] : nones)
+      if (key.same_mixer(other)) members.none = evaluation;
+    table.blocks.push_back(build_block(data, key, members, request.bootstrap_seed));
+  }
+  table.notes = data.notes;
+  return table;
+}
+
+}  // namespace strata

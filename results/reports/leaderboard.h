@@ -1,0 +1,102 @@
+// The leaderboard: which selection of full-attention units does best at equal budget, and what it
+// cost to find.
+//
+// Built from rows alone. One block for each (model, data set, generation, window, sinks, decode
+// rule, granularity, budget); rows of different blocks are never compared. Ranking: share of the
+// NLL gap between `none` and `full` that is closed. Full, none, random, periodic offsets and
+// inverted stand outside the ranking; `periodic-best` is the offset with the lowest calibration
+// NLL, never the best on test.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "results/statistics.h"
+#include "results/store.h"
+
+namespace strata {
+
+// Each field that is set must match.
+struct LeaderboardRequest {
+  std::optional<std::string> model;  // name, or the beginning of the id
+  std::optional<std::string> benchmark;
+  std::optional<DecodeRule> decode_rule;
+  std::optional<std::int64_t> window;
+  std::optional<std::int64_t> budget_units;
+  std::uint64_t bootstrap_seed = 0;
+};
+
+// The share of full attention in each layer, 0 to 1, and units a layer.
+struct LayerStrip {
+  std::vector<double> kept_share;
+  int units_per_layer = 1;
+};
+
+enum class RowKind { kRanked, kControl, kReference };
+
+struct LeaderboardRow {
+  RowKind kind = RowKind::kRanked;
+  std::optional<int> rank;  // ranked rows with a gap, from 1
+  std::string name;         // label, "periodic-best = periodic[2]", "random (20 draws)"
+  std::size_t draws = 1;    // > 1: value = median, interval = range (5–95 % from 20 draws on)
+
+  std::optional<Estimate> gap_closed;    // 1 = full attention
+  std::optional<Estimate> gen_contains;  // 0 to 1, Wilson
+  std::optional<Estimate> tf_exact;
+  std::optional<Estimate> gen_contains_beyond;  // the samples whose needle lies beyond the window
+  std::optional<Estimate> answer_nll;           // nats a token, t interval
+  std::optional<Estimate> nll_minus_periodic_best;
+  std::optional<std::size_t> beats_random;  // how many random draws have a higher answer NLL
+
+  double kv_share = 0;                        // kept full-attention KV cells
+  std::optional<double> prefill_flops_share;  // of full attention's
+  double kv_bytes = 0;                        // mean a sample
+  std::optional<double> kv_saved;             // share of full attention's bytes
+  std::optional<double> prefill_ms;           // median a sample
+  std::size_t timed_samples = 0;
+  SelectionCost selection_cost;  // total over draws
+  std::string supervision;
+  std::optional<LayerStrip> strip;  // none for several draws
+  std::vector<std::string> run_ids;
+};
+
+struct LeaderboardBlock {
+  std::string model_name, model_id;
+  std::string benchmark, benchmark_config_json;
+  std::string data_id;
+  std::size_t samples = 0, clusters = 0, beyond_window = 0;
+  std::int64_t prompt_tokens_min = 0, prompt_tokens_max = 0;
+  std::int64_t window = 0, sinks = 0;
+  DecodeRule decode_rule = DecodeRule::kSame;
+  Granularity granularity = Granularity::kLayer;
+  std::int64_t budget_units = 0, units = 0;  // 0 of them: only reference rows
+  std::size_t random_draws = 0;
+  std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
+  std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references
+  std::vector<std::string> marks;    // floor, ceiling, too easy, … with the reason
+  std::vector<std::string> notes;    // oracle, unmatched rows, executions that disagree
+};
+
+struct LeaderboardTable {
+  std::vector<LeaderboardBlock> blocks;
+  std::vector<std::string> notes;  // runs that are not shown, and why
+};
+
+// Errors: no finished run matches; the database cannot be read.
+Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request);
+
+enum class ReportFormat { kText, kMarkdown, kCsv };
+Result<ReportFormat> parse_report_format(std::string_view text);  // text, md, csv
+
+struct RenderOptions {
+  ReportFormat format = ReportFormat::kText;
+  bool utf8 = true;  // false: plain ASCII (csv always is)
+};
+// Text is at most 160 columns wide; masks that do not fit follow the table.
+std::string render(const LeaderboardTable& table, const RenderOptions& options);
+
+}  // namespace strata

@@ -1,0 +1,363 @@
+#include "results/reports/leaderboard_block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace strata {
+namespace {
+
+// The bounds of a setting that separates selections, and of rows that may be compared.
+constexpr double kFloorAccuracy = 0.90;    // full attention should reach it
+constexpr double kCeilingAccuracy = 0.20;  // `none` should stay below
+constexpr double kTooEasyAccuracy = 0.70;  // the median random plan should stay below
+constexpr double kMatchTolerance = 0.01;   // of KV bytes and prefill FLOPs
+constexpr std::size_t kClustersForInference = 20;
+constexpr double kPercent = 100;
+
+using Members = std::vector<const Evaluation*>;
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// Wilson where every value is 0 or 1.
+std::optional<Estimate> accuracy(const std::vector<double>& values) {
+  if (values.empty()) return std::nullopt;
+  const auto ones = static_cast<std::size_t>(std::count(values.begin(), values.end(), 1.0));
+  const auto zeros = static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0));
+  if (ones + zeros != values.size()) return t_estimate(values);
+  return Estimate{mean(values), wilson_interval(ones, values.size())};
+}
+
+class BlockBuilder {
+ public:
+  BlockBuilder(const LeaderboardData& data, const BlockKey& key, const BlockMembers& members,
+               std::uint64_t seed)
+      : facts_(data.data.at(key.data_id)),
+        key_(key),
+        members_(members.budgeted),
+        full_(members.full),
+        none_(members.none) {
+    std::vector<std::string> names;
+    for (const DataRow::Item& item : facts_.row.items) names.push_back(item.cluster);
+    clusters_ = cluster_numbers(names);
+    bootstrap_ = {.seed = seed, .clusters = clusters_};
+    for (const SampleRow& sample : facts_.samples)
+      beyond_.push_back(is_beyond_window(sample, key.window).value_or(false));
+    for (const Evaluation* member : members_) {
+      if (member->run.group == "random") random_.push_back(member);
+      if (member->run.group == "periodic") periodic_.push_back(member);
+    }
+    for (const Evaluation* offset : periodic_) {
+      if (!offset->run.calibration_nll) continue;
+      if (best_ == nullptr || *offset->run.calibration_nll < *best_->run.calibration_nll)
+        best_ = offset;
+    }
+    describe(data.models.at(key.model_id));
+  }
+
+  LeaderboardBlock build() && {
+    add_ranked();
+    add_group(random_, "random", "draws");
+    add_group(periodic_, "periodic", "offsets");
+    for (const Evaluation* member : members_)
+      if (member->run.group == "inverted")
+        block_.rows.push_back(single(*member, RowKind::kControl, member->run.label));
+    for (const Evaluation* reference : {full_, none_})
+      if (reference != nullptr)
+        block_.rows.push_back(single(*reference, RowKind::kReference, reference->run.label));
+    tell_apart();
+    mark_task();
+    note_oracle();
+    note_unmatched();
+    return std::move(block_);
+  }
+
+ private:
+  void describe(const ModelRow& model) {
+    const Evaluation& any = members_.empty() ? (full_ != nullptr ? *full_ : *none_) : *members_[0];
+    block_.model_name = model.name;
+    block_.model_id = model.id;
+    block_.benchmark = any.run.benchmark;
+    block_.benchmark_config_json = any.run.benchmark_config_json;
+    block_.data_id = key_.data_id;
+    block_.samples = facts_.samples.size();
+    block_.clusters = 1 + *std::max_element(clusters_.begin(), clusters_.end());
+    block_.beyond_window =
+        static_cast<std::size_t>(std::count(beyond_.begin(), beyond_.end(), true));
+    const auto [shortest, longest] = std::minmax_element(
+        facts_.samples.begin(), facts_.samples.end(),
+        [](const SampleRow& a, const SampleRow& b) { return a.prompt_tokens < b.prompt_tokens; });
+    block_.prompt_tokens_min = shortest->prompt_tokens;
+    block_.prompt_tokens_max = longest->prompt_tokens;
+    block_.window = key_.window;
+    block_.sinks = key_.sinks;
+    block_.decode_rule = key_.decode_rule;
+    block_.granularity = key_.granularity;
+    block_.budget_units = key_.budget;
+    block_.units =
+        std::int64_t{model.layout.layers} * model.layout.units_per_layer(key_.granularity);
+    block_.random_draws = random_.size();
+    Members everyone = members_;
+    if (full_ != nullptr) everyone.push_back(full_);
+    if (none_ != nullptr) everyone.push_back(none_);
+    for (const Evaluation* member : everyone)
+      for (const std::string& environment : member->environments)
+        if (std::find(block_.devices.begin(), block_.devices.end(), environment) ==
+            block_.devices.end())
+          block_.devices.push_back(environment);
+  }
+
+  std::optional<Estimate> gap(const Evaluation& plan) const {
+    if (full_ == nullptr || none_ == nullptr) return std::nullopt;
+    if (full_->nll.empty() || none_->nll.empty() || plan.nll.empty()) return std::nullopt;
+    return gap_closed(none_->nll, plan.nll, full_->nll, bootstrap_);
+  }
+
+  std::optional<Estimate> minus_best(const Evaluation& plan) const {
+    if (best_ == nullptr || best_ == &plan || best_->nll.empty() || plan.nll.empty())
+      return std::nullopt;
+    if (block_.clusters == block_.samples) return paired_difference(plan.nll, best_->nll);
+    return paired_bootstrap(plan.nll, best_->nll, bootstrap_);
+  }
+
+  std::vector<double> beyond_only(const std::vector<double>& values) const {
+    std::vector<double> out;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (beyond_[i]) out.push_back(values[i]);
+    return out;
+  }
+
+  LeaderboardRow single(const Evaluation& evaluation, RowKind kind, std::string name) const {
+    LeaderboardRow row;
+    row.kind = kind;
+    row.name = std::move(name);
+    row.gap_closed = gap(evaluation);
+    row.gen_contains = accuracy(evaluation.gen_contains);
+    row.tf_exact = accuracy(evaluation.tf_exact);
+    row.gen_contains_beyond = accuracy(beyond_only(evaluation.gen_contains));
+    if (!evaluation.nll.empty()) row.answer_nll = t_estimate(evaluation.nll);
+    row.nll_minus_periodic_best = minus_best(evaluation);
+    if (!random_.empty() && row.answer_nll) {
+      row.beats_random = static_cast<std::size_t>(
+          std::count_if(random_.begin(), random_.end(), [&](const Evaluation* draw) {
+            return !draw->nll.empty() && mean(draw->nll) > row.answer_nll->value;
+          }));
+    }
+    row.kv_share = kv_share(evaluation.plan);
+    row.kv_bytes = mean(evaluation.kv_bytes);
+    // Under `full` every cell keeps the whole cache, whatever the plan.
+    if (key_.decode_rule == DecodeRule::kFull) row.kv_saved = 0;
+    if (full_ != nullptr) {
+      row.prefill_flops_share = mean(evaluation.prefill_flops) / mean(full_->prefill_flops);
+      if (key_.decode_rule == DecodeRule::kSame)
+        row.kv_saved = 1 - row.kv_bytes / mean(full_->kv_bytes);
+    }
+    if (!evaluation.prefill_ms.empty()) row.prefill_ms = quantile(evaluation.prefill_ms, 0.5);
+    row.timed_samples = evaluation.prefill_ms.size();
+    row.supervision = "none";
+    if (evaluation.selection) {
+      row.selection_cost = evaluation.selection->cost;
+      row.supervision = evaluation.selection->supervision;
+    }
+    row.strip = strip_of(evaluation.plan);
+    row.run_ids = {evaluation.run.id};
+    return row;
+  }
+
+  // Several draws as one row: median and range.
+  static LeaderboardRow aggregate(const std::vector<LeaderboardRow>& draws, std::string name) {
+    const auto over = [&](auto member) -> std::optional<Estimate> {
+      std::vector<double> values;
+      for (const LeaderboardRow& draw : draws)
+        if ((draw.*member).has_value()) values.push_back((draw.*member)->value);
+      if (values.empty()) return std::nullopt;
+      return distribution_of(values);
+    };
+    const auto median = [&](auto member) -> std::optional<double> {
+      std::vector<double> values;
+      for (const LeaderboardRow& draw : draws)
+        if ((draw.*member).has_value()) values.push_back(*(draw.*member));
+      if (values.empty()) return std::nullopt;
+      return quantile(values, 0.5);
+    };
+    LeaderboardRow row = draws[0];
+    row.name = std::move(name);
+    row.draws = draws.size();
+    row.gap_closed = over(&LeaderboardRow::gap_closed);
+    row.gen_contains = over(&LeaderboardRow::gen_contains);
+    row.tf_exact = over(&LeaderboardRow::tf_exact);
+    row.gen_contains_beyond = over(&LeaderboardRow::gen_contains_beyond);
+    row.answer_nll = over(&LeaderboardRow::answer_nll);
+    row.nll_minus_periodic_best = over(&LeaderboardRow::nll_minus_periodic_best);
+    row.beats_random.reset();
+    row.prefill_flops_share = median(&LeaderboardRow::prefill_flops_share);
+    row.kv_saved = median(&LeaderboardRow::kv_saved);
+    row.prefill_ms = median(&LeaderboardRow::prefill_ms);
+    row.strip.reset();
+    std::vector<double> shares, bytes;
+    for (const LeaderboardRow& draw : draws) {
+      shares.push_back(draw.kv_share);
+      bytes.push_back(draw.kv_bytes);
+    }
+    row.kv_share = quantile(shares, 0.5);
+    row.kv_bytes = quantile(bytes, 0.5);
+    for (std::size_t i = 1; i < draws.size(); ++i) {
+      const SelectionCost& cost = draws[i].selection_cost;
+      row.selection_cost.forward_tokens += cost.forward_tokens;
+      row.selection_cost.layer_tokens += cost.layer_tokens;
+      row.selection_cost.flops += cost.flops;
+      row.selection_cost.evaluations += cost.evaluations;
+      row.selection_cost.seconds += cost.seconds;
+      row.selection_cost.peak_bytes = std::max(row.selection_cost.peak_bytes, cost.peak_bytes);
+      row.timed_samples += draws[i].timed_samples;
+      row.run_ids.push_back(draws[i].run_ids[0]);
+    }
+    return row;
+  }
+
+  void add_group(const Members& group, std::string_view name, std::string_view noun) {
+    std::vector<LeaderboardRow> draws;
+    for (const Evaluation* member : group)
+      draws.push_back(single(*member, RowKind::kControl, member->run.label));
+    if (draws.size() == 1) draws[0].beats_random.reset();
+    if (draws.size() == 1) block_.rows.push_back(draws[0]);
+    if (draws.size() > 1)
+      block_.rows.push_back(aggregate(draws, fmt::format("{} ({} {})", name, draws.size(), noun)));
+    // One of the offsets is periodic-best itself.
+    if (name == "periodic" && !draws.empty()) block_.rows.back().nll_minus_periodic_best.reset();
+    if (name == "random" && !draws.empty()) random_median_ = block_.rows.back();
+  }
+
+  void add_ranked() {
+    std::vector<LeaderboardRow> rows;
+    for (const Evaluation* member : members_) {
+      const std::string& group = member->run.group;
+      if (group == "random" || group == "periodic" || group == "inverted") continue;
+      rows.push_back(single(*member, RowKind::kRanked, member->run.label));
+    }
+    if (best_ != nullptr)
+      rows.push_back(single(*best_, RowKind::kRanked, "periodic-best = " + best_->run.label));
+    const auto score = [](const LeaderboardRow& row) {
+      return row.gap_closed ? row.gap_closed->value : -std::numeric_limits<double>::infinity();
+    };
+    std::stable_sort(
+        rows.begin(), rows.end(),
+        [&](const LeaderboardRow& a, const LeaderboardRow& b) { return score(a) > score(b); });
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      // Equal gaps share a rank.
+      if (!rows[i].gap_closed) continue;
+      const bool tie = i > 0 && score(rows[i]) == score(rows[i - 1]);
+      rows[i].rank = tie ? *rows[i - 1].rank : static_cast<int>(i) + 1;
+    }
+    block_.rows = std::move(rows);
+  }
+
+  // Rows of one label (say, other calibration seeds) get the beginning of their run's id.
+  void tell_apart() {
+    std::vector<std::string> names;
+    for (const LeaderboardRow& row : block_.rows) names.push_back(row.name);
+    for (LeaderboardRow& row : block_.rows)
+      if (std::count(names.begin(), names.end(), row.name) > 1)
+        row.name += " #" + row.run_ids[0].substr(0, 6);
+  }
+
+  void mark_task() {
+    const auto value = [](const std::vector<double>& v) { return v.empty() ? NAN : mean(v); };
+    const double full = full_ == nullptr ? NAN : value(full_->gen_contains);
+    const double none = none_ == nullptr ? NAN : value(none_->gen_contains);
+    const auto mark = [&]<typename... Args>(fmt::format_string<Args...> format, Args&&... args) {
+      block_.marks.push_back(fmt::format(format, std::forward<Args>(args)...));
+    };
+    if (full < kFloorAccuracy)
+      mark("floor: full attention answers {:.1f} % (below {:.0f} %)", full * kPercent,
+           kFloorAccuracy * kPercent);
+    if (none > kCeilingAccuracy)
+      mark("ceiling: none answers {:.1f} % (above {:.0f} %)", none * kPercent,
+           kCeilingAccuracy * kPercent);
+    if (random_median_ && random_median_->gen_contains &&
+        random_median_->gen_contains->value > kTooEasyAccuracy)
+      mark("too easy: the median random plan answers {:.1f} % (above {:.0f} %)",
+           random_median_->gen_contains->value * kPercent, kTooEasyAccuracy * kPercent);
+    if (none_ != nullptr && key_.decode_rule == DecodeRule::kSame) {
+      const std::vector<double> beyond = beyond_only(none_->gen_contains);
+      if (!beyond.empty() && mean(beyond) > kCeilingAccuracy)
+        mark("check: none answers {:.1f} % of the {} samples whose needle lies beyond the window",
+             mean(beyond) * kPercent, beyond.size());
+    }
+    for (const Evaluation* member : members_)
+      if (member->run.group == "inverted" && random_median_ && random_median_->answer_nll &&
+          !member->nll.empty() && mean(member->nll) < random_median_->answer_nll->value)
+        mark("check: {} has a lower NLL than the median random plan", member->run.label);
+    if (full_ == nullptr || none_ == nullptr)
+      mark("no finished run of {}: the gap closed, and so the ranking, needs it",
+           full_ != nullptr   ? "none"
+           : none_ != nullptr ? "full"
+                              : "full and none");
+    if (block_.clusters < kClustersForInference)
+      mark("{} clusters: fewer than {} do not support inference; read the intervals as spread only",
+           block_.clusters, kClustersForInference);
+    if (!random_.empty() && random_.size() < kDrawsForQuantiles)
+      mark("random: {} draw{}, a distribution needs {}", random_.size(),
+           random_.size() == 1 ? "" : "s", kDrawsForQuantiles);
+    if (!periodic_.empty() && best_ == nullptr)
+      mark("periodic-best: no offset has a calibration NLL, so there is no difference to it");
+  }
+
+  void note_oracle() {
+    const Evaluation* oracle = nullptr;
+    for (const Evaluation* offset : periodic_)
+      if (!offset->nll.empty() && (oracle == nullptr || mean(offset->nll) < mean(oracle->nll)))
+        oracle = offset;
+    if (oracle != nullptr && periodic_.size() > 1)
+      block_.notes.push_back(
+          fmt::format("oracle: the best periodic offset on test is {}, NLL {:.3f} (chosen on "
+                      "the test samples, so not ranked)",
+                      oracle->run.label, mean(oracle->nll)));
+  }
+
+  void note_unmatched() {
+    std::vector<double> bytes, flops;
+    for (const Evaluation* member : members_) {
+      bytes.push_back(mean(member->kv_bytes));
+      flops.push_back(mean(member->prefill_flops));
+    }
+    if (members_.empty()) return;
+    const double usual_bytes = quantile(bytes, 0.5);
+    const double usual_flops = quantile(flops, 0.5);
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+      const double more_bytes = usual_bytes > 0 ? bytes[i] / usual_bytes - 1 : 0;
+      const double more_flops = usual_flops > 0 ? flops[i] / usual_flops - 1 : 0;
+      if (std::abs(more_bytes) <= kMatchTolerance && std::abs(more_flops) <= kMatchTolerance)
+        continue;
+      block_.notes.push_back(
+          fmt::format("not matched: {} has {:+.1f} % KV bytes and {:+.1f} % prefill FLOPs of "
+                      "the median row",
+                      members_[i]->run.label, more_bytes * kPercent, more_flops * kPercent));
+    }
+  }
+
+  const DataFacts& facts_;
+  const BlockKey& key_;
+  const Members& members_;
+  const Evaluation* full_;
+  const Evaluation* none_;
+  const Evaluation* best_ = nullptr;  // periodic-best
+  Members random_, periodic_;
+  std::optional<LeaderboardRow> random_median_;
+  std::vector<std::size_t> clusters_;
+  std::vector<bool> beyond_;
+  BootstrapOptions bootstrap_;
+  LeaderboardBlock block_;
+};
+
+}  // namespace
+
+LeaderboardBlock build_block(const LeaderboardData& data, const BlockKey& key,
+                             const BlockMembers& members, std::uint64_t bootstrap_seed) {
+  return BlockBuilder(data, key, members, bootstrap_seed).build();
+}
+
+}  // namespace strata

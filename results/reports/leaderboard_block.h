@@ -1,0 +1,45 @@
+// One block of the leaderboard: the runs that may be compared with each other, as rows with their
+// statistics.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "results/reports/leaderboard_data.h"
+
+namespace strata {
+
+// What rows of one table share. Full attention is the same under every window and rule, `none` at
+// every budget.
+struct BlockKey {
+  std::string model_id, tokenizer_id, generation, data_id;
+  std::int64_t numerics_version = 0, window = 0, sinks = 0;
+  DecodeRule decode_rule = DecodeRule::kSame;
+  Granularity granularity = Granularity::kLayer;
+  std::int64_t budget = 0;
+  auto operator<=>(const BlockKey&) const = default;
+
+  bool same_task(const BlockKey& other) const {
+    return std::tie(model_id, tokenizer_id, generation, data_id, numerics_version) ==
+           std::tie(other.model_id, other.tokenizer_id, other.generation, other.data_id,
+                    other.numerics_version);
+  }
+  bool same_mixer(const BlockKey& other) const {
+    return same_task(other) && std::tie(window, sinks, decode_rule) ==
+                                   std::tie(other.window, other.sinks, other.decode_rule);
+  }
+};
+
+struct BlockMembers {
+  std::vector<const Evaluation*> budgeted;
+  const Evaluation* full = nullptr;  // the references; may be missing
+  const Evaluation* none = nullptr;
+};
+
+// At least one member.
+LeaderboardBlock build_block(const LeaderboardData& data, const BlockKey& key,
+                             const BlockMembers& members, std::uint64_t bootstrap_seed);
+
+}  // namespace strata

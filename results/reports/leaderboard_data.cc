@@ -1,0 +1,196 @@
+#include "results/reports/leaderboard_data.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "results/reports/picked_responses.h"
+
+namespace strata {
+namespace {
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+class Loader {
+ public:
+  Loader(const Store& store, const LeaderboardRequest& request)
+      : store_(store), request_(request) {}
+
+  Result<LeaderboardData> load() {
+    ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store_.runs());
+    // (label, experiment) → the latest run; runs come by start.
+    std::map<std::pair<std::string, std::string>, std::size_t> latest;
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      if (!matches(runs[i])) continue;
+      if (runs[i].status != RunStatus::kDone || !runs[i].experiment_id) {
+        ++unfinished_[std::string(to_string(runs[i].status))];
+        continue;
+      }
+      latest[{runs[i].label, *runs[i].experiment_id}] = i;
+    }
+    std::vector<std::size_t> chosen;
+    for (const auto& [key, index] : latest) chosen.push_back(index);
+    std::sort(chosen.begin(), chosen.end());
+    for (const std::size_t index : chosen) RETURN_IF_ERROR(add(runs[index]));
+    for (const auto& [status, count] : unfinished_)
+      out_.notes.push_back(
+          fmt::format("{} run{} not shown: {}", count, count == 1 ? "" : "s", status));
+    return std::move(out_);
+  }
+
+ private:
+  bool matches(const RunRow& run) const {
+    if (request_.benchmark && run.benchmark != *request_.benchmark) return false;
+    if (run.group == "full") return true;  // the reference of every window, rule and budget
+    if (request_.decode_rule && run.decode_rule != *request_.decode_rule) return false;
+    return !request_.window || run.window == *request_.window;
+  }
+
+  Status add(const RunRow& run) {
+    ASSIGN_OR_RETURN(const ExperimentRow experiment, store_.experiment(*run.experiment_id));
+    if (!out_.models.contains(experiment.model_id)) {
+      ASSIGN_OR_RETURN(out_.models[experiment.model_id], store_.model(experiment.model_id));
+    }
+    if (request_.model && !names_model(out_.models[experiment.model_id], *request_.model))
+      return {};
+    if (!out_.data.contains(experiment.data_id)) {
+      DataFacts facts;
+      ASSIGN_OR_RETURN(facts.row, store_.data(experiment.data_id));
+      ASSIGN_OR_RETURN(facts.samples, store_.samples_of(experiment.data_id));
+      out_.data.emplace(experiment.data_id, std::move(facts));
+    }
+    ASSIGN_OR_RETURN(const PlanRow plan_row, store_.plan(experiment.plan_id));
+    ASSIGN_OR_RETURN(AttentionPlan plan, parse_plan(plan_row));
+    Evaluation evaluation{.run = run,
+                          .experiment = experiment,
+                          .plan = std::move(plan),
+                          .selection = {},
+                          .nll = {},
+                          .gen_contains = {},
+                          .tf_exact = {},
+                          .prefill_flops = {},
+                          .kv_bytes = {},
+                          .prefill_ms = {},
+                          .environments = {}};
+    if (run.selection_id) {
+      ASSIGN_OR_RETURN(evaluation.selection, store_.selection(*run.selection_id));
+    }
+    ASSIGN_OR_RETURN(const bool complete, read_responses(evaluation));
+    if (complete) out_.evaluations.push_back(std::move(evaluation));
+    return {};
+  }
+
+  // False where a sample has no response.
+  Result<bool> read_responses(Evaluation& evaluation) {
+    const DataRow& data = out_.data.at(evaluation.experiment.data_id).row;
+    ASSIGN_OR_RETURN(PickedResponses picked, pick_responses(store_, evaluation.experiment, data));
+    const std::string run =
+        fmt::format("{} (run {})", evaluation.run.label, evaluation.run.id.substr(0, 8));
+    if (picked.responses.size() != data.items.size() || data.items.empty()) {
+      out_.notes.push_back(fmt::format("{} not shown: {} of {} samples have a response", run,
+                                       picked.responses.size(), data.items.size()));
+      return false;
+    }
+    if (picked.disagreeing_samples > 0)
+      out_.notes.push_back(fmt::format("{}: executions disagree on {} of {} samples", run,
+                                       picked.disagreeing_samples, data.items.size()));
+    for (const ResponseRow& response : picked.responses) append(evaluation, response);
+    drop_partial(evaluation, data.items.size());
+    evaluation.environments = std::move(picked.environments);
+    return true;
+  }
+
+  static void append(Evaluation& evaluation, const ResponseRow& response) {
+    const auto take = [](const std::map<std::string, double>& from, const char* name, auto& to) {
+      if (const auto it = from.find(name); it != from.end()) to.push_back(it->second);
+    };
+    if (!response.answer_nll.empty()) evaluation.nll.push_back(mean(response.answer_nll));
+    take(response.metrics, "gen_contains", evaluation.gen_contains);
+    take(response.metrics, "tf_exact", evaluation.tf_exact);
+    take(response.timings_ms, "prefill_ms", evaluation.prefill_ms);
+    evaluation.prefill_flops.push_back(response.prefill_flops);
+    evaluation.kv_bytes.push_back(static_cast<double>(response.kv_bytes));
+  }
+
+  static void drop_partial(Evaluation& evaluation, std::size_t samples) {
+    for (std::vector<double>* metric :
+         {&evaluation.nll, &evaluation.gen_contains, &evaluation.tf_exact})
+      if (metric->size() != samples) metric->clear();
+  }
+
+  const Store& store_;
+  const LeaderboardRequest& request_;
+  LeaderboardData out_;
+  std::map<std::string, int> unfinished_;
+};
+
+bool is_full(const PaletteEntry& entry) {
+  return std::holds_alternative<FullAttention>(entry.mixer);
+}
+
+}  // namespace
+
+Result<LeaderboardData> load_leaderboard_data(const Store& store,
+                                              const LeaderboardRequest& request) {
+  return Loader(store, request).load();
+}
+
+std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity) {
+  const HeadLayout& layout = plan.layout();
+  const int units = layout.units_per_layer(granularity);
+  const int heads = layout.query_heads / units;
+  std::int64_t kept = 0;
+  for (int layer = 0; layer < layout.layers; ++layer)
+    for (int unit = 0; unit < units; ++unit) {
+      bool all = true;
+      for (int head = unit * heads; head < (unit + 1) * heads; ++head)
+        all &= is_full(plan.entry(layer, head));
+      kept += all ? 1 : 0;
+    }
+  return kept;
+}
+
+double kv_share(const AttentionPlan& plan) {
+  const HeadLayout& layout = plan.layout();
+  const int group = layout.query_heads / layout.kv_heads;
+  int kept = 0;
+  for (int layer = 0; layer < layout.layers; ++layer)
+    for (int cell = 0; cell < layout.kv_heads; ++cell) {
+      bool any = false;
+      for (int head = cell * group; head < (cell + 1) * group; ++head)
+        any |= is_full(plan.entry(layer, head));
+      kept += any ? 1 : 0;
+    }
+  return static_cast<double>(kept) / (layout.layers * layout.kv_heads);
+}
+
+LayerStrip strip_of(const AttentionPlan& plan) {
+  const HeadLayout& layout = plan.layout();
+  LayerStrip strip{.kept_share = {}, .units_per_layer = layout.units_per_layer(plan.granularity())};
+  for (int layer = 0; layer < layout.layers; ++layer) {
+    int kept = 0;
+    for (int head = 0; head < layout.query_heads; ++head)
+      kept += is_full(plan.entry(layer, head)) ? 1 : 0;
+    strip.kept_share.push_back(static_cast<double>(kept) / layout.query_heads);
+  }
+  return strip;
+}
+
+std::optional<bool> is_beyond_window(const SampleRow& sample, std::int64_t window) {
+  const auto metadata = nlohmann::json::parse(sample.metadata_json, nullptr, false);
+  if (!metadata.is_object()) return std::nullopt;
+  // The distance holds for every window; the flag only for the one the sample was made with.
+  if (const auto it = metadata.find("distance"); it != metadata.end() && it->is_number_integer())
+    return it->get<std::int64_t>() >= window;
+  if (const auto it = metadata.find("beyond_window"); it != metadata.end() && it->is_boolean())
+    return it->get<bool>();
+  return std::nullopt;
+}
+
+bool names_model(const ModelRow& model, std::string_view text) {
+  return model.name == text || (!text.empty() && model.id.starts_with(text));
+}
+
+}  // namespace strata

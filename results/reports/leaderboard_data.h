@@ -1,0 +1,59 @@
+// What the leaderboard reads from the store: each finished run with its plan, its selection and one
+// response to each sample, as plain vectors. No statistics here.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "results/reports/leaderboard.h"
+
+namespace strata {
+
+// A run and the answers to its experiment, in the order of the data set.
+struct Evaluation {
+  RunRow run;
+  ExperimentRow experiment;
+  AttentionPlan plan;
+  std::optional<SelectionRow> selection;
+  // A metric is empty where a sample lacks it.
+  std::vector<double> nll;  // mean over answer positions
+  std::vector<double> gen_contains;
+  std::vector<double> tf_exact;
+  std::vector<double> prefill_flops;
+  std::vector<double> kv_bytes;
+  std::vector<double> prefill_ms;         // of the samples that were timed
+  std::vector<std::string> environments;  // device, threads, dtype, processor
+};
+
+struct DataFacts {
+  DataRow row;
+  std::vector<SampleRow> samples;
+};
+
+struct LeaderboardData {
+  std::vector<Evaluation> evaluations;  // by start
+  std::map<std::string, ModelRow> models;
+  std::map<std::string, DataFacts> data;
+  std::vector<std::string> notes;
+};
+
+// Of two runs with one label and one experiment, the later. Of several executions of an experiment,
+// the one that answered most samples (of those, the latest); runs with unanswered samples are left
+// out with a note.
+Result<LeaderboardData> load_leaderboard_data(const Store& store,
+                                              const LeaderboardRequest& request);
+
+// Kept units of a plan, counted at a granularity: all of a unit's query heads have full attention.
+std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity);
+// Share of full-attention KV cells; a KV head's cells are kept where any of its query heads is.
+double kv_share(const AttentionPlan& plan);
+LayerStrip strip_of(const AttentionPlan& plan);
+// Whether the needle lies outside the window of the first informative query; none where the sample
+// does not say.
+std::optional<bool> is_beyond_window(const SampleRow& sample, std::int64_t window);
+// Whether a model's name is this, or its id begins with it.
+bool names_model(const ModelRow& model, std::string_view text);
+
+}  // namespace strata

@@ -1,0 +1,105 @@
+#include "results/reports/picked_responses.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <set>
+
+namespace strata {
+namespace {
+
+// Executions whose answer NLL of one sample differs by more disagree: another device or dtype moves
+// it by less.
+constexpr double kNllTolerance = 0.01;
+
+struct Execution {
+  ExecutionRow row;
+  std::string started;
+};
+
+std::string environment_of(const ExecutionRow& row) {
+  return fmt::format("{}\t{}\t{}\t{}\t{}", row.device, row.threads, row.dtype, row.cpu, row.build);
+}
+
+std::string shown(const ExecutionRow& row) {
+  std::string text = fmt::format("{}, {} thread{}, {}", row.device, row.threads,
+                                 row.threads == 1 ? "" : "s", row.dtype);
+  if (!row.cpu.empty()) text += fmt::format(" ({})", row.cpu);
+  return text;
+}
+
+struct Environment {
+  std::map<std::string, const ResponseRow*> by_sample;
+  std::string latest_start, shown;
+};
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+bool disagree(const ResponseRow& a, const ResponseRow& b) {
+  if (a.tokens != b.tokens || a.answer_nll.size() != b.answer_nll.size()) return true;
+  return !a.answer_nll.empty() && std::abs(mean(a.answer_nll) - mean(b.answer_nll)) > kNllTolerance;
+}
+
+Result<std::map<std::string, Execution>> executions_of(const Store& store,
+                                                       const std::vector<ResponseRow>& responses) {
+  std::map<std::string, Execution> out;
+  for (const ResponseRow& response : responses) {
+    if (out.contains(response.execution_id)) continue;
+    Execution execution;
+    ASSIGN_OR_RETURN(execution.row, store.execution(response.execution_id));
+    ASSIGN_OR_RETURN(const RunRow run, store.run(execution.row.run_id));
+    execution.started = run.started;
+    out.emplace(response.execution_id, std::move(execution));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<PickedResponses> pick_responses(const Store& store, const ExperimentRow& experiment,
+                                       const DataRow& data) {
+  ASSIGN_OR_RETURN(const std::vector<ResponseRow> responses, store.responses_of(experiment.id));
+  ASSIGN_OR_RETURN(const auto executions, executions_of(store, responses));
+  std::map<std::string, Environment> environments;
+  for (const ResponseRow& response : responses) {
+    const Execution& here = executions.at(response.execution_id);
+    Environment& environment = environments[environment_of(here.row)];
+    const ResponseRow*& slot = environment.by_sample[response.sample_id];
+    if (slot == nullptr || here.started >= executions.at(slot->execution_id).started)
+      slot = &response;
+    environment.latest_start = std::max(environment.latest_start, here.started);
+    environment.shown = shown(here.row);
+  }
+  std::vector<const Environment*> ordered;
+  for (const auto& [key, environment] : environments) ordered.push_back(&environment);
+  std::stable_sort(ordered.begin(), ordered.end(), [](const Environment* a, const Environment* b) {
+    return std::pair(a->by_sample.size(), a->latest_start) >
+           std::pair(b->by_sample.size(), b->latest_start);
+  });
+
+  PickedResponses out;
+  std::map<std::string, const ResponseRow*> picked;
+  for (const DataRow::Item& item : data.items)
+    for (const Environment* environment : ordered) {
+      const auto it = environment->by_sample.find(item.sample_id);
+      if (it == environment->by_sample.end()) continue;
+      picked[item.sample_id] = it->second;
+      out.responses.push_back(*it->second);
+      if (std::find(out.environments.begin(), out.environments.end(), environment->shown) ==
+          out.environments.end())
+        out.environments.push_back(environment->shown);
+      break;
+    }
+  std::set<std::string> disagreeing;
+  for (const ResponseRow& response : responses)
+    if (const auto it = picked.find(response.sample_id);
+        it != picked.end() && disagree(*it->second, response))
+      disagreeing.insert(response.sample_id);
+  out.disagreeing_samples = disagreeing.size();
+  return out;
+}
+
+}  // namespace strata

@@ -1,0 +1,24 @@
+// Which response stands for a sample where several executions answered it.
+//
+// Executions of one build, device, thread count, dtype and processor are one environment. The
+// environment that answered most samples is picked (of those, the one that ran last), within it the
+// latest execution; samples it lacks come from the next one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "results/store.h"
+
+namespace strata {
+
+struct PickedResponses {
+  std::vector<ResponseRow> responses;     // in the data set's order, unanswered samples left out
+  std::vector<std::string> environments;  // of the picked ones, for people
+  std::size_t disagreeing_samples = 0;    // another execution generated or scored otherwise
+};
+
+Result<PickedResponses> pick_responses(const Store& store, const ExperimentRow& experiment,
+                                       const DataRow& data);
+
+}  // namespace strata

@@ -1,0 +1,32 @@
+// Tables as aligned text, markdown or csv, and the plain-ASCII spelling of the few signs that
+// reports use.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace strata {
+
+struct TextTable {
+  struct Column {
+    std::string header;
+    bool right = true;
+  };
+  std::vector<Column> columns;
+  // An empty row is a separating line.
+  std::vector<std::vector<std::string>> rows;
+};
+
+// Columns on a terminal: code points of UTF-8 (none of ours is wide).
+std::size_t display_width(std::string_view text);
+// Signs of ours in ASCII (█ to #, · to ., Δ to d); any other code point becomes '?'.
+std::string to_ascii(std::string_view text);
+
+std::string as_text(const TextTable& table);
+std::size_t text_width(const TextTable& table);
+std::string as_markdown(const TextTable& table);
+std::string csv_line(const std::vector<std::string>& cells);  // RFC 4180, with its newline (\n)
+
+}  // namespace strata

@@ -1,0 +1,217 @@
+#include "results/schema.h"
+
+#include <array>
+
+namespace strata {
+namespace {
+
+// Never edit a migration that was released: add the next one.
+constexpr std::string_view kMigration1 = R"sql(
+CREATE TABLE models (
+  id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, path_hint TEXT NOT NULL, layers INTEGER NOT NULL,
+  query_heads INTEGER NOT NULL, kv_heads INTEGER NOT NULL, parameters INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tokenizers (id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE plans (id TEXT PRIMARY KEY NOT NULL, plan_json TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE samples (
+  id TEXT PRIMARY KEY NOT NULL, benchmark TEXT NOT NULL, prompt_text TEXT NOT NULL,
+  prompt_tokens INTEGER NOT NULL, answers_json TEXT NOT NULL, metadata_json TEXT NOT NULL);
+CREATE TABLE data_sets (id TEXT PRIMARY KEY NOT NULL, benchmark TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE data_samples (
+  data_id TEXT NOT NULL REFERENCES data_sets (id), position INTEGER NOT NULL,
+  sample_id TEXT NOT NULL REFERENCES samples (id), cluster TEXT NOT NULL,
+  PRIMARY KEY (data_id, position)) WITHOUT ROWID;
+CREATE TABLE selections (
+  id TEXT PRIMARY KEY NOT NULL, strategy TEXT NOT NULL, config_json TEXT NOT NULL,
+  model_id TEXT NOT NULL REFERENCES models (id), plan_id TEXT NOT NULL REFERENCES plans (id),
+  mask_json TEXT NOT NULL, scores_json TEXT NOT NULL, standard_errors_json TEXT NOT NULL,
+  forward_tokens REAL NOT NULL, layer_tokens REAL NOT NULL, flops REAL NOT NULL, evaluations INTEGER NOT NULL,
+  seconds REAL NOT NULL, peak_bytes INTEGER NOT NULL, supervision TEXT NOT NULL, calibration_id TEXT NOT NULL,
+  seed INTEGER NOT NULL, diagnostics_json TEXT NOT NULL);
+CREATE TABLE experiments (
+  id TEXT PRIMARY KEY NOT NULL, model_id TEXT NOT NULL REFERENCES models (id),
+  tokenizer_id TEXT NOT NULL REFERENCES tokenizers (id), plan_id TEXT NOT NULL REFERENCES plans (id),
+  generation_json TEXT NOT NULL, data_id TEXT NOT NULL REFERENCES data_sets (id),
+  numerics_version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+  id TEXT PRIMARY KEY NOT NULL, config_hash TEXT NOT NULL, config_json TEXT NOT NULL, started TEXT NOT NULL,
+  finished TEXT NOT NULL, status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'interrupted')),
+  error TEXT NOT NULL, strategy TEXT NOT NULL, label TEXT NOT NULL, group_name TEXT NOT NULL, budget_units INTEGER,
+  budget_fraction REAL, granularity TEXT NOT NULL, decode_rule TEXT NOT NULL, window INTEGER NOT NULL,
+  sinks INTEGER NOT NULL, selection_id TEXT REFERENCES selections (id),
+  experiment_id TEXT REFERENCES experiments (id), benchmark TEXT NOT NULL, benchmark_config_json TEXT NOT NULL,
+  seeds_json TEXT NOT NULL, calibration_nll REAL);
+CREATE TABLE executions (
+  id TEXT PRIMARY KEY NOT NULL, run_id TEXT NOT NULL REFERENCES runs (id), build TEXT NOT NULL,
+  device TEXT NOT NULL, threads INTEGER NOT NULL, dtype TEXT NOT NULL, cpu TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE responses (
+  experiment_id TEXT NOT NULL REFERENCES experiments (id), sample_id TEXT NOT NULL REFERENCES samples (id),
+  execution_id TEXT NOT NULL REFERENCES executions (id), text TEXT NOT NULL, tokens_json TEXT NOT NULL,
+  answer_nll_json TEXT NOT NULL, argmax_json TEXT NOT NULL, metrics_json TEXT NOT NULL, timings_json TEXT NOT NULL,
+  prefill_flops REAL NOT NULL, decode_flops REAL NOT NULL, kv_bytes INTEGER NOT NULL,
+  PRIMARY KEY (experiment_id, sample_id, execution_id));
+)sql";
+
+constexpr std::array<std::string_view, 1> kMigrations = {kMigration1};
+
+constexpr bool kMeasured = true;
+
+std::vector<Table> make_tables() {
+  using enum Keep;
+  std::vector<Table> tables;
+  tables.push_back({"models",
+                    1,
+                    {{"id"},
+                     {"name", kHint},
+                     {"path_hint", kHint},
+                     {"layers"},
+                     {"query_heads"},
+                     {"kv_heads"},
+                     {"parameters"}}});
+  tables.push_back({"tokenizers", 1, {{"id"}, {"name", kHint}}});
+  tables.push_back({"plans", 1, {{"id"}, {"plan_json"}}});
+  tables.push_back({"samples",
+                    1,
+                    {{"id"},
+                     {"benchmark"},
+                     {"prompt_text"},
+                     {"prompt_tokens"},
+                     {"answers_json"},
+                     {"metadata_json", kHint}}});
+  tables.push_back({"data_sets", 1, {{"id"}, {"benchmark"}}});
+  tables.push_back({"data_samples", 2, {{"data_id"}, {"position"}, {"sample_id"}, {"cluster"}}});
+  tables.push_back({"selections",
+                    1,
+                    {{"id", kContent, kMeasured},
+                     {"strategy"},
+                     {"config_json"},
+                     {"model_id"},
+                     {"plan_id"},
+                     {"mask_json"},
+                     {"scores_json"},
+                     {"standard_errors_json"},
+                     {"forward_tokens"},
+                     {"layer_tokens"},
+                     {"flops"},
+                     {"evaluations"},
+                     {"seconds", kContent, kMeasured},
+                     {"peak_bytes", kContent, kMeasured},
+                     {"supervision"},
+                     {"calibration_id"},
+                     {"seed"},
+                     {"diagnostics_json"}}});
+  tables.push_back({"experiments",
+                    1,
+                    {{"id"},
+                     {"model_id"},
+                     {"tokenizer_id"},
+                     {"plan_id"},
+                     {"generation_json"},
+                     {"data_id"},
+                     {"numerics_version"}}});
+  tables.push_back({"runs",
+                    1,
+                    {{"id", kContent, kMeasured},
+                     {"config_hash"},
+                     {"config_json"},
+                     {"started", kContent, kMeasured},
+                     {"finished", kProgress, kMeasured},
+                     {"status", kProgress},
+                     {"error", kProgress},
+                     {"strategy"},
+                     {"label"},
+                     {"group_name"},
+                     {"budget_units"},
+                     {"budget_fraction"},
+                     {"granularity"},
+                     {"decode_rule"},
+                     {"window"},
+                     {"sinks"},
+                     {"selection_id", kProgress, kMeasured},
+                     {"experiment_id", kProgress},
+                     {"benchmark"},
+                     {"benchmark_config_json"},
+                     {"seeds_json"},
+                     {"calibration_nll", kProgress}}});
+  tables.push_back({"executions",
+                    1,
+                    {{"id", kContent, kMeasured},
+                     {"run_id", kContent, kMeasured},
+                     {"build"},
+                     {"device"},
+                     {"threads"},
+                     {"dtype"},
+                     {"cpu"}}});
+  tables.push_back({"responses",
+                    3,
+                    {{"experiment_id"},
+                     {"sample_id"},
+                     {"execution_id", kContent, kMeasured},
+                     {"text"},
+                     {"tokens_json"},
+                     {"answer_nll_json"},
+                     {"argmax_json"},
+                     {"metrics_json"},
+                     {"timings_json", kContent, kMeasured},
+                     {"prefill_flops"},
+                     {"decode_flops"},
+                     {"kv_bytes"}}});
+  return tables;
+}
+
+std::string key_condition(const Table& table) {
+  std::string out;
+  for (std::size_t i = 0; i < table.keys; ++i)
+    out += fmt::format("{}{} = ?{}", i == 0 ? "" : " AND ", table.columns[i].name, i + 1);
+  return out;
+}
+
+std::string joined_names(const Table& table, std::size_t count) {
+  std::string out;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i > 0) out += ", ";
+    out += table.columns[i].name;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::size_t Table::index_of(std::string_view column) const {
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    if (columns[i].name == column) return i;
+  STRATA_CHECK(false, "table {} has no column {}", name, column);
+  return 0;
+}
+
+std::string Table::insert_sql() const {
+  std::string places;
+  for (std::size_t i = 0; i < columns.size(); ++i) places += i == 0 ? "?" : ", ?";
+  return fmt::format("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING", name,
+                     joined_names(*this, columns.size()), places, joined_names(*this, keys));
+}
+
+std::string Table::select_sql() const {
+  return fmt::format("SELECT {} FROM {} ORDER BY {}", joined_names(*this, columns.size()), name,
+                     joined_names(*this, keys));
+}
+
+std::string Table::select_by_key_sql() const {
+  return fmt::format("SELECT {} FROM {} WHERE {}", joined_names(*this, columns.size()), name,
+                     key_condition(*this));
+}
+
+std::span<const Table> all_tables() {
+  static const std::vector<Table> kTables = make_tables();
+  return kTables;
+}
+
+const Table& table_named(std::string_view name) {
+  for (const Table& table : all_tables())
+    if (table.name == name) return table;
+  STRATA_CHECK(false, "no table {}", name);
+  return all_tables()[0];
+}
+
+std::span<const std::string_view> migrations() { return kMigrations; }
+
+}  // namespace strata

@@ -1,0 +1,79 @@
+// Statistics of the reports: pure functions of numbers, with a fixed seed where they resample.
+//
+// Intervals are two-sided and 95 % unless told otherwise. Where n does not allow an interval there
+// is none, rather than a false one. Thread-safe. Nothing here knows of rows or models.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace strata {
+
+struct Interval {
+  double low = 0;
+  double high = 0;
+  bool operator==(const Interval&) const = default;
+};
+
+struct Estimate {
+  double value = 0;
+  std::optional<Interval> interval;
+};
+
+inline constexpr double kConfidence = 0.95;
+
+// Wilson's score interval of a proportion; 0 ≤ successes ≤ n, n ≥ 1.
+Interval wilson_interval(std::size_t successes, std::size_t n, double confidence = kConfidence);
+
+struct Mean {
+  double value = 0;
+  std::optional<double> standard_error;  // none at n = 1
+};
+Mean mean_of(std::span<const double> values);  // n ≥ 1
+
+// Mean with Student's t interval (none at n = 1); n ≥ 1.
+Estimate t_estimate(std::span<const double> values, double confidence = kConfidence);
+
+// Mean of a − b over pairs, Student's t interval (none at n = 1); same lengths, n ≥ 1. Pairs must
+// be independent.
+Estimate paired_difference(std::span<const double> a, std::span<const double> b,
+                           double confidence = kConfidence);
+
+struct BootstrapOptions {
+  int draws = 4000;
+  std::uint64_t seed = 0;
+  double confidence = kConfidence;
+  // Cluster number of each value; whole clusters are drawn. Empty = every value is its own.
+  std::span<const std::size_t> clusters = {};
+};
+
+// Mean of a − b, percentile interval over resampled clusters (none at one cluster).
+Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,
+                          const BootstrapOptions& options);
+
+// (NLL_none − NLL_plan) / (NLL_none − NLL_full) of the means, percentile interval of the paired
+// bootstrap. No value where full is not better than none; no interval where that happens in a
+// resample (the gap is not resolved).
+std::optional<Estimate> gap_closed(std::span<const double> none, std::span<const double> plan,
+                                   std::span<const double> full, const BootstrapOptions& options);
+
+// Two-sided exact McNemar test: the discordant pairs, b and c. 1 where there are none. Independent
+// samples only.
+double mcnemar_exact(std::size_t only_first, std::size_t only_second);
+
+// Linear interpolation between order statistics (type 7); 0 ≤ q ≤ 1, n ≥ 1.
+double quantile(std::span<const double> values, double q);
+
+// Median with the range below kDrawsForQuantiles values, with the 5–95 % interval from there on; n
+// ≥ 1.
+inline constexpr std::size_t kDrawsForQuantiles = 20;
+Estimate distribution_of(std::span<const double> values);
+
+// Cluster names to numbers in order of appearance; "" is a cluster of its own each time.
+std::vector<std::size_t> cluster_numbers(std::span<const std::string> names);
+
+}  // namespace strata

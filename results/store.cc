@@ -1,0 +1,214 @@
+#include "results/store.h"
+
+#include "core/plan.h"
+#include "results/insert.h"
+#include "results/row_values.h"
+#include "results/schema.h"
+
+namespace strata {
+namespace {
+
+constexpr std::string_view kSelectRuns = "SELECT * FROM runs ORDER BY started, id";
+constexpr std::string_view kSelectRunsByPrefix =
+    "SELECT * FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
+constexpr std::string_view kSelectDataItems =
+    "SELECT sample_id, cluster FROM data_samples WHERE data_id = ?1 ORDER BY position";
+constexpr std::string_view kSelectSamplesOfData =
+    "SELECT samples.* FROM data_samples JOIN samples ON samples.id = data_samples.sample_id "
+    "WHERE data_samples.data_id = ?1 ORDER BY data_samples.position";
+constexpr std::string_view kSelectResponses =
+    "SELECT * FROM responses WHERE experiment_id = ?1 ORDER BY sample_id, execution_id";
+constexpr std::string_view kHasResponse =
+    "SELECT 1 FROM responses JOIN executions ON executions.id = responses.execution_id "
+    "WHERE experiment_id = ?1 AND sample_id = ?2 AND build = ?3 AND device = ?4 LIMIT 1";
+constexpr std::string_view kUpdateRun =
+    "UPDATE runs SET finished = ?2, status = ?3, error = ?4, selection_id = ?5, experiment_id = "
+    "?6, "
+    "calibration_nll = ?7 WHERE id = ?1";
+
+template <typename Row>
+Status insert(const Connection& connection, std::string_view table, const Row& row) {
+  ASSIGN_OR_RETURN(const SqlRow values, to_values(row));
+  return insert_row(connection, table_named(table), values);
+}
+
+// Fills in an empty id; a wrong one is an error.
+Status settle_id(std::string& id, std::string computed, std::string_view what) {
+  if (id.empty())
+    id = std::move(computed);
+  else if (id != computed)
+    return fail(ErrorKind::kInvalidArgument, "{}: the row says id {}, its content has {}", what, id,
+                computed);
+  return {};
+}
+
+template <typename Row>
+Result<std::vector<Row>> read_rows(const Connection& connection, std::string_view sql,
+                                   const SqlRow& parameters) {
+  ASSIGN_OR_RETURN(const std::vector<SqlRow> found, connection.query(sql, parameters));
+  std::vector<Row> rows(found.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    if (Status status = from_values(found[i], rows[i]); !status)
+      return fail(std::move(status).error().at(connection.path()));
+  return rows;
+}
+
+Error missing(const Connection& connection, std::string_view table, std::string_view id) {
+  return make_error(ErrorKind::kNotFound, "table {} has no row {}", table, id)
+      .at(connection.path());
+}
+
+template <typename Row>
+Result<Row> read_row(const Connection& connection, std::string_view table, std::string_view id) {
+  ASSIGN_OR_RETURN(
+      std::vector<Row> rows,
+      read_rows<Row>(connection, table_named(table).select_by_key_sql(), {std::string(id)}));
+  if (rows.empty()) return fail(missing(connection, table, id));
+  return std::move(rows[0]);
+}
+
+}  // namespace
+
+Store::Store(std::string path, std::unique_ptr<Connection> connection)
+    : path_(std::move(path)), connection_(std::move(connection)) {}
+Store::Store(Store&&) noexcept = default;
+Store& Store::operator=(Store&&) noexcept = default;
+Store::~Store() = default;
+
+Result<std::string> Store::record(const ModelRow& model) {
+  RETURN_IF_ERROR(insert(*connection_, "models", model));
+  return model.id;
+}
+
+Result<std::string> Store::record(const TokenizerRow& tokenizer) {
+  RETURN_IF_ERROR(insert(*connection_, "tokenizers", tokenizer));
+  return tokenizer.id;
+}
+
+Result<std::string> Store::record(const PlanRow& plan) {
+  ASSIGN_OR_RETURN(const AttentionPlan parsed, parse_plan(plan));
+  std::string id = plan.id;
+  RETURN_IF_ERROR(settle_id(id, parsed.id(), "plan"));
+  RETURN_IF_ERROR(insert(*connection_, "plans", plan));
+  return plan.id;
+}
+
+Result<std::string> Store::record(ExperimentRow experiment) {
+  RETURN_IF_ERROR(settle_id(experiment.id, experiment_id(experiment), "experiment"));
+  RETURN_IF_ERROR(insert(*connection_, "experiments", experiment));
+  return experiment.id;
+}
+
+Result<std::string> Store::record(SelectionRow selection) {
+  RETURN_IF_ERROR(settle_id(selection.id, selection_id(selection), "selection"));
+  RETURN_IF_ERROR(insert(*connection_, "selections", selection));
+  return selection.id;
+}
+
+Result<std::string> Store::record(RunRow run) {
+  RETURN_IF_ERROR(settle_id(run.id, run_id(run), "run"));
+  RETURN_IF_ERROR(insert(*connection_, "runs", run));
+  return run.id;
+}
+
+Result<std::string> Store::record(ExecutionRow execution) {
+  RETURN_IF_ERROR(settle_id(execution.id, execution_id(execution), "execution"));
+  RETURN_IF_ERROR(insert(*connection_, "executions", execution));
+  return execution.id;
+}
+
+Result<std::string> Store::record(DataRow data, std::span<const SampleRow> samples) {
+  RETURN_IF_ERROR(settle_id(data.id, data_id(data), "data set"));
+  ASSIGN_OR_RETURN(Transaction transaction, Transaction::begin(*connection_));
+  for (const SampleRow& sample : samples) RETURN_IF_ERROR(insert(*connection_, "samples", sample));
+  RETURN_IF_ERROR(insert_row(*connection_, table_named("data_sets"), {data.id, data.benchmark}));
+  for (std::size_t i = 0; i < data.items.size(); ++i)
+    RETURN_IF_ERROR(insert_row(
+        *connection_, table_named("data_samples"),
+        {data.id, static_cast<std::int64_t>(i), data.items[i].sample_id, data.items[i].cluster}));
+  RETURN_IF_ERROR(transaction.commit());
+  return data.id;
+}
+
+Status Store::record(const ResponseRow& response) {
+  return insert(*connection_, "responses", response);
+}
+
+Status Store::update(const RunRow& run) {
+  ASSIGN_OR_RETURN(const SqlRow values, to_values(run));
+  const Table& table = table_named("runs");
+  const auto value = [&](std::string_view column) { return values[table.index_of(column)]; };
+  RETURN_IF_ERROR(connection_->query(
+      kUpdateRun, {run.id, value("finished"), value("status"), value("error"),
+                   value("selection_id"), value("experiment_id"), value("calibration_nll")}));
+  if (connection_->changes() != 1) return fail(missing(*connection_, "runs", run.id));
+  return {};
+}
+
+Result<ModelRow> Store::model(std::string_view id) const {
+  return read_row<ModelRow>(*connection_, "models", id);
+}
+
+Result<PlanRow> Store::plan(std::string_view id) const {
+  return read_row<PlanRow>(*connection_, "plans", id);
+}
+
+Result<ExperimentRow> Store::experiment(std::string_view id) const {
+  return read_row<ExperimentRow>(*connection_, "experiments", id);
+}
+
+Result<SelectionRow> Store::selection(std::string_view id) const {
+  return read_row<SelectionRow>(*connection_, "selections", id);
+}
+
+Result<ExecutionRow> Store::execution(std::string_view id) const {
+  return read_row<ExecutionRow>(*connection_, "executions", id);
+}
+
+Result<DataRow> Store::data(std::string_view id) const {
+  DataRow data{.id = std::string(id), .benchmark = {}, .items = {}};
+  ASSIGN_OR_RETURN(const auto found,
+                   connection_->query(table_named("data_sets").select_by_key_sql(), {data.id}));
+  if (found.empty()) return fail(missing(*connection_, "data_sets", id));
+  data.benchmark = std::get<std::string>(found[0][1]);
+  ASSIGN_OR_RETURN(const auto items, connection_->query(kSelectDataItems, {data.id}));
+  for (const SqlRow& item : items)
+    data.items.push_back({std::get<std::string>(item[0]), std::get<std::string>(item[1])});
+  return data;
+}
+
+Result<RunRow> Store::run(std::string_view id_or_unique_prefix) const {
+  ASSIGN_OR_RETURN(
+      std::vector<RunRow> found,
+      read_rows<RunRow>(*connection_, kSelectRunsByPrefix, {std::string(id_or_unique_prefix)}));
+  if (found.empty()) return fail(missing(*connection_, "runs", id_or_unique_prefix));
+  if (found.size() > 1)
+    return fail(
+        make_error(ErrorKind::kInvalidArgument, "several runs begin with '{}'", id_or_unique_prefix)
+            .at(path_)
+            .with_hint("give more of the id"));
+  return std::move(found[0]);
+}
+
+Result<std::vector<RunRow>> Store::runs() const {
+  return read_rows<RunRow>(*connection_, kSelectRuns, {});
+}
+
+Result<std::vector<SampleRow>> Store::samples_of(std::string_view data_id) const {
+  return read_rows<SampleRow>(*connection_, kSelectSamplesOfData, {std::string(data_id)});
+}
+
+Result<std::vector<ResponseRow>> Store::responses_of(std::string_view experiment_id) const {
+  return read_rows<ResponseRow>(*connection_, kSelectResponses, {std::string(experiment_id)});
+}
+
+Result<bool> Store::has_response(std::string_view experiment_id, std::string_view sample_id,
+                                 std::string_view build, std::string_view device) const {
+  ASSIGN_OR_RETURN(
+      const auto found,
+      connection_->query(kHasResponse, {std::string(experiment_id), std::string(sample_id),
+                                        std::string(build), std::string(device)}));
+  return !found.empty();
+}
+
+}  // namespace strata

@@ -1,0 +1,87 @@
+// Store: the results database. Every answer is on disk, durably, before its record_… call returns.
+//
+// SQLite in WAL mode with synchronous=FULL; one process may write while others read. Primary keys
+// are content ids, so recording the same row again is a no-op, and the same id with other content
+// is an error. A Store belongs to one thread. A file that is something else is never written to.
+// WAL is unsafe on network file systems: keep a database on a local disk and merge.
+#pragma once
+
+#include <iosfwd>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "results/rows.h"
+
+namespace strata {
+
+class Connection;
+
+class Store {
+ public:
+  enum class Mode { kReadOnly, kReadWrite };
+
+  // kReadWrite creates a missing file (not its folder) and migrates an older schema; kReadOnly does
+  // neither. Errors: missing file or folder, a file that is not ours or is newer than this build,
+  // no permission.
+  static Result<Store> open(const std::string& path, Mode mode);
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  // Each is one durable transaction. An empty `id` of experiment, selection, run and execution rows
+  // is filled in; a wrong one is an error. All return the id.
+  Result<std::string> record(const ModelRow& model);
+  Result<std::string> record(const TokenizerRow& tokenizer);
+  Result<std::string> record(const PlanRow& plan);
+  Result<std::string> record(ExperimentRow experiment);
+  Result<std::string> record(SelectionRow selection);
+  Result<std::string> record(RunRow run);
+  Result<std::string> record(ExecutionRow execution);
+  Result<std::string> record(DataRow data, std::span<const SampleRow> samples);
+  Status record(const ResponseRow& response);
+  // Writes the fields of a recorded run that may change (see RunRow).
+  Status update(const RunRow& run);
+
+  // One row by id; kNotFound where there is none.
+  Result<ModelRow> model(std::string_view id) const;
+  Result<PlanRow> plan(std::string_view id) const;
+  Result<ExperimentRow> experiment(std::string_view id) const;
+  Result<SelectionRow> selection(std::string_view id) const;
+  Result<ExecutionRow> execution(std::string_view id) const;
+  Result<DataRow> data(std::string_view id) const;
+  Result<RunRow> run(std::string_view id_or_unique_prefix) const;
+
+  Result<std::vector<RunRow>> runs() const;                                   // by start
+  Result<std::vector<SampleRow>> samples_of(std::string_view data_id) const;  // in the set's order
+  Result<std::vector<ResponseRow>> responses_of(std::string_view experiment_id) const;
+  // Whether an execution of this build on this device has answered (what a resumed run may skip).
+  Result<bool> has_response(std::string_view experiment_id, std::string_view sample_id,
+                            std::string_view build, std::string_view device) const;
+
+  // Inserts every row of `other`, in one transaction; nothing is kept where a row conflicts. Doing
+  // it again changes nothing. A run that is unfinished here and finished there becomes finished.
+  Status merge(const Store& other);
+
+  // All rows as sorted text, one line a row: equal databases give equal text. Without timings: no
+  // measured times (nor the ids of selections that contain them).
+  enum class Timings { kInclude, kExclude };
+  Status canonical_dump(std::ostream& out, Timings timings) const;
+
+  // SQLite's integrity and foreign-key checks, and every id that can be recomputed from its row.
+  // One line a problem; empty = sound.
+  Result<std::vector<std::string>> check() const;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  Store(std::string path, std::unique_ptr<Connection> connection);
+
+  std::string path_;
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace strata

@@ -1,0 +1,45 @@
+// The command line of both programs, parsed once: `strata` checks and answers what needs no model and hands the rest, word for
+// word, to `strata-engine` beside it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "runner/experiment_config.h"
+
+namespace strata::cli {
+
+enum class Command { kRun, kSelect, kSamples, kReportLeaderboard, kReportRun, kDbCheck, kDbDump, kDbMerge };
+
+struct Arguments {
+  Command command = Command::kRun;
+  LoadRequest load;               // config dirs, overrides, multirun
+  bool show_job = false;          // --cfg job
+  bool resolve = false;           // --resolve
+  bool show_defaults = false;     // --info defaults-tree
+  bool dry_run = false;
+  std::string plan_out;           // select -o
+  std::string selection_out;      // select --selection
+  std::string format = "text";
+  bool ascii = false;
+  std::vector<std::string> names;  // run ids, database files
+};
+
+struct Parsed {
+  Arguments arguments;
+  int exit_code = -1;  // ≥ 0: help or a usage error was printed; stop
+};
+
+Parsed parse(int argc, char** argv);
+
+// Folders with configs/: --config-dir first, then ./configs, then the one that belongs to this build.
+std::vector<std::filesystem::path> default_config_dirs();
+
+// "error: …" on standard error; 1, or 130 where the user interrupted.
+int report_error(const Error& error);
+
+int run_engine(const Arguments& arguments);  // strata-engine's part: run, select
+int run_light(const Arguments& arguments);   // strata's part: everything else
+
+}  // namespace strata::cli

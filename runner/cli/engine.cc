@@ -1,0 +1,111 @@
+// Commands that run a model.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/sha256.h"
+#include "runner/cli/arguments.h"
+#include "runner/cli/terminal_progress.h"
+#include "runner/experiment.h"
+
+namespace strata::cli {
+namespace {
+
+// Version and the running binary's own hash: two builds that could differ in numbers never share a name.
+std::string build_id() {
+  std::ifstream in("/proc/self/exe", std::ios::binary);
+  Sha256 hash;
+  std::vector<char> block(1 << 20);
+  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
+    hash.update(std::string_view(block.data(), static_cast<std::size_t>(in.gcount())));
+  return fmt::format("{}+{}", STRATA_VERSION, hash.hex_digest().substr(0, 12));
+}
+
+// To a temporary name, synced, renamed: a reader sees the old file or the whole new one.
+Status write_file(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".partial";
+  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const auto failed = [&](const char* what) {
+    return fail(make_error(ErrorKind::kIo, "cannot {}: {}", what, std::strerror(errno)).at(path));
+  };
+  if (file < 0) return failed("create the file");
+  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(file) == 0;
+  const int saved_errno = errno;
+  ::close(file);
+  errno = saved_errno;
+  if (!written || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    const auto error = failed("write the file");
+    ::unlink(temporary.c_str());
+    return error;
+  }
+  return {};
+}
+
+Status select(const Arguments& arguments, const std::vector<Job>& jobs, TerminalProgress& progress) {
+  if (jobs.size() != 1)
+    return fail(make_error(ErrorKind::kInvalidArgument, "select makes one plan; the sweep has {} jobs", jobs.size())
+                    .with_hint("use `strata run -m` for sweeps"));
+  Workbench workbench;
+  const ExperimentConfig& config = jobs[0].config;
+  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  RETURN_IF_ERROR(write_file(arguments.plan_out, selected.plan.to_json().dump(1) + "\n"));
+  if (!arguments.selection_out.empty())
+    RETURN_IF_ERROR(write_file(arguments.selection_out,
+                               selection_json(config, selected, model->id()).dump(1) + "\n"));
+  std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n", selected.plan.id().substr(0, 12).c_str(),
+              selected.selection.mask.kept(), selected.selection.mask.size(), arguments.plan_out.c_str());
+  return {};
+}
+
+Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
+  Workbench workbench;
+  ASSIGN_OR_RETURN(const std::vector<Job> jobs, runs_of(std::move(all_jobs), workbench));
+  if (jobs.empty()) return fail(ErrorKind::kInvalidArgument, "the sweep is empty");
+  ASSIGN_OR_RETURN(Store store, Store::open(jobs[0].config.db, Store::Mode::kReadWrite));
+  const std::string build = build_id();
+  std::optional<Error> first_error;
+  std::size_t failed = 0;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (jobs[i].config.db != store.path()) {
+      ASSIGN_OR_RETURN(store, Store::open(jobs[i].config.db, Store::Mode::kReadWrite));
+    }
+    progress.set_prefix(jobs.size() > 1 ? fmt::format("[{:>2}/{}] ", i + 1, jobs.size()) : "");
+    Result<RunOutcome> outcome = run_job(jobs[i], workbench, store, build, progress);
+    if (outcome) {
+      std::printf("run %s %s done\n", outcome->run_id.substr(0, 12).c_str(), outcome->label.c_str());
+      std::fflush(stdout);
+      continue;
+    }
+    // One job's failure must not lose the others; an interrupt ends them all.
+    if (outcome.error().kind == ErrorKind::kInterrupted) return fail(std::move(outcome).error());
+    ++failed;
+    if (jobs.size() > 1) std::fprintf(stderr, "error: %s\n", outcome.error().text().c_str());
+    if (!first_error) first_error = std::move(outcome).error();
+  }
+  if (!first_error) {
+    std::printf("%zu run%s recorded in %s\n", jobs.size(), jobs.size() == 1 ? "" : "s", store.path().c_str());
+    return {};
+  }
+  if (jobs.size() == 1) return fail(std::move(*first_error));
+  return fail(first_error->kind, "{} of {} jobs failed (above)", failed, jobs.size());
+}
+
+}  // namespace
+
+int run_engine(const Arguments& arguments) {
+  listen_for_interrupts();
+  Result<std::vector<Job>> jobs = load_jobs(arguments.load);
+  if (!jobs) return report_error(jobs.error());
+  TerminalProgress progress;
+  const Status status = arguments.command == Command::kSelect ? select(arguments, *jobs, progress)
+                                                              : run(*std::move(jobs), progress);
+  return status ? 0 : report_error(status.error());
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,122 @@
+// Commands that need no model.
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "benchmarks/registry.h"
+#include "results/reports/leaderboard.h"
+#include "results/reports/run_report.h"
+#include "runner/cli/arguments.h"
+#include "runner/samples.h"
+
+namespace strata::cli {
+namespace {
+
+// key=value words of `report`: a small fixed list, not a composition.
+struct ReportKeys {
+  std::string db = "results.db";
+  LeaderboardRequest filters;
+};
+
+Result<ReportKeys> report_keys(const std::vector<std::string>& words) {
+  ReportKeys keys;
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    const std::string key = word.substr(0, equals);
+    const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
+    const auto number = [&](std::optional<std::int64_t>& target) -> Status {
+      char* end = nullptr;
+      target = std::strtoll(value.c_str(), &end, 10);
+      if (value.empty() || *end != '\0')
+        return fail(ErrorKind::kInvalidArgument, "command line: '{}': expected an integer", word);
+      return {};
+    };
+    if (key == "db") {
+      keys.db = value;
+    } else if (key == "model") {
+      keys.filters.model = value;
+    } else if (key == "benchmark") {
+      keys.filters.benchmark = value;
+    } else if (key == "decode_rule") {
+      ASSIGN_OR_RETURN(keys.filters.decode_rule, parse_decode_rule(value));
+    } else if (key == "window") {
+      RETURN_IF_ERROR(number(keys.filters.window));
+    } else if (key == "budget.units") {
+      RETURN_IF_ERROR(number(keys.filters.budget_units));
+    } else {
+      const std::vector<std::string> known = {"db", "model", "benchmark", "decode_rule", "window", "budget.units"};
+      return fail(make_error(ErrorKind::kInvalidArgument, "command line: '{}': unknown key '{}'", word, key)
+                      .with_hint(config::nearest_hint(key, known, "keys")));
+    }
+  }
+  return keys;
+}
+
+Result<int> report(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const ReportKeys keys, report_keys(arguments.load.overrides));
+  ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
+  RenderOptions options;
+  ASSIGN_OR_RETURN(options.format, parse_report_format(arguments.format));
+  options.utf8 = !arguments.ascii;
+  std::string text;
+  if (arguments.command == Command::kReportRun) {
+    ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
+  } else {
+    ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
+    text = render(table, options);
+  }
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
+Result<int> database(const Arguments& arguments) {
+  const bool writes = arguments.command == Command::kDbMerge;
+  ASSIGN_OR_RETURN(Store store, Store::open(arguments.names[0], writes ? Store::Mode::kReadWrite : Store::Mode::kReadOnly));
+  if (arguments.command == Command::kDbDump) {
+    RETURN_IF_ERROR(store.canonical_dump(std::cout, Store::Timings::kInclude));
+    return 0;
+  }
+  if (arguments.command == Command::kDbMerge) {
+    for (std::size_t i = 1; i < arguments.names.size(); ++i) {
+      ASSIGN_OR_RETURN(const Store other, Store::open(arguments.names[i], Store::Mode::kReadOnly));
+      RETURN_IF_ERROR(store.merge(other));
+      std::printf("merged %s into %s\n", arguments.names[i].c_str(), arguments.names[0].c_str());
+    }
+    return 0;
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> problems, store.check());
+  for (const std::string& problem : problems) std::printf("%s\n", problem.c_str());
+  if (problems.empty()) std::printf("%s: sound\n", arguments.names[0].c_str());
+  return problems.empty() ? 0 : 1;
+}
+
+Result<int> samples(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
+  for (const Job& job : jobs) {
+    ASSIGN_OR_RETURN(const std::vector<nlohmann::json> lines, sample_lines(job.config));
+    for (const nlohmann::json& line : lines) std::printf("%s\n", line.dump().c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_light(const Arguments& arguments) {
+  Result<int> code = 0;
+  switch (arguments.command) {
+    case Command::kSamples: code = samples(arguments); break;
+    case Command::kReportLeaderboard:
+    case Command::kReportRun: code = report(arguments); break;
+    case Command::kDbCheck:
+    case Command::kDbDump:
+    case Command::kDbMerge: code = database(arguments); break;
+    case Command::kRun:
+    case Command::kSelect: STRATA_CHECK(false, "these need a model"); break;
+  }
+  return code ? *code : report_error(code.error());
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,68 @@
+// strata: everything that needs no model, and the door to strata-engine for what does.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "runner/cli/arguments.h"
+#include "runner/config/yaml_writer.h"
+
+namespace strata::cli {
+namespace {
+
+Result<int> show_configuration(const Arguments& arguments) {
+  config::ComposeOptions options = compose_options(arguments.load);
+  if (arguments.show_defaults) {
+    ASSIGN_OR_RETURN(const std::string tree, config::defaults_tree(options));
+    std::fputs(tree.c_str(), stdout);
+    return 0;
+  }
+  options.resolve = arguments.resolve;
+  ASSIGN_OR_RETURN(const std::vector<config::Composed> jobs, config::compose(options));
+  for (const config::Composed& job : jobs) {
+    if (jobs.size() > 1) std::printf("---\n");
+    std::fputs(config::to_yaml(job.config).c_str(), stdout);
+  }
+  return 0;
+}
+
+Result<int> with_model(const Arguments& arguments, char** argv) {
+  if (arguments.show_job || arguments.show_defaults) return show_configuration(arguments);
+  // Checked here, where an error costs milliseconds, and composed once more by the engine.
+  ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
+  if (arguments.dry_run) {
+    for (const Job& job : jobs) {
+      std::string words;
+      for (const std::string& word : job.overrides) words += (words.empty() ? "" : " ") + word;
+      std::printf("%s\n", words.empty() ? "(no overrides)" : words.c_str());
+    }
+    std::printf("%zu job%s, nothing run\n", jobs.size(), jobs.size() == 1 ? "" : "s");
+    return 0;
+  }
+  std::error_code code;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", code);
+  const std::string engine = (self.parent_path() / "strata-engine").string();
+  ::execv(engine.c_str(), argv);
+  return fail(make_error(ErrorKind::kNotFound, "cannot start {}: {}", engine, std::strerror(errno))
+                  .with_hint("build the target strata-engine; it belongs beside strata"));
+}
+
+}  // namespace
+}  // namespace strata::cli
+
+int main(int argc, char** argv) {
+  using namespace strata::cli;
+  const Parsed parsed = parse(argc, argv);
+  if (parsed.exit_code >= 0) return parsed.exit_code;
+  const Arguments& arguments = parsed.arguments;
+  if (arguments.command == Command::kRun || arguments.command == Command::kSelect) {
+    const strata::Result<int> code = with_model(arguments, argv);
+    return code ? *code : report_error(code.error());
+  }
+  if (arguments.command == Command::kSamples && (arguments.show_job || arguments.show_defaults)) {
+    const strata::Result<int> code = show_configuration(arguments);
+    return code ? *code : report_error(code.error());
+  }
+  return run_light(arguments);
+}

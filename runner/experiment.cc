@@ -1,0 +1,337 @@
+#include "runner/experiment.h"
+
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "models/cost.h"
+#include "models/parallel.h"
+#include "models/row_plan.h"
+#include "strategies/registry.h"
+
+namespace strata {
+namespace {
+
+std::string utc_now() {
+  const auto now = std::chrono::system_clock::now();
+  const auto micros =
+      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() % 1'000'000;
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+  return fmt::format("{}.{:06}Z", text, micros);
+}
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+// What is scored of one sample, ready to be recorded.
+struct Evaluated {
+  AnswerScore answer;
+  Response response;
+  double prefill_ms = 0, decode_ms = 0;
+  std::uint64_t kv_bytes = 0;
+};
+
+std::int64_t generation_limit(const Task& task, std::size_t first, std::size_t last) {
+  std::int64_t limit = 1;
+  for (std::size_t i = first; i < last; ++i)
+    limit = std::max(limit, task.benchmark->generation_limit(task.samples[i]));
+  return limit;
+}
+
+// Evaluates a plan on every sample in batches, and records each batch's samples as soon as they are scored.
+class Evaluation {
+ public:
+  Evaluation(const ExperimentConfig& config, Workbench& workbench, const Task& task, const TextTools& text,
+             const Model& model, const AttentionPlan& plan)
+      : config_(config), workbench_(workbench), task_(task), text_(text), model_(model), plan_(plan),
+        results_(task.samples.size()), prefixes_(task.samples.size()) {
+    for (const Sample& sample : task.samples)
+      known_prefixes_.push_back(workbench.prefix(sample.id, shared_length(sample)));
+  }
+
+  Status run(Progress& progress, const std::function<Status(std::size_t, const Evaluated&)>& record) {
+    const bool on_cpu = config_.device == "cpu";
+    MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768}, on_cpu ? worker_threads(config_) : 1);
+    const auto batch = static_cast<std::size_t>(config_.batch);
+    const std::size_t batches = (task_.samples.size() + batch - 1) / batch;
+    const auto range = [&](std::size_t index) {
+      return std::pair(index * batch, std::min(task_.samples.size(), (index + 1) * batch));
+    };
+    const Status status = for_each_sample(
+        metered, batches, progress,
+        [&](MeteredModel& model, std::size_t index) -> Status {
+          const auto [first, last] = range(index);
+          return evaluate(model, first, last);
+        },
+        [&](std::size_t index) -> Status {
+          const auto [first, last] = range(index);
+          for (std::size_t i = first; i < last; ++i) {
+            RETURN_IF_ERROR(record(i, results_[i]));
+            progress.advance(1);
+          }
+          return {};
+        });
+    // Only now: the workers read the bench without a lock.
+    for (std::size_t i = 0; i < prefixes_.size(); ++i)
+      if (prefixes_[i]) workbench_.keep_prefix(task_.samples[i].id, *std::move(prefixes_[i]), prefix_bytes(i));
+    return status;
+  }
+
+ private:
+  const ExperimentConfig& config_;
+  Workbench& workbench_;
+  const Task& task_;
+  const TextTools& text_;
+  const Model& model_;
+  const AttentionPlan& plan_;
+  std::vector<Evaluated> results_;
+  std::vector<const SharedPrefix*> known_prefixes_;    // of earlier evaluations; may be null
+  std::vector<std::optional<SharedPrefix>> prefixes_;  // computed by this evaluation
+
+  // The part of every prompt that all plans of this window compute alike.
+  std::int64_t shared_length(const Sample& sample) const {
+    return std::min(config_.mixer.window + config_.mixer.sinks,
+                    static_cast<std::int64_t>(sample.prompt.size()) - 1);
+  }
+  std::uint64_t prefix_bytes(std::size_t i) const {
+    return kv_bytes(AttentionPlan::full(model_.layout()), model_.shape(), shared_length(task_.samples[i]));
+  }
+
+  Status evaluate(MeteredModel& model, std::size_t first, std::size_t last) {
+    const std::int64_t limit = generation_limit(task_, first, last);
+    std::vector<Session> sessions;
+    std::vector<Tokens> answers;
+    const bool one_by_one = config_.device == "cpu";  // so that each prefill has a time of its own
+    std::vector<Request> requests;
+    for (std::size_t i = first; i < last; ++i) {
+      const Sample& sample = task_.samples[i];
+      Request request{sample.prompt, &plan_, std::max(limit, static_cast<std::int64_t>(sample.answer.size())), nullptr};
+      if (const std::int64_t length = shared_length(sample); length > 0) {
+        request.prefix = known_prefixes_[i];
+        if (request.prefix == nullptr) {
+          ASSIGN_OR_RETURN(SharedPrefix prefix, model.share(sample.prompt, length));
+          prefixes_[i] = std::move(prefix);
+          request.prefix = &*prefixes_[i];
+        }
+      }
+      answers.push_back(sample.answer);
+      requests.push_back(request);
+      if (one_by_one || i + 1 == last) {
+        ASSIGN_OR_RETURN(Session session, model.prefill(requests));
+        sessions.push_back(std::move(session));
+        requests.clear();
+      }
+    }
+    Session session = Session::join(std::move(sessions));
+    ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, session.score(answers));
+    const auto start = std::chrono::steady_clock::now();
+    ASSIGN_OR_RETURN(const std::vector<Tokens> generated,
+                     session.generate({.max_new_tokens = limit, .stop = text_.tokenizer.eos()}));
+    const double decode_ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count() /
+        static_cast<double>(last - first);
+    for (std::size_t i = first; i < last; ++i) {
+      Evaluated& result = results_[i];
+      result.answer = scores[i - first];
+      result.response = {.text = text_.tokenizer.decode(generated[i - first], /*skip_special=*/true),
+                         .tokens = generated[i - first],
+                         .answer_nll = result.answer.nll,
+                         .argmax = result.answer.argmax};
+      result.prefill_ms = session.prefill_seconds(i - first) * 1e3;
+      result.decode_ms = decode_ms;
+      result.kv_bytes = session.kv_bytes(i - first);
+    }
+    return {};
+  }
+};
+
+nlohmann::json generation_spec(const ExperimentConfig& config, const Task& task) {
+  return {{"decode", "greedy"},
+          {"dtype", config.dtype},
+          {"limit", generation_limit(task, 0, task.samples.size())},
+          {"chat_template", config.model.chat_template}};
+}
+
+Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& task, const TextTools& text,
+                                    const Model& model, const AttentionPlan& plan, Store& store) {
+  ModelRow model_row{model.id(), config.model.name, config.model.path, model.layout(), model.parameters()};
+  RETURN_IF_ERROR(store.record(model_row));
+  RETURN_IF_ERROR(store.record(TokenizerRow{text.tokenizer.id(), config.model.name}));
+  RETURN_IF_ERROR(store.record(PlanRow{plan.id(), plan.to_json().dump()}));
+  DataRow data{content_id(task.samples), config.benchmark_name(), {}};
+  std::vector<SampleRow> rows;
+  for (const Sample& sample : task.samples) {
+    data.items.push_back({sample.id, sample.cluster});
+    rows.push_back({sample.id, config.benchmark_name(), sample.prompt_text,
+                    static_cast<std::int64_t>(sample.prompt.size()), sample.answers, sample.metadata.dump()});
+  }
+  RETURN_IF_ERROR(store.record(data, rows));
+  ExperimentRow experiment{.id = "",
+                           .model_id = model.id(),
+                           .tokenizer_id = text.tokenizer.id(),
+                           .plan_id = plan.id(),
+                           .generation_json = generation_spec(config, task).dump(),
+                           .data_id = data.id,
+                           .numerics_version = kNumericsVersion};
+  ASSIGN_OR_RETURN(experiment.id, store.record(experiment));
+  return experiment;
+}
+
+SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& selected, const Model& model,
+                           const Task& task) {
+  const nlohmann::json json = selection_json(config, selected, model.id());
+  return {.id = "",
+          .strategy = config.strategy_name(),
+          .config_json = config.strategy.to_json().dump(),
+          .model_id = model.id(),
+          .plan_id = selected.plan.id(),
+          .mask_json = json["mask"].dump(),
+          .scores_json = json["scores"].dump(),
+          .standard_errors_json = json["standard_errors"].dump(),
+          .cost = {.forward_tokens = selected.cost.forward_tokens,
+                   .layer_tokens = selected.cost.layer_tokens,
+                   .flops = selected.cost.flops,
+                   .evaluations = selected.cost.evaluations,
+                   .seconds = selected.cost.seconds,
+                   .peak_bytes = static_cast<std::int64_t>(selected.cost.peak_kv_bytes)},
+          .supervision = selected.supervision,
+          .calibration_id = selected.supervision == "none" ? "" : task.calibration.id,
+          .seed = static_cast<std::int64_t>(config.strategy_seed()),
+          .diagnostics_json = selected.selection.diagnostics.dump()};
+}
+
+// Mean answer NLL of a plan on the calibration prompts: how periodic-best is chosen, without a look at the test.
+Result<double> calibration_nll(const ExperimentConfig& config, const Task& task, const Model& model,
+                               const AttentionPlan& plan, const Progress& progress) {
+  MeteredModel metered(model, {}, config.device == "cpu" ? worker_threads(config) : 1);
+  std::vector<double> nll(task.calibration.samples.size());
+  RETURN_IF_ERROR(for_each_sample(
+      metered, nll.size(), progress,
+      [&](MeteredModel& worker, std::size_t i) -> Status {
+        const Sample& sample = task.calibration.samples[i];
+        const ForcedRequest request{sample.prompt, sample.answer, &plan};
+        ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, worker.score(std::span(&request, 1)));
+        nll[i] = scores[0].mean_nll();
+        return {};
+      },
+      {}));
+  double mean = 0;
+  for (const double value : nll) mean += value / static_cast<double>(nll.size());
+  return mean;
+}
+
+RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
+  const ExperimentConfig& config = job.config;
+  const nlohmann::json json = config::to_json(config);
+  RunRow run;
+  run.config_json = json.dump();
+  run.config_hash = config::config_hash(json);
+  run.started = utc_now();
+  run.strategy = config.strategy_name();
+  run.label = strategy.label();
+  run.group = strategy.group();
+  run.granularity = config.granularity;
+  run.decode_rule = config.decode_rule;
+  run.window = config.mixer.window;
+  run.sinks = config.mixer.sinks;
+  run.benchmark = config.benchmark_name();
+  run.benchmark_config_json = config.benchmark.to_json().dump();
+  run.seeds_json = nlohmann::json{{"seed", config.seed},
+                                  {"benchmark", config.benchmark_seed()},
+                                  {"calibration", config.calibration_seed()},
+                                  {"strategy", config.strategy_seed()}}
+                       .dump();
+  return run;
+}
+
+// Everything after the run's row is there; what fails here is written into that row by run_job.
+Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run, Workbench& workbench, Store& store,
+                 const std::string& build, Progress& progress) {
+  const ExperimentConfig& config = job.config;
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
+  ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
+  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
+  ASSIGN_OR_RETURN(const ExperimentRow experiment,
+                   record_inputs(config, *task, *text, *model, selected.plan, store));
+  ASSIGN_OR_RETURN(const std::string selection, store.record(selection_row(config, selected, *model, *task)));
+  run.selection_id = selection;
+  run.experiment_id = experiment.id;
+  if (run.group == "periodic") {
+    ASSIGN_OR_RETURN(run.calibration_nll, calibration_nll(config, *task, *model, selected.plan, progress));
+  }
+  RETURN_IF_ERROR(store.update(run));
+  ASSIGN_OR_RETURN(const std::string execution,
+                   store.record(ExecutionRow{.id = "",
+                                             .run_id = run.id,
+                                             .build = build,
+                                             .device = model->device_name(),
+                                             .threads = worker_threads(config),
+                                             .dtype = config.dtype,
+                                             .cpu = cpu_model()}));
+  (void)strategy;
+  progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
+  Evaluation evaluation(config, workbench, *task, *text, *model, selected.plan);
+  const Status status = evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
+    const Sample& sample = task->samples[i];
+    const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
+    ResponseRow row{
+        .experiment_id = experiment.id,
+        .sample_id = sample.id,
+        .execution_id = execution,
+        .text = *result.response.text,
+        .tokens = result.response.tokens,
+        .answer_nll = result.answer.nll,
+        .argmax = result.answer.argmax,
+        .metrics = task->benchmark->score(sample, result.response),
+        .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
+        .prefill_flops = prefill_flops(selected.plan, model->shape(), prompt).total(),
+        .decode_flops = decode_flops(selected.plan, model->shape(), prompt,
+                                     static_cast<std::int64_t>(result.response.tokens.size()))
+                            .total(),
+        .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
+    return store.record(row);
+  });
+  progress.end();
+  return status;
+}
+
+}  // namespace
+
+Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store, const std::string& build,
+                           Progress& progress) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(job.config.strategy));
+  // What cannot work fails before anything is written.
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(job.config));
+  RunRow run = new_run(job, *strategy);
+  if (strategy->uses_budget()) {
+    ASSIGN_OR_RETURN(const std::size_t units,
+                     units_to_keep(job.config.core_budget(), model->layout(), job.config.granularity));
+    run.budget_units = static_cast<std::int64_t>(units);
+    if (!job.config.budget.units) run.budget_fraction = job.config.budget.fraction;
+  }
+  RETURN_IF_ERROR(workbench.task(job.config));
+  ASSIGN_OR_RETURN(run.id, store.record(run));
+  const Status status = carry_out(job, *strategy, run, workbench, store, build, progress);
+  run.finished = utc_now();
+  run.status = RunStatus::kDone;
+  if (!status) {
+    run.status = status.error().kind == ErrorKind::kInterrupted ? RunStatus::kInterrupted : RunStatus::kFailed;
+    run.error = status.error().text();
+  }
+  const Status closed = store.update(run);
+  if (!status) return fail(Error(status.error()).at("run " + run.id.substr(0, 12) + " (" + run.label + ")"));
+  RETURN_IF_ERROR(closed);
+  return RunOutcome{run.id, run.label};
+}
+
+}  // namespace strata

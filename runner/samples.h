@@ -1,0 +1,32 @@
+// Samples as a benchmark of a job draws them; no model is loaded, only its tokenizer.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <vector>
+
+#include "benchmarks/benchmark.h"
+#include "core/result.h"
+#include "models/tokenizer/chat_template.h"
+#include "models/tokenizer/tokenizer.h"
+#include "runner/experiment_config.h"
+
+namespace strata {
+
+struct TextTools {
+  Tokenizer tokenizer;
+  ChatTemplate chat;
+};
+
+// STRATA_DATA, or the config's `data`; empty where neither is set.
+std::filesystem::path data_dir(const ExperimentConfig& config);
+Result<TextTools> load_text_tools(const ModelConfig& model);
+
+// The benchmark's samples of one split, drawn as the config says.
+Result<std::vector<Sample>> draw_samples(const ExperimentConfig& config, const Benchmark& benchmark,
+                                         const TextTools& text, std::int64_t max_positions, Split split);
+
+// `strata samples`: id, prompt, answers, metadata of each test sample.
+Result<std::vector<nlohmann::json>> sample_lines(const ExperimentConfig& config);
+
+}  // namespace strata

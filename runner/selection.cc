@@ -1,0 +1,107 @@
+// The selecting half of a job.
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "runner/experiment.h"
+#include "strategies/registry.h"
+
+namespace strata {
+namespace {
+
+SelectionRequest request_for(const ExperimentConfig& config, const Model& model) {
+  return {.layout = model.layout(),
+          .granularity = config.granularity,
+          .budget = config.core_budget(),
+          .kept = FullAttention{},
+          .cheap = config.cheap_mixer(),
+          .rule = config.decode_rule,
+          .seed = config.strategy_seed()};
+}
+
+}  // namespace
+
+Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench, Progress& progress) {
+  config::Value own = config.strategy;
+  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(own));
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  const SelectionRequest request = request_for(config, *model);
+  const CalibrationNeeds needs = strategy->needs();
+  MeteredModel metered(*model, {}, config.device == "cpu" ? worker_threads(config) : 1);
+  SelectionContext context{.cache = &workbench.scores(), .progress = &progress};
+  if (needs.model) context.model = &metered;
+  if (needs.answers) {
+    ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
+    context.calibration = &task->calibration;
+  }
+  Result<Selection> selection = strategy->select(request, context);
+  if (!selection) return fail(std::move(selection).error().at("strategy " + config.strategy_name()));
+  ASSIGN_OR_RETURN(AttentionPlan plan, request.plan(selection->mask));
+  Meter cost = metered.take_meter();
+  cost += selection->reused_cost;
+  return SelectedPlan{*std::move(selection), std::move(plan), cost, needs.answers ? "answers" : "none"};
+}
+
+nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,
+                              const std::string& model_id) {
+  const Mask& mask = selected.selection.mask;
+  const auto rows = [&](const std::vector<double>& flat) {
+    nlohmann::json out = nlohmann::json::array();
+    for (std::size_t i = 0; i < flat.size(); i += static_cast<std::size_t>(mask.units())) {
+      nlohmann::json row = nlohmann::json::array();
+      for (int unit = 0; unit < mask.units(); ++unit) {
+        const double value = flat[i + static_cast<std::size_t>(unit)];
+        row.push_back(std::isfinite(value) ? nlohmann::json(value) : nlohmann::json());
+      }
+      out.push_back(std::move(row));
+    }
+    return out;
+  };
+  nlohmann::json json = {{"strategy", config.strategy_name()},
+                         {"config", config::to_json(config)},
+                         {"model", model_id},
+                         {"mask", to_json(mask)},
+                         {"scores", nullptr},
+                         {"standard_errors", nullptr},
+                         {"cost",
+                          {{"forward_tokens", selected.cost.forward_tokens},
+                           {"layer_tokens", selected.cost.layer_tokens},
+                           {"flops", selected.cost.flops},
+                           {"evaluations", selected.cost.evaluations},
+                           {"seconds", selected.cost.seconds}}},
+                         {"supervision", selected.supervision},
+                         {"diagnostics", selected.selection.diagnostics},
+                         {"plan", selected.plan.to_json()}};
+  if (selected.selection.scores) {
+    json["scores"] = rows(selected.selection.scores->score);
+    json["standard_errors"] = rows(selected.selection.scores->standard_error);
+  }
+  return json;
+}
+
+Result<std::vector<Job>> runs_of(std::vector<Job> jobs, Workbench& workbench) {
+  std::vector<Job> runs;
+  std::vector<std::string> seen;
+  for (Job& job : jobs) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(job.config.strategy));
+    if (!strategy->uses_budget()) {
+      nlohmann::json key = config::to_json(job.config);
+      key.erase("budget");
+      std::string text = key.dump();
+      if (std::find(seen.begin(), seen.end(), text) != seen.end()) continue;
+      seen.push_back(std::move(text));
+    }
+    ASSIGN_OR_RETURN(const Model* model, workbench.model(job.config));
+    ASSIGN_OR_RETURN(const SelectionStrategy::Variants variants,
+                     strategy->variants(request_for(job.config, *model)));
+    for (const std::int64_t value : variants.values) {
+      Job variant = job;
+      variant.config.strategy.if_map()->set(variants.key, value);
+      runs.push_back(std::move(variant));
+    }
+    if (variants.values.empty()) runs.push_back(std::move(job));
+  }
+  return runs;
+}
+
+}  // namespace strata

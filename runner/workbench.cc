@@ -1,0 +1,76 @@
+#include "runner/workbench.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "benchmarks/registry.h"
+
+namespace strata {
+
+int worker_threads(const ExperimentConfig& config) {
+  if (config.threads > 0) return config.threads;
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+const ScoreCache::Entry* MemoryScoreCache::find(const std::string& key) const {
+  const auto it = entries_.find(key);
+  return it == entries_.end() ? nullptr : &it->second;
+}
+
+Result<const Model*> Workbench::model(const ExperimentConfig& config) {
+  const std::string key = config.model.path + "|" + config.device + "|" + config.dtype;
+  auto it = models_.find(key);
+  if (it == models_.end()) {
+    models_.clear();  // one model at a time: a sweep over models must not hold them all
+    prefixes_.clear();
+    prefix_bytes_ = 0;
+    ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                     Model::load(config.model.path, {.device = config.device, .dtype = config.dtype, .threads = 1}));
+    it = models_.emplace(key, std::move(model)).first;
+  }
+  return it->second.get();
+}
+
+Result<const TextTools*> Workbench::text(const ExperimentConfig& config) {
+  auto& entry = texts_[config.model.path + "|" + config.model.chat_template];
+  if (entry == nullptr) {
+    ASSIGN_OR_RETURN(TextTools tools, load_text_tools(config.model));
+    entry = std::make_unique<TextTools>(std::move(tools));
+  }
+  return entry.get();
+}
+
+Result<const Task*> Workbench::task(const ExperimentConfig& config) {
+  const nlohmann::json key = {config.benchmark.to_json(),     config.benchmark_seed(),
+                              config.calibration_seed(),      config.calibration.samples,
+                              config.mixer.window,            config.model.path,
+                              config.model.chat_template,     data_dir(config).string()};
+  auto& entry = tasks_[key.dump()];
+  if (entry != nullptr) return entry.get();
+  ASSIGN_OR_RETURN(const Model* loaded, model(config));
+  ASSIGN_OR_RETURN(const TextTools* tools, text(config));
+  auto task = std::make_unique<Task>();
+  ASSIGN_OR_RETURN(task->benchmark, make_benchmark(config.benchmark_name(), config.benchmark_own()));
+  const std::int64_t positions = loaded->shape().max_positions;
+  ASSIGN_OR_RETURN(task->samples, draw_samples(config, *task->benchmark, *tools, positions, Split::kTest));
+  ASSIGN_OR_RETURN(task->calibration.samples,
+                   draw_samples(config, *task->benchmark, *tools, positions, Split::kCalibration));
+  RETURN_IF_ERROR(check_disjoint(task->calibration.samples, task->samples));
+  task->calibration.id = content_id(task->calibration.samples);
+  entry = std::move(task);
+  return entry.get();
+}
+
+const SharedPrefix* Workbench::prefix(const std::string& sample_id, std::int64_t length) const {
+  const auto it = prefixes_.find({sample_id, length});
+  return it == prefixes_.end() ? nullptr : &it->second;
+}
+
+void Workbench::keep_prefix(const std::string& sample_id, SharedPrefix prefix, std::uint64_t bytes) {
+  if (prefix_bytes_ + bytes > kPrefixBudgetBytes) return;
+  const std::int64_t length = prefix.length();
+  if (prefixes_.emplace(std::pair(sample_id, length), std::move(prefix)).second) prefix_bytes_ += bytes;
+}
+
+}  // namespace strata

@@ -1,0 +1,19 @@
+// How each strategy is made from its config; one overload a strategy, found by the registry through StrategyConfigs.
+#pragma once
+
+#include <memory>
+
+#include "strategies/configs.h"
+#include "strategies/strategy.h"
+
+namespace strata {
+
+std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const PeriodicConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const RandomConfig& config);
+
+}  // namespace strata

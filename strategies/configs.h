@@ -1,0 +1,20 @@
+// Every strategy's config struct: the one list that help, completion, unknown-key errors and construction come from.
+// Includes core/ only, so that the command line knows all keys without linking a model.
+#pragma once
+
+#include <tuple>
+
+#include "strategies/file_config.h"
+#include "strategies/full_config.h"
+#include "strategies/nll_guided_config.h"
+#include "strategies/none_config.h"
+#include "strategies/periodic_config.h"
+#include "strategies/random_config.h"
+
+namespace strata {
+
+// Alphabetical by kName.
+using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NllGuidedConfig, NoneConfig,
+                                   PeriodicConfig, RandomConfig>;
+
+}  // namespace strata

@@ -1,0 +1,76 @@
+#include <filesystem>
+#include <fstream>
+
+#include "strategies/builtin.h"
+
+namespace strata {
+namespace {
+
+constexpr std::uintmax_t kMaxPlanBytes = 16 << 20;
+
+class File final : public SelectionStrategy {
+ public:
+  explicit File(FileConfig config) : config_(std::move(config)) {}
+  bool uses_budget() const override { return false; }
+  std::string label() const override {
+    return "file[" + std::filesystem::path(config_.path).filename().string() + "]";
+  }
+  std::string group() const override { return label(); }
+
+  Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
+    Result<Mask> mask = read(request);
+    if (!mask) return fail(std::move(mask).error().at(config_.path));
+    return Selection{.mask = *std::move(mask)};
+  }
+
+ private:
+  Result<Mask> read(const SelectionRequest& request) const {
+    if (config_.path.empty())
+      return fail(make_error(ErrorKind::kInvalidArgument, "strategy.path is not set")
+                      .with_hint("strategy=file strategy.path=plan.json"));
+    std::error_code code;
+    const std::uintmax_t size = std::filesystem::file_size(config_.path, code);
+    if (code) return fail(ErrorKind::kNotFound, "cannot read the plan: {}", code.message());
+    if (size > kMaxPlanBytes)
+      return fail(ErrorKind::kInvalidFile, "{} bytes; a plan has at most {}", size, kMaxPlanBytes);
+    std::ifstream in(config_.path);
+    nlohmann::json json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+    if (json.is_discarded()) return fail(ErrorKind::kInvalidFile, "not valid JSON; expected a plan");
+    if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
+    if (json.is_object() && json.contains("cells")) {
+      ASSIGN_OR_RETURN(const AttentionPlan plan, AttentionPlan::from_json(json, request.layout));
+      return mask_of(plan);
+    }
+    if (!json.is_object() || !json.contains("mask"))
+      return fail(make_error(ErrorKind::kInvalidFile, "no 'cells' and no 'mask'; expected a plan")
+                      .with_hint("`strata select -o plan.json` writes one"));
+    Granularity granularity = Granularity::kLayer;
+    if (json.contains("granularity") && json["granularity"].is_string()) {
+      ASSIGN_OR_RETURN(granularity, parse_granularity(json["granularity"].get<std::string>()));
+    }
+    return mask_from_json(json["mask"], granularity, request.layout);
+  }
+
+  // true where a cell keeps full attention; the window comes from mixer=, so that a mask can be tried with another.
+  static Mask mask_of(const AttentionPlan& plan) {
+    Mask mask(plan.granularity(), plan.layout(), false);
+    const auto units = static_cast<std::size_t>(mask.units());
+    const int heads_a_unit = plan.layout().query_heads / mask.units();
+    for (std::size_t i = 0; i < mask.size(); ++i) {
+      const PaletteEntry& entry =
+          plan.entry(static_cast<int>(i / units), static_cast<int>(i % units) * heads_a_unit);
+      if (std::holds_alternative<FullAttention>(entry.mixer)) mask = mask.with(i, true);
+    }
+    return mask;
+  }
+
+  FileConfig config_;
+};
+
+}  // namespace
+
+std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config) {
+  return std::make_unique<File>(config);
+}
+
+}  // namespace strata

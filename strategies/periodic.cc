@@ -1,0 +1,70 @@
+#include "strategies/builtin.h"
+
+namespace strata {
+namespace {
+
+class Periodic final : public SelectionStrategy {
+ public:
+  explicit Periodic(PeriodicConfig config) : config_(config) {}
+  std::string label() const override {
+    return fmt::format("periodic{}[{}]", config_.by == PeriodicBy::kStride ? "_stride" : "", config_.offset);
+  }
+  std::string group() const override {
+    return config_.by == PeriodicBy::kStride ? "periodic_stride" : "periodic";
+  }
+
+  Result<Variants> variants(const SelectionRequest& request) const override {
+    if (config_.offset >= 0) return Variants{};
+    ASSIGN_OR_RETURN(const Spacing spacing, spacing_of(request));
+    Variants variants{"offset", {}};
+    for (std::int64_t offset = 0; offset < spacing.offsets; ++offset) variants.values.push_back(offset);
+    return variants;
+  }
+
+  Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
+    STRATA_CHECK(config_.offset >= 0, "every offset is a run of its own");
+    ASSIGN_OR_RETURN(const Spacing spacing, spacing_of(request));
+    const std::int64_t layers = request.layout.layers;
+    if (config_.offset >= spacing.offsets)
+      return fail(ErrorKind::kInvalidArgument, "strategy.offset is {}; expected 0 to {} for {} of {} layers",
+                  config_.offset, spacing.offsets - 1, spacing.kept, layers);
+    std::vector<int> kept;
+    if (config_.by == PeriodicBy::kStride) {
+      for (std::int64_t layer = config_.offset; layer < layers; layer += spacing.stride)
+        kept.push_back(static_cast<int>(layer));
+    } else {
+      for (std::int64_t j = 0; j < spacing.kept; ++j)
+        kept.push_back(static_cast<int>(config_.offset + j * layers / spacing.kept));
+    }
+    return Selection{.mask = Mask::of_layers(request.layout, kept)};
+  }
+
+ private:
+  struct Spacing {
+    std::int64_t kept = 0, stride = 0, offsets = 0;
+  };
+  Result<Spacing> spacing_of(const SelectionRequest& request) const {
+    ASSIGN_OR_RETURN(const std::size_t units, units_of(request));
+    const auto per_layer = static_cast<std::size_t>(request.layout.units_per_layer(request.granularity));
+    if (units % per_layer != 0)
+      return fail(ErrorKind::kInvalidArgument,
+                  "periodic keeps whole layers: {} units are not a multiple of the {} units a layer", units,
+                  per_layer);
+    Spacing spacing;
+    spacing.kept = static_cast<std::int64_t>(units / per_layer);
+    spacing.stride = config_.stride > 0 ? config_.stride : request.layout.layers / spacing.kept;
+    spacing.offsets =
+        config_.by == PeriodicBy::kStride ? spacing.stride : request.layout.layers / spacing.kept;
+    return spacing;
+  }
+
+  PeriodicConfig config_;
+};
+
+}  // namespace
+
+std::unique_ptr<SelectionStrategy> make_strategy(const PeriodicConfig& config) {
+  return std::make_unique<Periodic>(config);
+}
+
+}  // namespace strata

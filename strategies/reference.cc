@@ -1,0 +1,30 @@
+// `full` and `none`: the two ends of every table. They ignore the budget.
+#include "strategies/builtin.h"
+
+namespace strata {
+namespace {
+
+class Reference final : public SelectionStrategy {
+ public:
+  explicit Reference(bool keep) : keep_(keep) {}
+  bool uses_budget() const override { return false; }
+  std::string label() const override { return keep_ ? "full" : "none"; }
+  std::string group() const override { return label(); }
+  Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
+    return Selection{.mask = Mask(request.granularity, request.layout, keep_)};
+  }
+
+ private:
+  bool keep_;
+};
+
+}  // namespace
+
+std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig&) {
+  return std::make_unique<Reference>(true);
+}
+std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig&) {
+  return std::make_unique<Reference>(false);
+}
+
+}  // namespace strata

@@ -1,0 +1,105 @@
+// SelectionStrategy: what every selector is. It gets a request and a context and returns a mask with its evidence.
+//
+// A strategy sees answers only through the calibration set, runs the model only through the metered handle (which counts
+// what the selection costs), and never sees a benchmark or the results. Used by one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/budget.h"
+#include "core/mask.h"
+#include "core/mixer_spec.h"
+#include "core/plan.h"
+#include "core/progress.h"
+#include "core/result.h"
+#include "core/sample.h"
+#include "models/model.h"
+
+namespace strata {
+
+// What the selection is for.
+struct SelectionRequest {
+  HeadLayout layout;
+  Granularity granularity = Granularity::kLayer;
+  Budget budget;
+  MixerSpec kept = FullAttention{};
+  MixerSpec cheap = SlidingWindow{128, 4};
+  DecodeRule rule = DecodeRule::kSame;
+  std::uint64_t seed = 0;
+
+  Result<AttentionPlan> plan(const Mask& mask) const {
+    return AttentionPlan::from_mask(mask, kept, cheap, rule);
+  }
+};
+
+// What a strategy must be given; missing needs are an error before the model loads. Also its "supervision".
+struct CalibrationNeeds {
+  bool answers = false;
+  bool model = false;  // runs the model at all
+};
+
+// A score for each unit (flat order of the mask), higher = more worth keeping, in nats of answer NLL.
+struct UnitScores {
+  std::vector<double> score;
+  std::vector<double> standard_error;  // paired over calibration samples; NaN for one sample
+  std::vector<std::vector<double>> by_sample;  // [unit][sample]
+  double context_nll = 0;  // mean answer NLL of the context itself
+};
+
+struct Selection {
+  Mask mask;
+  std::optional<UnitScores> scores;
+  nlohmann::json diagnostics = nlohmann::json::object();
+  // Where scores were computed before (for another strategy or budget), what that had cost.
+  Meter reused_cost;
+};
+
+// Scores that several strategies and budgets share: computed once, handed out with what they cost.
+class ScoreCache {
+ public:
+  virtual ~ScoreCache() = default;
+  struct Entry {
+    UnitScores scores;
+    Meter cost;
+  };
+  virtual const Entry* find(const std::string& key) const = 0;
+  virtual void insert(const std::string& key, Entry entry) = 0;
+};
+
+struct SelectionContext {
+  MeteredModel* model = nullptr;                // null where needs().model is false
+  const CalibrationSet* calibration = nullptr;  // null where needs().answers is false
+  ScoreCache* cache = nullptr;                  // may be null
+  Progress* progress = nullptr;
+};
+
+class SelectionStrategy {
+ public:
+  virtual ~SelectionStrategy() = default;
+  virtual CalibrationNeeds needs() const { return {}; }
+  virtual bool uses_budget() const { return true; }  // false: run once in a sweep over budgets
+  // Values of one of the strategy's keys, each a run of its own (every offset, every draw); empty = just this one.
+  struct Variants {
+    std::string key;
+    std::vector<std::int64_t> values;
+  };
+  virtual Result<Variants> variants(const SelectionRequest& request) const {
+    (void)request;
+    return Variants{};
+  }
+  virtual std::string label() const = 0;  // the row in a table: "periodic[1]", "nll_guided[restore]"
+  virtual std::string group() const = 0;  // rows of one group are one strategy's draws or offsets
+  virtual Result<Selection> select(const SelectionRequest& request, SelectionContext& context) = 0;
+};
+
+// K = units_to_keep(budget), which must not exceed what the mask can hold.
+Result<std::size_t> units_of(const SelectionRequest& request);
+
+}  // namespace strata

@@ -1,0 +1,250 @@
+#include "models/checkpoint/hf_config.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/unit/checkpoint/model_files.h"
+
+namespace strata {
+namespace {
+
+using nlohmann::json;
+using testing::error_text;
+
+json base() { return json::parse(testing::llama_config()); }
+
+// The base with a JSON merge patch over it (null removes a field).
+Result<Architecture> parse_with(const json& patch) {
+  json config = base();
+  config.merge_patch(patch);
+  return parse_architecture(config.dump(), "config.json");
+}
+
+Result<Architecture> parse_with_null(const char* field) {
+  json config = base();
+  config[field] = nullptr;
+  return parse_architecture(config.dump(), "config.json");
+}
+
+TEST(HfConfig, ALlamaIsRead) {
+  const auto a = parse_with({{"rope_theta", 100000.0}, {"tie_word_embeddings", true}});
+  ASSERT_EQ(error_text(a), "no error");
+  EXPECT_EQ(a->family, ModelFamily::kLlama);
+  EXPECT_EQ(a->layout(), (HeadLayout{2, 4, 2}));
+  EXPECT_EQ(a->hidden, 8);
+  EXPECT_EQ(a->head_dim, 2);
+  EXPECT_EQ(a->intermediate, 6);
+  EXPECT_EQ(a->vocabulary, 5);
+  EXPECT_EQ(a->max_positions, 64);
+  EXPECT_EQ(a->rope_theta, 100000.0);
+  EXPECT_EQ(a->rms_norm_eps, 1e-6);
+  EXPECT_TRUE(a->tie_word_embeddings);
+  EXPECT_FALSE(a->qkv_bias || a->o_bias || a->qk_norm || a->rope_scaling);
+  EXPECT_EQ(a->bos_token, 1);
+  EXPECT_EQ(a->eos_tokens, std::vector<TokenId>{2});
+}
+
+TEST(HfConfig, AbsentFieldsTakeTheDefaultsOfTheFamily) {
+  EXPECT_EQ(parse_with({{"num_key_value_heads", nullptr}})->kv_heads, 4);
+  EXPECT_EQ(parse_with_null("num_key_value_heads")->kv_heads, 4);
+  EXPECT_EQ(parse_with_null("head_dim")->head_dim, 2);
+  EXPECT_EQ(parse_with({{"head_dim", 16}})->head_dim, 16);
+  EXPECT_EQ(parse_with(json::object())->rope_theta, 10000.0);
+  const json qwen3 = {{"model_type", "qwen3"}, {"architectures", {"Qwen3ForCausalLM"}}};
+  EXPECT_EQ(parse_with(qwen3)->head_dim, 128);
+  const json qwen2 = {{"model_type", "qwen2"},
+                      {"architectures", nullptr},
+                      {"num_attention_heads", 64},
+                      {"hidden_size", 128},
+                      {"num_key_value_heads", nullptr}};
+  EXPECT_EQ(parse_with(qwen2)->kv_heads, 32);
+}
+
+TEST(HfConfig, BiasesAndNormsFollowTheFamily) {
+  const auto biases = [](const char* type, json patch) {
+    patch["model_type"] = type;
+    patch["architectures"] = nullptr;
+    const auto a = parse_with(patch);
+    EXPECT_EQ(error_text(a), "no error");
+    return fmt::format("{} {} {}", a->qkv_bias, a->o_bias, a->qk_norm);
+  };
+  EXPECT_EQ(biases("llama", {{"attention_bias", true}}), "true true false");
+  EXPECT_EQ(biases("qwen2", json::object()), "true false false");
+  EXPECT_EQ(biases("qwen2", {{"attention_bias", true}}), "true false false");
+  EXPECT_EQ(biases("qwen3", json::object()), "false false true");
+  EXPECT_EQ(biases("qwen3", {{"attention_bias", true}}), "true true true");
+}
+
+TEST(HfConfig, BothSpellingsOfRopeScalingMeanTheSame) {
+  json scaling = {{"rope_type", "llama3"},
+                  {"factor", 32.0},
+                  {"low_freq_factor", 1.0},
+                  {"high_freq_factor", 4.0},
+                  {"original_max_position_embeddings", 32}};
+  const auto old_style = parse_with({{"rope_scaling", scaling}, {"rope_theta", 500000.0}});
+  ASSERT_EQ(error_text(old_style), "no error");
+  EXPECT_EQ(old_style->rope_scaling, (Llama3RopeScaling{32.0, 1.0, 4.0, 32}));
+  EXPECT_EQ(old_style->rope_theta, 500000.0);
+  scaling["rope_theta"] = 500000.0;
+  EXPECT_EQ(*parse_with({{"rope_parameters", scaling}}), *old_style);
+  scaling.erase("original_max_position_embeddings");
+  EXPECT_EQ(parse_with({{"rope_parameters", scaling}})->rope_scaling->original_max_positions, 64);
+  EXPECT_EQ(parse_with({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7.0}}}})
+                ->rope_theta,
+            7.0);
+  EXPECT_EQ(parse_with({{"rope_scaling", {{"type", "default"}}}})->rope_scaling, std::nullopt);
+}
+
+TEST(HfConfig, TokenIdsMayBeOneSeveralOrNone) {
+  EXPECT_EQ(parse_with({{"eos_token_id", {2, 4}}})->eos_tokens, (std::vector<TokenId>{2, 4}));
+  EXPECT_EQ(parse_with({{"eos_token_id", nullptr}})->eos_tokens, std::vector<TokenId>{});
+  EXPECT_EQ(parse_with({{"bos_token_id", nullptr}})->bos_token, std::nullopt);
+}
+
+TEST(HfConfig, FieldsThatChangeNothingAreSkipped) {
+  const auto a = parse_with({{"use_cache", true},
+                             {"torch_dtype", "bfloat16"},
+                             {"pretraining_tp", 1},
+                             {"attention_dropout", 0.1},
+                             {"sliding_window", 4096},
+                             {"use_sliding_window", false},
+                             {"layer_types", {"full_attention", "full_attention"}},
+                             {"rope_interleaved", false},
+                             {"partial_rotary_factor", 1.0},
+                             {"initializer_range", 0.02},
+                             {"unheard_of", {1}}});
+  ASSERT_EQ(error_text(a), "no error");
+  EXPECT_EQ(*a, *parse_with(json::object()));
+}
+
+TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
+  const std::string hybrid = "\n  hint: hybrid checkpoints are not read yet";
+  const std::vector<std::pair<json, std::string>> table{
+      {{{"model_type", "mistral"}},
+       "'model_type': expected one of llama, qwen2, qwen3, got \"mistral\""},
+      {{{"model_type", nullptr}, {"architectures", nullptr}},
+       "'model_type': expected one of llama, qwen2, qwen3, got nothing"},
+      {{{"architectures", {"LlamaModel"}}},
+       "'architectures': expected one of LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, got "
+       "\"LlamaModel\""},
+      {{{"architectures", {"Qwen2ForCausalLM"}}},
+       "'architectures': expected \"LlamaForCausalLM\" for model_type \"llama\", got "
+       "\"Qwen2ForCausalLM\""},
+      {{{"architectures", json::array()}},
+       "'architectures': expected an array of one name, got an array of 0"},
+      {{{"architectures", "LlamaForCausalLM"}},
+       "'architectures': expected an array of one name, got \"LlamaForCausalLM\""},
+      {{{"hidden_act", "gelu"}}, "'hidden_act': expected \"silu\", got \"gelu\""},
+      {{{"pretraining_tp", 2}}, "'pretraining_tp': expected 1, got 2"},
+      {{{"mlp_bias", true}}, "'mlp_bias': expected false, got true"},
+      {{{"rope_interleaved", true}}, "'rope_interleaved': expected false, got true"},
+      {{{"partial_rotary_factor", 0.5}}, "'partial_rotary_factor': expected 1, got 0.5"},
+      {{{"quantization_config", {{"bits", 4}}}},
+       "'quantization_config': expected null, got an object"},
+      {{{"embedding_multiplier", 12.0}}, "'embedding_multiplier': expected 1, got 12.0"},
+      {{{"attn_logit_softcapping", 50.0}}, "'attn_logit_softcapping': expected null, got 50.0"},
+      {{{"num_experts", 8}}, "'num_experts': expected null, got 8"},
+      {{{"no_rope_layers", {1, 0}}}, "'no_rope_layers': expected null, got an array of 2"},
+      {{{"per_layer_config", {{"0", {{"head_dim", 8}}}}}},
+       "'per_layer_config': expected null, got an object"},
+      {{{"use_sliding_window", true}, {"sliding_window", 8}},
+       "'use_sliding_window': expected false, got true" + hybrid},
+      {{{"layer_types", {"full_attention", "sliding_attention"}}},
+       "'layer_types[1]': expected \"full_attention\", got \"sliding_attention\"" + hybrid},
+      {{{"layer_types", {"full_attention"}}},
+       "'layer_types': expected an array of 2 (num_hidden_layers), got an array of 1"},
+      {{{"num_hidden_layers", nullptr}},
+       "'num_hidden_layers': expected an integer from 1 to 10000, got nothing"},
+      {{{"num_hidden_layers", 0}},
+       "'num_hidden_layers': expected an integer from 1 to 10000, got 0"},
+      {{{"num_hidden_layers", 2.0}},
+       "'num_hidden_layers': expected an integer from 1 to 10000, got 2.0"},
+      {{{"hidden_size", "8"}}, "'hidden_size': expected an integer from 1 to 100000000, got \"8\""},
+      {{{"hidden_size", 18446744073709551615U}},
+       "'hidden_size': expected an integer from 1 to 100000000, got 18446744073709551615"},
+      {{{"vocab_size", -5}}, "'vocab_size': expected an integer from 1 to 100000000, got -5"},
+      {{{"intermediate_size", true}},
+       "'intermediate_size': expected an integer from 1 to 100000000, got true"},
+      {{{"num_key_value_heads", 3}},
+       "'num_key_value_heads': expected a divisor of num_attention_heads, 4, got 3"},
+      {{{"hidden_size", 9}},
+       "'hidden_size': expected a multiple of num_attention_heads, 4, where head_dim is not given, "
+       "got 9"},
+      {{{"head_dim", 3}},
+       "'head_dim': expected an even number (rotary embedding turns pairs), got 3"},
+      {{{"rms_norm_eps", -1e-6}}, "'rms_norm_eps': expected a number from 0 to 1, got -1e-06"},
+      {{{"rope_theta", 0}}, "'rope_theta': expected a number from 1 to 1000000000000, got 0"},
+      {{{"tie_word_embeddings", "yes"}},
+       "'tie_word_embeddings': expected true or false, got \"yes\""},
+      {{{"attention_bias", 1}}, "'attention_bias': expected true or false, got 1"},
+      {{{"eos_token_id", 5}}, "'eos_token_id': expected token ids below vocab_size, 5, got 5"},
+      {{{"eos_token_id", {2, "x"}}},
+       "'eos_token_id': expected token ids below vocab_size, 5, got an array of 2"},
+      {{{"bos_token_id", {1, 2}}}, "'bos_token_id': expected one token id, got an array of 2"},
+      {{{"rope_scaling", "linear"}}, "'rope_scaling': expected an object, got \"linear\""},
+      {{{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}},
+       "'rope_scaling.type': expected \"default\" or \"llama3\", got \"linear\""},
+      {{{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 2.0}}}},
+       "'rope_parameters.rope_type': expected \"default\" or \"llama3\", got \"yarn\""},
+      {{{"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}}},
+       "'rope_parameters.full_attention': expected no such field, got an object"},
+      {{{"rope_scaling", {{"mrope_section", {1, 2}}}}},
+       "'rope_scaling.mrope_section': expected no such field, got an array of 2"},
+      {{{"rope_parameters", {{"partial_rotary_factor", 0.25}}}},
+       "'rope_parameters.partial_rotary_factor': expected 1, got 0.25"},
+      {{{"rope_scaling", {{"rope_type", "llama3"}}}},
+       "'rope_scaling.factor': expected a number from 1 to 1000000, got nothing"},
+      {{{"rope_scaling",
+         {{"rope_type", "llama3"},
+          {"factor", 8},
+          {"low_freq_factor", 4},
+          {"high_freq_factor", 4}}}},
+       "'rope_scaling.high_freq_factor': expected more than low_freq_factor, got 4"},
+      {{{"rope_scaling", {{"type", "default"}}}, {"rope_parameters", {{"rope_type", "default"}}}},
+       "'rope_scaling': expected nothing beside rope_parameters, got an object"},
+  };
+  for (const auto& [patch, expected] : table)
+    EXPECT_EQ(error_text(parse_with(patch)), "config.json: field " + expected) << patch;
+}
+
+TEST(HfConfig, WhatIsNoJsonObjectIsAnError) {
+  const auto text = [](std::string_view config) {
+    return error_text(parse_architecture(config, "c"));
+  };
+  EXPECT_EQ(text(""), "c: invalid JSON at byte 1");
+  EXPECT_EQ(text("{\"a\": }"), "c: invalid JSON at byte 7");
+  EXPECT_EQ(text("[1]"), "c: expected a JSON object, got an array of 1");
+  EXPECT_EQ(text(std::string_view("{}\0x", 4)), "c: invalid JSON at byte 3");
+  EXPECT_EQ(text("{\"a\": 1e999}"), "c: invalid JSON: a number out of range");
+  EXPECT_EQ(text(std::string(100'000, '[')), "c: invalid JSON at byte 100001");
+  const testing::TemporaryDirectory folder;
+  EXPECT_EQ(error_text(load_architecture(folder.path() / "config.json"), folder.path()),
+            "DIR/config.json: there is no such file");
+}
+
+TEST(HfConfig, TheFingerprintChangesWithWhatIsComputedAndOnlyWithThat) {
+  const std::string base_print = parse_with(json::object())->fingerprint();
+  for (const json& same : std::vector<json>{{{"max_position_embeddings", 128}},
+                                            {{"eos_token_id", 3}},
+                                            {{"head_dim", 2}},
+                                            {{"rope_theta", 1e4}}})
+    EXPECT_EQ(parse_with(same)->fingerprint(), base_print) << same;
+  for (const json& other : std::vector<json>{{{"num_hidden_layers", 3}},
+                                             {{"num_key_value_heads", 4}},
+                                             {{"head_dim", 4}},
+                                             {{"rope_theta", 10000.001}},
+                                             {{"rms_norm_eps", 1e-5}},
+                                             {{"tie_word_embeddings", true}},
+                                             {{"attention_bias", true}},
+                                             {{"model_type", "qwen2"}, {"architectures", nullptr}},
+                                             {{"rope_scaling",
+                                               {{"type", "llama3"},
+                                                {"factor", 8},
+                                                {"low_freq_factor", 1},
+                                                {"high_freq_factor", 4}}}}})
+    EXPECT_NE(parse_with(other)->fingerprint(), base_print) << other;
+}
+
+}  // namespace
+}  // namespace strata

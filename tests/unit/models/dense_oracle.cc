@@ -1,0 +1,187 @@
+#include "tests/unit/models/dense_oracle.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+
+namespace strata::testing {
+namespace {
+
+Matrix to_matrix(const at::Tensor& tensor) {
+  const at::Tensor t = tensor.to(at::kDouble).contiguous();
+  const std::int64_t columns = t.size(-1), rows = t.numel() / columns;
+  const double* data = t.const_data_ptr<double>();
+  Matrix out;
+  for (std::int64_t r = 0; r < rows; ++r)
+    out.emplace_back(data + r * columns, data + (r + 1) * columns);
+  return out;
+}
+
+std::vector<double> times(const Matrix& weight, const std::vector<double>& x) {
+  std::vector<double> out;
+  for (const auto& row : weight) {
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) sum += row[i] * x[i];
+    out.push_back(sum);
+  }
+  return out;
+}
+
+std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<double>& weight, double eps) {
+  double squares = 0;
+  for (const double value : x) squares += value * value;
+  const double scale = 1.0 / std::sqrt(squares / static_cast<double>(x.size()) + eps);
+  std::vector<double> out;
+  for (std::size_t i = 0; i < x.size(); ++i) out.push_back(x[i] * scale * weight[i]);
+  return out;
+}
+
+void rotate(std::vector<double>& x, std::size_t head_dim, std::int64_t position,
+            const std::vector<double>& frequencies) {
+  const std::size_t half = head_dim / 2;
+  for (std::size_t head = 0; head < x.size() / head_dim; ++head)
+    for (std::size_t i = 0; i < half; ++i) {
+      // The model's tables are float32, as the reference implementation's are.
+      const auto angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
+      const double cosine = std::cos(static_cast<double>(angle));
+      const double sine = std::sin(static_cast<double>(angle));
+      double& a = x[head * head_dim + i];
+      double& b = x[head * head_dim + half + i];
+      const double turned = a * cosine - b * sine;
+      b = b * cosine + a * sine;
+      a = turned;
+    }
+}
+
+}  // namespace
+
+bool oracle_sees(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
+                 std::int64_t prompt_length) {
+  if (key > query) return false;
+  if (std::holds_alternative<FullAttention>(entry.mixer)) return true;
+  const auto& sliding = std::get<SlidingWindow>(entry.mixer);
+  const bool in_window = query - key < sliding.window;
+  const bool is_sink = key < sliding.sinks;
+  const bool full_decode = entry.rule == DecodeRule::kFull && query >= prompt_length;
+  return in_window || is_sink || full_decode;
+}
+
+Architecture tiny_architecture(int layers, int query_heads, int kv_heads, std::int64_t head_dim) {
+  Architecture a;
+  a.layers = layers;
+  a.query_heads = query_heads;
+  a.kv_heads = kv_heads;
+  a.head_dim = head_dim;
+  a.hidden = 12;
+  a.intermediate = 10;
+  a.vocabulary = 11;
+  a.max_positions = 512;
+  a.rope_theta = 100.0;
+  a.rms_norm_eps = 1e-5;
+  a.tie_word_embeddings = false;
+  return a;
+}
+
+Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
+  const auto random = [&](std::vector<std::int64_t> shape, double scale, double mean = 0.0) {
+    at::Tensor t = at::empty(shape, at::kDouble);
+    for (std::int64_t i = 0; i < t.numel(); ++i) t.mutable_data_ptr<double>()[i] = mean + scale * rng.normal();
+    // Rounded to float32 first, so that float32 and float64 models hold the same numbers.
+    return t.to(at::kFloat).to(dtype);
+  };
+  Weights w;
+  w.embedding = random({a.vocabulary, a.hidden}, 1.0);
+  w.final_norm = random({a.hidden}, 0.1, 1.0);
+  w.lm_head = random({a.vocabulary, a.hidden}, 0.7);
+  w.inverse_frequencies = at::empty({a.head_dim / 2}, at::kFloat);
+  for (std::int64_t i = 0; i < a.head_dim / 2; ++i)
+    w.inverse_frequencies.mutable_data_ptr<float>()[i] =
+        static_cast<float>(std::pow(a.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(a.head_dim)));
+  for (int layer = 0; layer < a.layers; ++layer) {
+    LayerWeights& l = w.layers.emplace_back();
+    l.input_norm = random({a.hidden}, 0.1, 1.0);
+    l.post_norm = random({a.hidden}, 0.1, 1.0);
+    l.q = random({a.query_heads * a.head_dim, a.hidden}, 0.6);
+    l.k = random({a.kv_heads * a.head_dim, a.hidden}, 0.6);
+    l.v = random({a.kv_heads * a.head_dim, a.hidden}, 0.5);
+    l.o = random({a.hidden, a.query_heads * a.head_dim}, 0.5);
+    l.gate = random({a.intermediate, a.hidden}, 0.4);
+    l.up = random({a.intermediate, a.hidden}, 0.4);
+    l.down = random({a.hidden, a.intermediate}, 0.4);
+  }
+  return w;
+}
+
+Matrix oracle_logits(const Architecture& a, const Weights& weights, const std::vector<TokenId>& tokens,
+                     const AttentionPlan& plan, std::int64_t prompt_length) {
+  const auto head_dim = static_cast<std::size_t>(a.head_dim);
+  const std::vector<double> frequencies = to_matrix(weights.inverse_frequencies)[0];
+  const Matrix embedding = to_matrix(weights.embedding);
+  Matrix x;
+  for (const TokenId token : tokens) x.push_back(embedding[static_cast<std::size_t>(token)]);
+  const std::size_t length = tokens.size();
+  const auto heads = static_cast<std::size_t>(a.query_heads);
+  const std::size_t group = heads / static_cast<std::size_t>(a.kv_heads);
+  for (int layer = 0; layer < a.layers; ++layer) {
+    const LayerWeights& w = weights.layers[static_cast<std::size_t>(layer)];
+    const Matrix wq = to_matrix(w.q), wk = to_matrix(w.k), wv = to_matrix(w.v), wo = to_matrix(w.o);
+    const Matrix gate = to_matrix(w.gate), up = to_matrix(w.up), down = to_matrix(w.down);
+    const auto input_norm = to_matrix(w.input_norm)[0], post_norm = to_matrix(w.post_norm)[0];
+    Matrix q, k, v;
+    for (std::size_t i = 0; i < length; ++i) {
+      const auto normed = rms_norm(x[i], input_norm, a.rms_norm_eps);
+      q.push_back(times(wq, normed));
+      k.push_back(times(wk, normed));
+      v.push_back(times(wv, normed));
+      rotate(q[i], head_dim, static_cast<std::int64_t>(i), frequencies);
+      rotate(k[i], head_dim, static_cast<std::int64_t>(i), frequencies);
+    }
+    for (std::size_t i = 0; i < length; ++i) {
+      std::vector<double> mixed(heads * head_dim, 0.0);
+      for (std::size_t head = 0; head < heads; ++head) {
+        const PaletteEntry& entry = plan.entry(layer, static_cast<int>(head));
+        const std::size_t kv = head / group;
+        double total = 0;
+        std::vector<double> weight(i + 1, 0.0);
+        for (std::size_t j = 0; j <= i; ++j) {
+          if (!oracle_sees(entry, static_cast<std::int64_t>(i), static_cast<std::int64_t>(j), prompt_length))
+            continue;
+          double dot = 0;
+          for (std::size_t d = 0; d < head_dim; ++d) dot += q[i][head * head_dim + d] * k[j][kv * head_dim + d];
+          weight[j] = std::exp(dot / std::sqrt(static_cast<double>(head_dim)));
+          total += weight[j];
+        }
+        for (std::size_t j = 0; j <= i; ++j)
+          for (std::size_t d = 0; d < head_dim; ++d)
+            mixed[head * head_dim + d] += weight[j] / total * v[j][kv * head_dim + d];
+      }
+      const auto projected = times(wo, mixed);
+      for (std::size_t c = 0; c < projected.size(); ++c) x[i][c] += projected[c];
+      const auto normed = rms_norm(x[i], post_norm, a.rms_norm_eps);
+      const auto gates = times(gate, normed), ups = times(up, normed);
+      std::vector<double> inner(gates.size());
+      for (std::size_t c = 0; c < inner.size(); ++c) inner[c] = gates[c] / (1.0 + std::exp(-gates[c])) * ups[c];
+      const auto out = times(down, inner);
+      for (std::size_t c = 0; c < out.size(); ++c) x[i][c] += out[c];
+    }
+  }
+  const Matrix head = to_matrix(weights.lm_head);
+  const auto final_norm = to_matrix(weights.final_norm)[0];
+  Matrix logits;
+  for (const auto& row : x) logits.push_back(times(head, rms_norm(row, final_norm, a.rms_norm_eps)));
+  return logits;
+}
+
+AttentionPlan random_plan(const HeadLayout& layout, Rng& rng, std::int64_t max_window,
+                          std::int64_t max_sinks) {
+  const auto granularity = static_cast<Granularity>(rng.below(3));
+  std::vector<PaletteEntry> palette = {{FullAttention{}, DecodeRule::kSame}};
+  const std::uint64_t windows = 1 + rng.below(2);
+  for (std::uint64_t i = 0; i < windows; ++i)
+    palette.push_back({SlidingWindow{rng.between(1, max_window), rng.between(0, max_sinks)},
+                       rng.below(2) == 0 ? DecodeRule::kSame : DecodeRule::kFull});
+  std::vector<int> cells(static_cast<std::size_t>(layout.layers * layout.units_per_layer(granularity)));
+  for (int& cell : cells) cell = static_cast<int>(rng.below(palette.size()));
+  return *AttentionPlan::from_cells(granularity, layout, palette, cells);
+}
+
+}  // namespace strata::testing

@@ -1,0 +1,158 @@
+// Sessions, traces and meters of a small random model in memory.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "models/cost.h"
+#include "models/decoder/weights.h"
+#include "models/model.h"
+#include "models/row_plan.h"
+#include "tests/unit/models/dense_oracle.h"
+
+namespace strata {
+namespace {
+
+constexpr int kLayers = 6;
+
+class MeteredModelTest : public ::testing::Test {
+ protected:
+  MeteredModelTest() {
+    Rng rng(11, "metered model");
+    architecture_ = testing::tiny_architecture(kLayers, 4, 2);
+    weights_ = testing::random_weights(architecture_, rng, at::kDouble);
+    model_ = Model::in_memory("tiny", architecture_, weights_);
+    for (int i = 0; i < 60; ++i) prompt_.push_back(static_cast<TokenId>(rng.below(11)));
+    for (int i = 0; i < 5; ++i) answer_.push_back(static_cast<TokenId>(rng.below(11)));
+  }
+
+  AttentionPlan plan(const Mask& mask, DecodeRule rule = DecodeRule::kSame) const {
+    return *AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{8, 2}, rule);
+  }
+  AttentionPlan layers(std::vector<int> kept, DecodeRule rule = DecodeRule::kSame) const {
+    return plan(Mask::of_layers(model_->layout(), kept), rule);
+  }
+
+  std::vector<double> oracle_nll(const AttentionPlan& under) const {
+    Tokens tokens = prompt_;
+    tokens.insert(tokens.end(), answer_.begin(), answer_.end());
+    const testing::Matrix logits = testing::oracle_logits(architecture_, weights_, tokens, under,
+                                                          static_cast<std::int64_t>(prompt_.size()));
+    std::vector<double> nll;
+    for (std::size_t k = 0; k < answer_.size(); ++k) {
+      const auto& row = logits[prompt_.size() + k - 1];
+      double total = 0;
+      for (const double value : row) total += std::exp(value);
+      nll.push_back(std::log(total) - row[static_cast<std::size_t>(answer_[k])]);
+    }
+    return nll;
+  }
+
+  static void expect_close(const std::vector<double>& a, const std::vector<double>& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-8) << "position " << i;
+  }
+
+  Architecture architecture_;
+  Weights weights_;
+  std::unique_ptr<Model> model_;
+  Tokens prompt_, answer_;
+};
+
+TEST_F(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
+  MeteredModel model(*model_);
+  const SharedPrefix prefix = *model.share(prompt_, 10);
+  for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
+    for (const AttentionPlan& under : {layers({}, rule), layers({0, 3}, rule), layers({5}, rule),
+                                       plan(Mask(Granularity::kKvHead, model_->layout(), false).with(3, true), rule),
+                                       plan(Mask(Granularity::kQueryHead, model_->layout(), false).with(9, true), rule)}) {
+      const std::vector<double> expected = oracle_nll(under);
+      const ForcedRequest forced{prompt_, answer_, &under};
+      expect_close((*model.score(std::span(&forced, 1)))[0].nll, expected);
+      const std::vector<Tokens> answers = {answer_, answer_};
+      const std::vector<Request> requests = {{prompt_, &under, 5}, {prompt_, &under, 5, &prefix}};
+      const Session session = *model.prefill(requests);
+      for (int time = 0; time < 2; ++time) {  // scoring leaves the session as it was
+        const std::vector<AnswerScore> scores = *session.score(answers);
+        for (const AnswerScore& score : scores) expect_close(score.nll, expected);
+      }
+      expect_close(model.trace(forced, 10)->score().nll, expected);
+    }
+}
+
+TEST_F(MeteredModelTest, GenerationEqualsTeacherForcingOnItself) {
+  MeteredModel model(*model_);
+  const AttentionPlan a = layers({1}), b = layers({0, 4}, DecodeRule::kFull), c = AttentionPlan::full(model_->layout());
+  const Tokens shorter(prompt_.begin(), prompt_.begin() + 23);
+  const std::vector<Request> requests = {{prompt_, &a, 12}, {shorter, &b, 12}, {shorter, &c, 12}};
+  Session session = *model.prefill(requests);
+  const Session fork = session.fork();
+  const std::vector<Tokens> generated = *session.generate({.max_new_tokens = 12, .stop = {}});
+  const std::vector<AnswerScore> scores = *fork.score(generated);
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(generated[i].size(), 12u);
+    EXPECT_EQ(scores[i].argmax, generated[i]) << "sequence " << i;
+  }
+  // A stop token ends a sequence and is not returned.
+  Session again = *model.prefill(requests);
+  const TokenId stop = generated[0][4];
+  const std::vector<Tokens> stopped = *again.generate({.max_new_tokens = 12, .stop = {stop}});
+  EXPECT_LE(stopped[0].size(), 4u);
+  for (const Tokens& tokens : stopped) EXPECT_EQ(std::count(tokens.begin(), tokens.end(), stop), 0);
+}
+
+TEST_F(MeteredModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
+  MeteredModel model(*model_);
+  for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
+    for (const bool keep : {false, true})
+      for (const Granularity granularity : {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead}) {
+        const Mask base(granularity, model_->layout(), keep);
+        const AttentionPlan base_plan = plan(base, rule);
+        const Trace trace = *model.trace({prompt_, answer_, &base_plan}, 10);
+        for (std::size_t unit = 0; unit < base.size(); ++unit) {
+          const AttentionPlan toggled = plan(base.with(unit, !keep), rule);
+          const std::vector<AnswerScore> resumed =
+              *model.resume(trace, static_cast<int>(unit) / base.units(), std::span(&toggled, 1));
+          expect_close(resumed[0].nll, oracle_nll(toggled));
+        }
+      }
+}
+
+TEST_F(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {
+  MeteredModel model(*model_);
+  const AttentionPlan full = AttentionPlan::full(model_->layout());
+  const ForcedRequest forced{prompt_, answer_, &full};
+  ASSERT_TRUE(model.score(std::span(&forced, 1)));
+  // 64 rows (60 + 5 − 1) in all layers but the last, which outputs the 5 that are read.
+  EXPECT_EQ(model.meter().layer_tokens, 5 * 64 + 5);
+  EXPECT_EQ(model.meter().forward_tokens, 64);
+  EXPECT_EQ(model.meter().evaluations, 1);
+  const Chunk chunk{.begin = 0, .end = 64, .prompt_length = 60, .first_read = 59, .retain = false};
+  EXPECT_EQ(model.meter().flops, run_cost(full, model_->shape(), chunk, plan_rows(full, chunk), 0).flops.total());
+  const Meter taken = model.take_meter();
+  EXPECT_EQ(taken.evaluations, 1);
+  EXPECT_EQ(model.meter().evaluations, 0);
+}
+
+TEST_F(MeteredModelTest, WhatCannotRunIsAnErrorWithTheReason) {
+  MeteredModel model(*model_);
+  const AttentionPlan full = AttentionPlan::full(model_->layout());
+  const auto error = [&](const Tokens& tokens, const AttentionPlan& under, std::int64_t room = 0) {
+    const Request request{tokens, &under, room};
+    const Result<Session> session = model.prefill(std::span(&request, 1));
+    return session ? std::string("fine") : session.error().text();
+  };
+  EXPECT_EQ(error(prompt_, full), "fine");
+  EXPECT_EQ(error({}, full), "the prompt is empty; expected at least 1 token");
+  EXPECT_EQ(error({1, 99}, full), "token 99 is outside the vocabulary of 11");
+  EXPECT_EQ(error(prompt_, full, 1000),
+            "prompt and answer are 1060 tokens long; the model has 512 positions\n  hint: lower benchmark.length");
+  EXPECT_EQ(error(prompt_, AttentionPlan::full({.layers = 2, .query_heads = 4, .kv_heads = 2})),
+            "the plan is for 2 layers, 4 query and 2 KV heads; the model has 6, 4 and 2");
+  const Request request{prompt_, &full, 3};
+  Session session = *model.prefill(std::span(&request, 1));
+  EXPECT_EQ(session.generate({.max_new_tokens = 9, .stop = {}}).error().text(),
+            "max_new_tokens is 9; the session has room for 3 more tokens");
+}
+
+}  // namespace
+}  // namespace strata

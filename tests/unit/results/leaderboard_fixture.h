@@ -1,0 +1,63 @@
+// Made-up sweeps for the tests of reports.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/reports/leaderboard.h"
+#include "rows_fixture.h"
+
+namespace strata::test {
+
+// A run with its answers. NLLs may be fewer than the samples: the rest is unanswered.
+struct Entry {
+  std::string label;
+  std::string group;  // "" = the label
+  std::vector<int> layers;
+  std::vector<double> nll;
+  std::vector<double> contains;  // gen_contains; empty = all wrong
+  std::vector<double> exact;     // tf_exact; empty = all wrong
+  DecodeRule rule = DecodeRule::kSame;
+  std::int64_t window = kWindow;
+  std::int64_t budget = 1;  // 0 = the strategy ignores it
+  std::int64_t kv_bytes = 1750;
+  double prefill_flops = 7e8;
+  std::optional<double> calibration_nll = {};
+  RunStatus status = RunStatus::kDone;
+  std::string device = "cpu";
+  bool with_selection = false;
+};
+
+class Board {
+ public:
+  Board(const std::string& path, int samples, const std::vector<std::string>& clusters = {});
+  void add(const Entry& entry);
+  // full: NLL .1 each; none: 2, 2.2, 2, 2.2, …
+  void add_references(const std::vector<double>& full_contains = {1, 1, 1, 1},
+                      const std::vector<double>& none_contains = {0, 0, 0, 0});
+
+  Store& store() { return store_; }
+  LeaderboardTable table() const;
+  LeaderboardBlock only_block() const;
+
+ private:
+  Store store_;
+  DataRow data_;
+  int runs_ = 0;
+};
+
+// The sweep that the hand-worked figures are of: restore, two periodic offsets, three random draws,
+// inverted.
+class Small {
+ public:
+  explicit Small(const TemporaryFolder& folder);
+  LeaderboardTable table() const { return board_.table(); }
+  LeaderboardBlock only_block() const { return board_.only_block(); }
+  Store& store() { return board_.store(); }
+
+ private:
+  Board board_;
+};
+
+}  // namespace strata::test

@@ -1,0 +1,229 @@
+// What Store::open makes of every kind of path, and what a full or read-only disk leaves behind.
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "full_disk.h"
+#include "rows_fixture.h"
+
+namespace strata::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+namespace fs = std::filesystem;
+
+void write(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+void run_sql(const std::string& path, const std::string& sql) {
+  sqlite3* handle = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &handle), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(handle, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(handle);
+  sqlite3_close(handle);
+}
+
+std::string error_of(const std::string& path, Store::Mode mode) {
+  const Result<Store> store = Store::open(path, mode);
+  return store ? "opened" : store.error().text();
+}
+
+void expect_refused_and_untouched(const std::string& path, const std::string& message) {
+  const std::string before = bytes_of(path);
+  const auto files = [&] {
+    return std::distance(fs::directory_iterator(fs::path(path).parent_path()),
+                         fs::directory_iterator());
+  };
+  const auto files_before = files();
+  for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
+    EXPECT_EQ(error_of(path, mode), path + ": " + message);
+  EXPECT_EQ(bytes_of(path), before);
+  EXPECT_EQ(files(), files_before);
+}
+
+TEST(StoreOpen, RefusesAFileThatIsNoSqliteAndLeavesItAlone) {
+  const TemporaryFolder folder;
+  write(folder.file("a.db"), std::string("PK\x03\x04") + std::string(5000, 'x'));
+  expect_refused_and_untouched(
+      folder.file("a.db"),
+      "expected a strata results database, got a file that is no SQLite database (it begins with "
+      "'PK\\x03\\x04xxxx')\n  hint: the file was left as it is; choose another path with db=");
+  write(folder.file("short.db"), std::string("SQLite format 3\0", 16));
+  expect_refused_and_untouched(
+      folder.file("short.db"),
+      "expected a strata results database, got a file that is no SQLite database (it begins with "
+      "'SQLite f')\n  hint: the file was left as it is; choose another path with db=");
+}
+
+TEST(StoreOpen, RefusesADatabaseOfAnotherProgramAndLeavesItAlone) {
+  const TemporaryFolder folder;
+  run_sql(folder.file("a.db"),
+          "PRAGMA application_id = 1196444487; CREATE TABLE t (x); INSERT INTO t VALUES (1)");
+  expect_refused_and_untouched(folder.file("a.db"),
+                               "expected a strata results database (application id 0x73747274), "
+                               "got an SQLite database of another program "
+                               "(application id 0x47504b47)\n  hint: the file was left as it is; "
+                               "choose another path with db=");
+}
+
+TEST(StoreOpen, RefusesANewerSchemaAndLeavesItAlone) {
+  const TemporaryFolder folder;
+  { const World world = make_world(folder.file("a.db")); }
+  run_sql(folder.file("a.db"), "PRAGMA user_version = 7");
+  expect_refused_and_untouched(
+      folder.file("a.db"),
+      "expected schema version 1 or older, got 7\n  hint: a newer strata wrote this "
+      "database; use that one");
+}
+
+TEST(StoreOpen, RefusesAFolder) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(error_of(folder.path().string(), Store::Mode::kReadWrite),
+            folder.path().string() +
+                ": expected a database file, got a folder\n  hint: choose another path with db=");
+}
+
+TEST(StoreOpen, SaysWhichFolderIsMissing) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(error_of(folder.file("no/such/a.db"), Store::Mode::kReadWrite),
+            folder.file("no/such/a.db") + ": the folder '" + folder.file("no/such") +
+                "' does not exist\n  hint: create it, or choose another path with db=");
+}
+
+TEST(StoreOpen, ReadsOnlyWhatIsThere) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  EXPECT_EQ(error_of(path, Store::Mode::kReadOnly),
+            path +
+                ": expected a strata results database, got no file\n  hint: 'strata run' makes "
+                "one; db= names it");
+  EXPECT_FALSE(fs::exists(path));
+  { const World world = make_world(path); }
+  Store store = must(Store::open(path, Store::Mode::kReadOnly));
+  const auto result = store.record(TokenizerRow{"new", ""});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().text(),
+            path +
+                ": no permission to write the database or its folder (SQLite: attempt to "
+                "write a readonly database)\n  hint: make both writable, or choose another "
+                "file with db=");
+}
+
+TEST(StoreOpen, MakesADatabaseOfAnEmptyFileInWalModeWithOurId) {
+  const TemporaryFolder folder;
+  write(folder.file("a.db"), "");
+  { const World world = make_world(folder.file("a.db")); }
+  const std::string bytes = bytes_of(folder.file("a.db"));
+  ASSERT_GT(bytes.size(), 100U);
+  EXPECT_EQ(bytes.substr(68, 4), "strt");
+  EXPECT_EQ(bytes[18], 2) << "file format write version 2 is WAL";
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1)
+      << "nothing left over";
+}
+
+TEST(StoreOpen, RefusesALogWithoutItsDatabase) {
+  const TemporaryFolder folder;
+  write(folder.file("a.db-wal"), "a log that belongs to something");
+  EXPECT_EQ(error_of(folder.file("a.db"), Store::Mode::kReadWrite),
+            folder.file("a.db") + ": expected no '" + folder.file("a.db") +
+                "-wal' without its database\n  hint: move the database back beside it, or remove "
+                "the -wal file");
+  EXPECT_EQ(bytes_of(folder.file("a.db-wal")), "a log that belongs to something");
+}
+
+TEST(StoreOpen, OneWritesWhileAnotherReads) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  const Store reader = must(Store::open(folder.file("a.db"), Store::Mode::kReadOnly));
+  must(world.store.record(run_row("later", 30)));
+  EXPECT_EQ(must(reader.runs()).size(), 2U);
+}
+
+// As another user, because root may write everywhere.
+class AsNobody {
+ public:
+  AsNobody() : worked_(::geteuid() != 0 || ::seteuid(65534) == 0) {}
+  ~AsNobody() {
+    if (::getuid() == 0 && ::seteuid(0) != 0) std::abort();
+  }
+  AsNobody(const AsNobody&) = delete;
+  AsNobody& operator=(const AsNobody&) = delete;
+  bool worked() const { return worked_; }
+
+ private:
+  bool worked_;
+};
+
+TEST(StoreOpen, AReadOnlyFolderCanBeReadAndSaysWhyItCannotBeWritten) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  std::string experiment;
+  {
+    const World world = make_world(path);
+    experiment = world.experiment.id;
+  }
+  fs::permissions(path, fs::perms(0444));
+  fs::permissions(folder.path(), fs::perms(0555));
+  {
+    const AsNobody nobody;
+    if (!nobody.worked()) GTEST_SKIP() << "cannot become another user";
+    const Store store = must(Store::open(path, Store::Mode::kReadOnly));
+    EXPECT_EQ(must(store.responses_of(experiment)).size(), 2U);
+    EXPECT_THAT(error_of(path, Store::Mode::kReadWrite),
+                HasSubstr(path + ": no permission to write the database"));
+    EXPECT_THAT(error_of(folder.file("b.db"), Store::Mode::kReadWrite),
+                HasSubstr(folder.file("b.db") + ": cannot open the database"));
+  }
+  fs::permissions(folder.path(), fs::perms(0755));
+}
+
+TEST(StoreOpen, AFullDiskLosesNothingThatWasRecordedAtAnyWrite) {
+  FullDisk::install();
+  int failures = 0;
+  for (int writes = 0;; ++writes) {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("a.db");
+    World world = make_world(path);
+    const RunRow run = run_row("on a full disk", 10);
+    Result<std::string> recorded;
+    {
+      const FullDisk disk(writes);
+      recorded = world.store.record(run);
+      if (!FullDisk::was_hit()) break;  // there was room for all of it
+    }
+    ++failures;
+    ASSERT_FALSE(recorded) << "a write failed unnoticed";
+    EXPECT_EQ(recorded.error().text(),
+              path +
+                  ": the disk is full; the last row was not recorded, all earlier ones are kept "
+                  "(SQLite: database or "
+                  "disk is full)\n  hint: free some space and run the same command again");
+    EXPECT_EQ(must(world.store.runs()).size(), 1U);
+    EXPECT_EQ(must(world.store.responses_of(world.experiment.id)).size(), 2U);
+    EXPECT_THAT(must(world.store.check()), IsEmpty());
+    must(world.store.record(run));  // with room again
+    EXPECT_EQ(must(world.store.runs()).size(), 2U);
+  }
+  EXPECT_GT(failures, 0);
+}
+
+TEST(StoreOpen, AFullDiskLeavesNoHalfMadeDatabase) {
+  FullDisk::install();
+  for (int writes = 0;; ++writes) {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("a.db");
+    {
+      const FullDisk disk(writes);
+      const std::string error = error_of(path, Store::Mode::kReadWrite);
+      if (!FullDisk::was_hit()) break;
+      EXPECT_THAT(error, HasSubstr("the disk is full")) << "after " << writes << " writes";
+    }
+    EXPECT_EQ(error_of(path, Store::Mode::kReadWrite), "opened") << "after " << writes << " writes";
+  }
+}
+
+}  // namespace
+}  // namespace strata::test

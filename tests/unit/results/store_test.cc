@@ -1,0 +1,353 @@
+#include "results/store.h"
+
+#include <sqlite3.h>
+
+#include <cstdlib>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/sample.h"
+#include "rows_fixture.h"
+
+namespace strata::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::string dump_of(const Store& store, Store::Timings timings = Store::Timings::kInclude) {
+  std::ostringstream out;
+  must(store.canonical_dump(out, timings));
+  return out.str();
+}
+
+// Runs SQL on the file behind the store's back.
+void edit(const std::string& path, const std::string& sql) {
+  sqlite3* handle = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &handle), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(handle, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(handle);
+  sqlite3_close(handle);
+}
+
+TEST(Store, GivesBackEveryRowAsItWasRecorded) {
+  const TemporaryFolder folder;
+  const World world = make_world(folder.file("a.db"));
+  const Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadOnly));
+  EXPECT_EQ(must(store.model(model_row().id)), model_row());
+  EXPECT_EQ(must(store.experiment(world.experiment.id)), world.experiment);
+  EXPECT_EQ(must(store.selection(world.selection.id)), world.selection);
+  EXPECT_EQ(must(store.run(world.run.id)), world.run);
+  EXPECT_EQ(must(store.execution(world.execution.id)), world.execution);
+  EXPECT_EQ(must(store.data(world.data.id)), world.data);
+  EXPECT_THAT(must(store.samples_of(world.data.id)), ElementsAre(sample_row(0), sample_row(1)));
+  std::vector<ResponseRow> expected = world.responses;
+  std::sort(expected.begin(), expected.end(),
+            [](const auto& a, const auto& b) { return a.sample_id < b.sample_id; });
+  EXPECT_EQ(must(store.responses_of(world.experiment.id)), expected);
+  const PlanRow plan = must(store.plan(world.experiment.plan_id));
+  EXPECT_EQ(must(parse_plan(plan)), plan_keeping({1}));
+  EXPECT_THAT(must(store.check()), IsEmpty());
+}
+
+TEST(Store, KeepsDoublesToTheLastBit) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"), 1);
+  RunRow again = run_row("other", 1);
+  again.calibration_nll = 0.1 + 0.2;
+  must(world.store.record(again));
+  EXPECT_EQ(*must(world.store.run(again.id)).calibration_nll, 0.1 + 0.2);
+  ResponseRow response = world.responses[0];
+  response.execution_id = must(world.store.record(execution_row(again.id)));
+  response.answer_nll = {1.0 / 3, 5e-324, 1.7976931348623157e308};
+  must(world.store.record(response));
+  const auto rows = must(world.store.responses_of(world.experiment.id));
+  EXPECT_THAT(rows, testing::Contains(response));
+}
+
+TEST(Store, RecordingTheSameRowsAgainChangesNothing) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  const std::string before = dump_of(make_world(path).store);
+  EXPECT_EQ(dump_of(make_world(path).store), before);
+}
+
+TEST(Store, FillsInEmptyIdsAndRefusesWrongOnes) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  ExperimentRow experiment = world.experiment;
+  experiment.id.clear();
+  EXPECT_EQ(must(world.store.record(experiment)), world.experiment.id);
+  experiment.id = "abc";
+  const auto result = world.store.record(experiment);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().text(),
+            "experiment: the row says id abc, its content has " + world.experiment.id);
+}
+
+TEST(Store, IdsDoNotDependOnTheSpellingOfJson) {
+  ExperimentRow row = experiment_row(plan_keeping({1}), data_row(1));
+  const std::string id = row.id;
+  row.generation_json = "{ \"limit\": 8,\n \"dtype\": \"float32\" }";
+  EXPECT_EQ(experiment_id(row), id);
+  row.generation_json = R"({"limit":9,"dtype":"float32"})";
+  EXPECT_NE(experiment_id(row), id);
+}
+
+TEST(Store, TheIdOfADataSetIsTheContentIdOfItsSamples) {
+  std::vector<Sample> samples(2);
+  samples[0].id = sample_row(0).id;
+  samples[1].id = sample_row(1).id;
+  EXPECT_EQ(data_id(data_row(2)), content_id(samples));
+}
+
+TEST(Store, TheSameIdWithOtherContentIsAnError) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  SampleRow sample = sample_row(0);
+  sample.answers = {"forged"};
+  const auto result = world.store.record(world.data, std::vector{sample});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().text(), folder.file("a.db") + ": table samples, row " + sample.id +
+                                       ": the same id with other content: answers_json is "
+                                       "[\"answer 0\",\"second|answer\"] in the "
+                                       "database, [\"forged\"] in the new row\n"
+                                       "  hint: equal ids mean equal content; one of the two "
+                                       "databases was edited or its build has a bug");
+  EXPECT_EQ(must(world.store.samples_of(world.data.id))[0], sample_row(0));
+}
+
+TEST(Store, NamesAndPathsAreHintsOfWhichTheFirstStays) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  ModelRow moved = model_row();
+  moved.path_hint = "/elsewhere";
+  must(world.store.record(moved));
+  EXPECT_EQ(must(world.store.model(moved.id)).path_hint, model_row().path_hint);
+  moved.parameters += 1;
+  EXPECT_FALSE(world.store.record(moved));
+}
+
+TEST(Store, RefusesRowsWhoseParentsAreMissing) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  ResponseRow orphan = world.responses[0];
+  orphan.execution_id = "nowhere";
+  const Status status = world.store.record(orphan);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, HasSubstr("FOREIGN KEY constraint failed"));
+}
+
+TEST(Store, RefusesNumbersThatAreNotFiniteAndTextThatIsNoJson) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"), 1);
+  ResponseRow response = world.responses[0];
+  response.execution_id =
+      must(world.store.record(execution_row(must(world.store.record(run_row("x", 5))))));
+  response.answer_nll = {0.5, std::numeric_limits<double>::infinity()};
+  EXPECT_EQ(world.store.record(response).error().text(),
+            "answer NLL at position 1: expected a finite number, got inf\n"
+            "  hint: the model's logits overflowed; try dtype=float32");
+  response.answer_nll = {0.5};
+  response.prefill_flops = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(world.store.record(response).error().message,
+            "table responses, column prefill_flops: expected a finite number, got nan");
+  RunRow run = run_row("bad json", 6);
+  run.seeds_json = "{seed: 1}";
+  run.id.clear();
+  EXPECT_EQ(world.store.record(run).error().message, "seeds: expected JSON, got '{seed: 1}'");
+}
+
+TEST(Store, RefusesAPlanThatIsNotTheOneItsIdSays) {
+  const TemporaryFolder folder;
+  Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadWrite));
+  PlanRow row = plan_row(plan_keeping({1}));
+  row.id = plan_keeping({2}).id();
+  EXPECT_THAT(store.record(row).error().message, HasSubstr("plan: the row says id " + row.id));
+  EXPECT_THAT(store.record(PlanRow{"x", "{}"}).error().message,
+              "plan x: expected the JSON of a plan with a layout");
+  auto json = plan_keeping({1}).to_json();
+  json["layout"]["kv_heads"] = 0;
+  EXPECT_THAT(store.record(PlanRow{"x", json.dump()}).error().message, HasSubstr("0 KV heads"));
+}
+
+TEST(Store, ARunMovesOnAndKeepsWhatNeverChanges) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  RunRow run = world.run;
+  run.status = RunStatus::kDone;
+  run.finished = "2025-01-31T12:05:00.000000Z";
+  run.selection_id = world.selection.id;
+  run.experiment_id = world.experiment.id;
+  run.calibration_nll = 0.75;
+  must(world.store.update(run));
+  EXPECT_EQ(must(world.store.run(run.id)), run);
+  // Recording how it began does not undo how it ended.
+  must(world.store.record(world.run));
+  EXPECT_EQ(must(world.store.run(run.id)), run);
+  EXPECT_EQ(world.store.update(run_row("unknown", 3)).error().kind, ErrorKind::kNotFound);
+}
+
+TEST(Store, FindsARunByTheBeginningOfItsId) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  for (int i = 1; i < 40; ++i) must(world.store.record(run_row("run", i)));
+  EXPECT_EQ(must(world.store.run(world.run.id.substr(0, 10))).id, world.run.id);
+  // 40 ids over 16 first digits: two share one.
+  EXPECT_EQ(world.store.run("").error().text(),
+            folder.file("a.db") + ": several runs begin with ''\n  hint: give more of the id");
+  EXPECT_EQ(world.store.run("zz").error().text(),
+            folder.file("a.db") + ": table runs has no row zz");
+  const auto runs = must(world.store.runs());
+  ASSERT_EQ(runs.size(), 40U);
+  EXPECT_TRUE(std::is_sorted(runs.begin(), runs.end(), [](const RunRow& a, const RunRow& b) {
+    return a.started < b.started;
+  }));
+}
+
+TEST(Store, KnowsWhichSamplesABuildOnADeviceHasAnswered) {
+  const TemporaryFolder folder;
+  const World world = make_world(folder.file("a.db"), 1);
+  const auto has = [&](const std::string& sample, const std::string& build,
+                       const std::string& device) {
+    return must(world.store.has_response(world.experiment.id, sample, build, device));
+  };
+  EXPECT_TRUE(has(sample_row(0).id, "0.1.0", "cpu"));
+  EXPECT_FALSE(has(sample_row(1).id, "0.1.0", "cpu"));
+  EXPECT_FALSE(has(sample_row(0).id, "0.2.0", "cpu"));
+  EXPECT_FALSE(has(sample_row(0).id, "0.1.0", "cuda"));
+}
+
+TEST(Store, MergingIsTheUnionAndDoingItAgainChangesNothing) {
+  const TemporaryFolder folder;
+  World here = make_world(folder.file("here.db"), 2);
+  World there = make_world(folder.file("there.db"), 3);
+  must(there.store.record(run_row("only there", 9)));
+  must(here.store.merge(there.store));
+  const std::string merged = dump_of(here.store);
+  EXPECT_THAT(merged, HasSubstr("label=only there"));
+  EXPECT_EQ(must(here.store.responses_of(there.experiment.id)).size(), 3U);
+  EXPECT_EQ(must(here.store.responses_of(here.experiment.id)).size(), 2U);
+  must(here.store.merge(there.store));
+  EXPECT_EQ(dump_of(here.store), merged);
+  // The other way round gives the same database.
+  must(there.store.merge(here.store));
+  EXPECT_EQ(dump_of(there.store), merged);
+  EXPECT_THAT(must(here.store.check()), IsEmpty());
+}
+
+TEST(Store, MergingFinishesARunThatIsUnfinishedHereAndNeverTheReverse) {
+  const TemporaryFolder folder;
+  World here = make_world(folder.file("here.db"));
+  World there = make_world(folder.file("there.db"));
+  RunRow done = there.run;
+  done.status = RunStatus::kDone;
+  done.finished = "2025-01-31T12:05:00.000000Z";
+  must(there.store.update(done));
+  must(here.store.merge(there.store));
+  EXPECT_EQ(must(here.store.run(done.id)), done);
+  World third = make_world(folder.file("third.db"));
+  must(here.store.merge(third.store));
+  EXPECT_EQ(must(here.store.run(done.id)), done);
+}
+
+TEST(Store, AConflictKeepsNothingOfAMerge) {
+  const TemporaryFolder folder;
+  World here = make_world(folder.file("here.db"));
+  { const World there = make_world(folder.file("there.db"), 3); }
+  edit(folder.file("there.db"),
+       "UPDATE responses SET kv_bytes = 1 WHERE sample_id = '" + sample_row(2).id + "'");
+  const Store first = must(Store::open(folder.file("there.db"), Store::Mode::kReadOnly));
+  must(here.store.merge(first));
+  edit(folder.file("there.db"),
+       "UPDATE responses SET kv_bytes = 2; INSERT INTO tokenizers VALUES ('new', '')");
+  const std::string before = dump_of(here.store);
+  const Store second = must(Store::open(folder.file("there.db"), Store::Mode::kReadOnly));
+  const Status status = here.store.merge(second);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, HasSubstr("the same id with other content: kv_bytes is 1"));
+  EXPECT_EQ(dump_of(here.store), before);
+}
+
+TEST(Store, ADumpWithoutTimingsIsTheSameForTheSameResults) {
+  const TemporaryFolder folder;
+  World slow = make_world(folder.file("slow.db"));
+  World fast = make_world(folder.file("fast.db"));
+  const auto again = [](World& world, const std::string& label, double ms) {
+    RunRow run = run_row(label, static_cast<int>(ms));
+    must(world.store.record(run));
+    ResponseRow response = world.responses[0];
+    response.execution_id = must(world.store.record(execution_row(run.id)));
+    response.timings_ms = {{"prefill_ms", ms}};
+    must(world.store.record(response));
+    SelectionRow selection = world.selection;
+    selection.id.clear();
+    selection.cost.seconds = ms;
+    must(world.store.record(selection));
+  };
+  again(slow, "again", 50);
+  again(fast, "again", 5);
+  EXPECT_NE(dump_of(slow.store), dump_of(fast.store));
+  EXPECT_EQ(dump_of(slow.store, Store::Timings::kExclude),
+            dump_of(fast.store, Store::Timings::kExclude));
+}
+
+TEST(Store, CheckFindsWhatWasEdited) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  const World world = make_world(path);
+  EXPECT_THAT(must(world.store.check()), IsEmpty());
+  edit(path, "UPDATE experiments SET numerics_version = 2");
+  EXPECT_THAT(must(world.store.check()),
+              ElementsAre(HasSubstr("table experiments, row " + world.experiment.id +
+                                    ": its content has id ")));
+  edit(path, "UPDATE experiments SET numerics_version = 1; DELETE FROM executions");
+  EXPECT_THAT(
+      must(world.store.check()),
+      ElementsAre("table responses: a row refers to a row of executions that is not there",
+                  "table responses: a row refers to a row of executions that is not there"));
+}
+
+TEST(Store, CheckFindsDoneRunsWithoutAllAnswersAndTornRows) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  World world = make_world(path);
+  RunRow run = world.run;
+  run.status = RunStatus::kDone;
+  run.experiment_id = world.experiment.id;
+  must(world.store.update(run));
+  edit(path, "DELETE FROM responses WHERE sample_id = '" + sample_row(0).id + "'");
+  EXPECT_THAT(must(world.store.check()),
+              ElementsAre("run " + run.id + " is done, but 1 samples have no response"));
+  edit(path, "UPDATE responses SET answer_nll_json = '[0.1,'");
+  EXPECT_THAT(must(world.store.check()),
+              testing::Contains(HasSubstr("column 6: expected JSON of another kind")));
+  edit(path, "UPDATE data_samples SET position = position + 10 WHERE position = 0");
+  EXPECT_THAT(must(world.store.check()),
+              testing::Contains(
+                  HasSubstr("table data_sets, row " + world.data.id + ": its content has id")));
+}
+
+// docs/database.md shows queries; they must fit the schema.
+TEST(Store, EveryQueryOfTheDocumentationRuns) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  { const World world = make_world(path); }
+  const char* root = std::getenv("STRATA_SOURCE_DIR");
+  const std::string page =
+      bytes_of(std::string(root == nullptr ? "." : root) + "/docs/database.md");
+  const std::string_view fence = "```sql\n";
+  int queries = 0;
+  for (auto begin = page.find(fence); begin != std::string::npos;
+       begin = page.find(fence, begin + 1)) {
+    const auto start = begin + fence.size();
+    edit(path, page.substr(start, page.find("```", start) - start));
+    ++queries;
+  }
+  EXPECT_EQ(queries, 3);
+}
+
+}  // namespace
+}  // namespace strata::test

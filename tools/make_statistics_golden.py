@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/statistics.json: what SciPy and statsmodels say, for tests/unit/results/statistics_test.cc.
+
+Needs numpy, scipy and statsmodels. Usage: tools/make_statistics_golden.py [OUTPUT]
+"""
+import json
+import pathlib
+import sys
+import warnings
+
+import numpy
+import scipy
+import scipy.stats
+import statsmodels
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+BOOTSTRAP_DRAWS = 100_000
+
+
+def wilson_cases():
+    pairs = [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 8), (3, 8), (8, 8), (0, 32), (1, 32), (16, 32), (31, 32),
+             (32, 32), (0, 200), (7, 200), (100, 200), (199, 200), (200, 200), (12345, 100000)]
+    for confidence in (0.95, 0.8):
+        for successes, n in pairs:
+            low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+            yield {"successes": successes, "n": n, "confidence": confidence, "low": low, "high": high}
+
+
+def paired_samples(rng):
+    yield "n=1", numpy.array([0.7]), numpy.array([0.2])
+    yield "n=2", numpy.array([0.5, 1.5]), numpy.array([0.25, 0.5])
+    yield "all equal", numpy.full(6, 1.25), numpy.full(6, 1.25)
+    yield "same difference", numpy.arange(5.0) + 0.5, numpy.arange(5.0)
+    yield "all wrong", numpy.full(8, 9.5) + rng.normal(0, 0.01, 8), numpy.full(8, 0.05)
+    for n in (3, 8, 20, 32, 64, 200):
+        base = rng.gamma(1.0, 1.0, n)
+        yield f"gamma n={n}", base, base * 0.6 + rng.normal(0, 0.2, n)
+
+
+def mean_cases(samples):
+    for name, a, _ in samples:
+        yield {"name": name, "values": a.tolist(), "mean": float(a.mean()),
+               "standard_error": None if len(a) == 1 else float(scipy.stats.sem(a))}
+
+
+def paired_cases(samples):
+    for name, a, b in samples:
+        case = {"name": name, "a": a.tolist(), "b": b.tolist(), "mean": float((a - b).mean()), "interval": None}
+        if len(a) > 1:
+            # Equal differences have standard error 0: SciPy gives nan there, the interval is the point.
+            interval = scipy.stats.ttest_rel(a, b).confidence_interval(0.95)
+            case["interval"] = ([case["mean"]] * 2 if numpy.ptp(a - b) == 0
+                                else [float(interval.low), float(interval.high)])
+        yield case
+
+
+def mcnemar_cases():
+    for b, c in [(0, 0), (1, 0), (0, 5), (5, 5), (3, 9), (10, 1), (20, 20), (2, 30), (0, 32), (40, 61)]:
+        yield {"only_first": b, "only_second": c,
+               "p": 1.0 if b + c == 0 else float(mcnemar([[0, b], [c, 0]], exact=True).pvalue)}
+
+
+def quantile_cases(rng):
+    for values in ([3.5], [2.0, 1.0], [1.0, 1.0, 1.0], [5.0, 1.0, 4.0, 2.0], rng.normal(size=20).tolist(),
+                   rng.normal(size=31).tolist()):
+        for q in (0.0, 0.05, 0.5, 0.95, 1.0):
+            yield {"values": values, "q": q, "value": float(numpy.quantile(values, q))}
+
+
+def bootstrap_cases(rng):
+    """Other random numbers than ours, so the intervals agree up to Monte Carlo error only."""
+    for n in (8, 32, 200):
+        none = rng.gamma(4.0, 0.7, n)
+        full = none * 0.05 + rng.gamma(1.0, 0.02, n)
+        plan = full + rng.gamma(0.5, 0.6, n)
+        gap = lambda x, y, z, axis=-1: (x.mean(axis) - y.mean(axis)) / (x.mean(axis) - z.mean(axis))
+        difference = lambda x, y, axis=-1: x.mean(axis) - y.mean(axis)
+        options = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": BOOTSTRAP_DRAWS,
+                   "batch": 2000, "rng": numpy.random.default_rng(n)}
+        of_gap = scipy.stats.bootstrap((none, plan, full), gap, **options)
+        of_difference = scipy.stats.bootstrap((plan, full), difference, **options)
+        yield {"none": none.tolist(), "plan": plan.tolist(), "full": full.tolist(),
+               "gap": float(gap(none, plan, full)),
+               "gap_interval": [float(v) for v in of_gap.confidence_interval],
+               "gap_standard_error": float(of_gap.standard_error),
+               "difference": float(difference(plan, full)),
+               "difference_interval": [float(v) for v in of_difference.confidence_interval],
+               "difference_standard_error": float(of_difference.standard_error)}
+
+
+def main():
+    warnings.simplefilter("ignore")  # the nan cases that paired_cases handles
+    root = pathlib.Path(__file__).resolve().parent.parent
+    output = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root / "tests/golden/statistics.json"
+    rng = numpy.random.default_rng(20250131)
+    samples = list(paired_samples(rng))
+    golden = {"made_by": {"numpy": numpy.__version__, "scipy": scipy.__version__,
+                          "statsmodels": statsmodels.__version__},
+              "wilson": list(wilson_cases()), "mean": list(mean_cases(samples)),
+              "paired": list(paired_cases(samples)), "mcnemar": list(mcnemar_cases()),
+              "quantile": list(quantile_cases(rng)), "bootstrap": list(bootstrap_cases(rng))}
+    lines = [f'"{key}": ' + (json.dumps(value) if isinstance(value, dict) else
+                             "[\n " + ",\n ".join(json.dumps(case) for case in value) + "]")
+             for key, value in golden.items()]
+    output.write_text("{" + ",\n".join(lines) + "}\n")
+    print({key: len(value) for key, value in golden.items() if key != "made_by"}, "cases in", output)
+
+
+if __name__ == "__main__":
+    main()
