@@ -82,6 +82,7 @@ BundledLibrary::BundledLibrary(Split split) {
   };
   const auto lines = split_text(kTopics, '\n');
   std::vector<std::string> names;
+  names.reserve(lines.size());
   for (const std::string& line : lines) names.push_back(line.substr(0, line.find('|')));
   for (const std::size_t i : of_split(names)) {
     const auto fields = split_text(lines[i], '|');

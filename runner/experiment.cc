@@ -307,6 +307,17 @@ Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
 
 }  // namespace
 
+Result<bool> is_recorded(const Job& job, const Store& store) {
+  const std::string hash = config::config_hash(config::to_json(job.config));
+  ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store.runs());
+  for (const RunRow& run : runs) {
+    if (run.config_hash != hash || run.status != RunStatus::kDone || !run.experiment_id) continue;
+    ASSIGN_OR_RETURN(const ExperimentRow experiment, store.experiment(*run.experiment_id));
+    if (experiment.numerics_version == kNumericsVersion) return true;
+  }
+  return false;
+}
+
 Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store, const std::string& build,
                            Progress& progress) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(job.config.strategy));

@@ -25,6 +25,9 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,
                               const std::string& model_id);
 
+// Whether a finished run of this very configuration, under these numerics, is in the store.
+Result<bool> is_recorded(const Job& job, const Store& store);
+
 struct RunOutcome {
   std::string run_id;
   std::string label;

@@ -10,7 +10,7 @@ namespace strata {
 namespace {
 
 constexpr std::size_t kMaxWidth = 160;
-constexpr std::size_t kMaxName = 40;  // in text; markdown and csv have the whole name
+constexpr std::size_t kMaxName = 32;  // in text; markdown and csv have the whole name
 constexpr double kTera = 1e12;
 constexpr double kPercent = 100;
 

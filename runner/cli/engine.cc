@@ -71,11 +71,17 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
   const std::string build = build_id();
   std::optional<Error> first_error;
   std::size_t failed = 0;
+  std::size_t known = 0;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     if (jobs[i].config.db != store.path()) {
       ASSIGN_OR_RETURN(store, Store::open(jobs[i].config.db, Store::Mode::kReadWrite));
     }
     progress.set_prefix(jobs.size() > 1 ? fmt::format("[{:>2}/{}] ", i + 1, jobs.size()) : "");
+    ASSIGN_OR_RETURN(const bool recorded, is_recorded(jobs[i], store));
+    if (recorded) {
+      ++known;
+      continue;
+    }
     Result<RunOutcome> outcome = run_job(jobs[i], workbench, store, build, progress);
     if (outcome) {
       std::printf("run %s %s done\n", outcome->run_id.substr(0, 12).c_str(), outcome->label.c_str());
@@ -89,7 +95,8 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
     if (!first_error) first_error = std::move(outcome).error();
   }
   if (!first_error) {
-    std::printf("%zu run%s recorded in %s\n", jobs.size(), jobs.size() == 1 ? "" : "s", store.path().c_str());
+    std::printf("%zu run%s recorded in %s", jobs.size() - known, jobs.size() - known == 1 ? "" : "s", store.path().c_str());
+    std::printf("%s\n", known > 0 ? fmt::format("; {} were there already", known).c_str() : "");
     return {};
   }
   if (jobs.size() == 1) return fail(std::move(*first_error));

@@ -229,7 +229,7 @@ class Builder {
       error.hint = "looked in " + repository_.search_path_text();
     }
     if (const std::string place = node.entry.pos.text(); !place.empty())
-      error = std::move(error).at(place);
+      error = Error(std::move(error).at(place));  // at() returns a reference to error itself
     return error;
   }
 

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -19,17 +21,30 @@ using testing::safetensors_bytes;
 using testing::TemporaryDirectory;
 using testing::write_file;
 
+// Each test has its model directory, all written at once and left until the files' times are old
+// enough to be trusted.
 class ModelIdTest : public ::testing::Test {
  protected:
-  ModelIdTest() {
-    fs::create_directory(model());
-    write_file(model() / "config.json", testing::llama_config());
-    write_file(file(), safetensors_bytes(testing::llama_tensors()));
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TemporaryDirectory>();
+    used_ = 0;
+    for (int i = 0; i < kTests; ++i) {
+      const fs::path model = folder_->path() / std::to_string(i) / "model";
+      fs::create_directories(model);
+      write_file(model / "config.json", testing::llama_config());
+      write_file(model / "model.safetensors", safetensors_bytes(testing::llama_tensors()));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+
+  ModelIdTest() : root_(folder_->path() / std::to_string(used_++)) {
+    STRATA_CHECK(used_ <= kTests);
   }
 
-  fs::path model() const { return folder_.path() / "model"; }
+  fs::path model() const { return root_ / "model"; }
   fs::path file() const { return model() / "model.safetensors"; }
-  fs::path cache() const { return folder_.path() / "cache"; }
+  fs::path cache() const { return root_ / "cache"; }
 
   Checkpoint open(bool use_cache = true) const {
     auto checkpoint =
@@ -38,16 +53,16 @@ class ModelIdTest : public ::testing::Test {
     return *std::move(checkpoint);
   }
 
-  // Until the files' times are old enough to be trusted.
-  static void settle() { std::this_thread::sleep_for(std::chrono::milliseconds(1200)); }
-
   fs::path cache_file() const {
     for (const auto& entry : fs::directory_iterator(cache())) return entry.path();
     return {};
   }
 
  private:
-  TemporaryDirectory folder_;
+  static constexpr int kTests = 8;
+  static inline std::unique_ptr<TemporaryDirectory> folder_;
+  static inline int used_ = 0;
+  fs::path root_;
 };
 
 TEST_F(ModelIdTest, TheIdIsTheHashThatTheHeaderFileSays) {
@@ -89,7 +104,6 @@ TEST_F(ModelIdTest, NameDTypeShapeBytesAndArchitectureEachChangeTheId) {
 }
 
 TEST_F(ModelIdTest, AnUnchangedModelIsHashedOnce) {
-  settle();
   const std::string id = open(false).model_id();
   EXPECT_FALSE(fs::exists(cache()));
   const Checkpoint first = open();
@@ -121,7 +135,6 @@ TEST_F(ModelIdTest, AFileThatWasWrittenJustNowIsNotRemembered) {
 }
 
 TEST_F(ModelIdTest, AnotherArchitectureIsNotServedFromTheCache) {
-  settle();
   const std::string id = open().model_id();
   json config = json::parse(testing::llama_config());
   config["rms_norm_eps"] = 1e-5;
@@ -131,7 +144,6 @@ TEST_F(ModelIdTest, AnotherArchitectureIsNotServedFromTheCache) {
 }
 
 TEST_F(ModelIdTest, ADamagedCacheIsComputedAgainAndRepaired) {
-  settle();
   const std::string id = open().model_id();
   const std::string good = testing::read_file(cache_file());
   json other_key = json::parse(good), bad_id = json::parse(good);
@@ -150,14 +162,12 @@ TEST_F(ModelIdTest, ADamagedCacheIsComputedAgainAndRepaired) {
 }
 
 TEST_F(ModelIdTest, ACacheThatCannotBeWrittenIsNoError) {
-  settle();
   write_file(cache(), "a file where the folder should be");
   EXPECT_FALSE(open().model_id_was_cached());
   EXPECT_FALSE(open().model_id_was_cached());
 }
 
 TEST_F(ModelIdTest, TheDefaultPlaceFollowsXdgCacheHome) {
-  settle();
   const char* old = std::getenv("XDG_CACHE_HOME");
   const std::string before = old == nullptr ? "" : old;
   ::setenv("XDG_CACHE_HOME", cache().c_str(), 1);

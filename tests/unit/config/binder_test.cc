@@ -162,11 +162,10 @@ TEST(Binder, RefusesNanWhereABoundIsAsked) {
 }
 
 TEST(Binder, AsksForMandatoryValues) {
-  EXPECT_EQ(error_of("budget: {units: ?"
-                     "??}\n"),
-            "a.yaml:1:17: budget.units is mandatory (?"
-            "??) and was not given\n"
-            "  hint: give it on the command line: budget.units=…");
+  EXPECT_EQ(error_of(fmt::format("budget: {{units: {}}}\n", kMandatory)),
+            fmt::format("a.yaml:1:17: budget.units is mandatory ({}) and was not given\n"
+                        "  hint: give it on the command line: budget.units=…",
+                        kMandatory));
 }
 
 TEST(Binder, PrefixesThePathOfAPartAndSparesOthersKeys) {

@@ -100,8 +100,9 @@ TEST(Override, ManglingNeverCrashes) {
       line[rng.below(line.size())] = good[rng.below(good.size())];
     }
     const auto override = parse_override(line);
-    if (!override)
+    if (!override) {
       EXPECT_THAT(override.error().text(), testing::StartsWith("command line")) << line;
+    }
   }
 }
 

@@ -83,7 +83,9 @@ TEST(YamlReader, MangledTextNeverCrashesAndErrorsNameTheFile) {
       text[rng.below(text.size())] = kNasty[rng.below(kNasty.size())];
     }
     const auto value = read_yaml(text, "a.yaml");
-    if (!value) EXPECT_THAT(value.error().text(), testing::StartsWith("a.yaml")) << text;
+    if (!value) {
+      EXPECT_THAT(value.error().text(), testing::StartsWith("a.yaml")) << text;
+    }
   }
 }
 

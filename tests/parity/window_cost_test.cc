@@ -1,0 +1,49 @@
+// A windowed layer's attention time grows with the sequence, not with its square.
+#include <ATen/Parallel.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "models/mixers/attention.h"
+
+namespace strata {
+namespace {
+
+double seconds(std::int64_t length, const PaletteEntry& entry) {
+  const at::Tensor q = at::randn({9, length, 64}), k = at::randn({3, length, 64}), v = at::randn({3, length, 64});
+  const KeyView keys{{}, {}, k, v, 0};
+  const auto start = std::chrono::steady_clock::now();
+  attend(q, 0, keys, entry, length);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TEST(WindowCostTest, FourTimesTheTokensCostAtMost4Point4TimesTheAttentionTime) {
+  at::set_num_threads(1);
+  const c10::InferenceMode inference;
+  const PaletteEntry entry{SlidingWindow{124, 4}, DecodeRule::kSame};
+  constexpr std::int64_t kLength = 16 * 128;
+  constexpr int kRuns = 9;
+  seconds(kLength, entry);  // warm-up
+  seconds(4 * kLength, entry);
+  std::vector<double> shorter, longer;
+  for (int run = 0; run < kRuns; ++run) {  // alternated, so that a busy moment hits both
+    shorter.push_back(seconds(kLength, entry));
+    longer.push_back(seconds(4 * kLength, entry));
+  }
+  const auto median = [](std::vector<double> times) {
+    std::nth_element(times.begin(), times.begin() + kRuns / 2, times.end());
+    return times[kRuns / 2];
+  };
+  const double ratio = median(longer) / median(shorter);
+  std::printf("attention, window 124 + 4 sinks: %lld tokens %.2f ms, %lld tokens %.2f ms, ratio %.2f\n",
+              static_cast<long long>(kLength), median(shorter) * 1e3, static_cast<long long>(4 * kLength),
+              median(longer) * 1e3, ratio);
+  EXPECT_LE(ratio, 4.4);
+}
+
+}  // namespace
+}  // namespace strata

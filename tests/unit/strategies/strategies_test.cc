@@ -1,0 +1,154 @@
+// Strategies that run no model, and the searchers over a scorer with known answers.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "strategies/config_registry.h"
+#include "strategies/registry.h"
+#include "strategies/searcher.h"
+
+namespace strata {
+namespace {
+
+constexpr HeadLayout kLayout{.layers = 30, .query_heads = 9, .kv_heads = 3};
+
+config::Value named(const char* name, std::vector<std::pair<std::string, config::Value>> keys = {}) {
+  config::Map map;
+  map.set("name", name);
+  for (auto& [key, value] : keys) map.set(key, value);
+  return map;
+}
+
+Result<Mask> select(const config::Value& strategy, SelectionRequest request = {.layout = kLayout}) {
+  auto made = make_strategy(strategy);
+  if (!made) return fail(made.error());
+  SilentProgress progress;
+  SelectionContext context{.progress = &progress};
+  auto selection = (*made)->select(request, context);
+  if (!selection) return fail(selection.error());
+  return selection->mask;
+}
+
+std::vector<std::size_t> kept(const config::Value& strategy) { return select(strategy)->kept_units(); }
+
+TEST(StrategiesTest, FullAndNoneIgnoreTheBudget) {
+  EXPECT_EQ(select(named("full"))->kept(), 30u);
+  EXPECT_EQ(select(named("none"))->kept(), 0u);
+  for (const char* name : {"full", "none"}) EXPECT_FALSE((*make_strategy(named(name)))->uses_budget());
+}
+
+TEST(StrategiesTest, PeriodicByBudgetKeepsExactlyKAtEveryOffset) {
+  // K = 7 of 30: floor(offset + 30 j / 7).
+  EXPECT_EQ(kept(named("periodic", {{"offset", 0}})), (std::vector<std::size_t>{0, 4, 8, 12, 17, 21, 25}));
+  EXPECT_EQ(kept(named("periodic", {{"offset", 3}})), (std::vector<std::size_t>{3, 7, 11, 15, 20, 24, 28}));
+  EXPECT_EQ(select(named("periodic", {{"offset", 4}})).error().text(),
+            "strategy.offset is 4; expected 0 to 3 for 7 of 30 layers");
+  const auto every = (*make_strategy(named("periodic")))->variants({.layout = kLayout});
+  EXPECT_EQ(every->key, "offset");
+  EXPECT_EQ(every->values, (std::vector<std::int64_t>{0, 1, 2, 3}));
+}
+
+TEST(StrategiesTest, PeriodicByStrideMayDifferFromTheBudget) {
+  // Stride 4 over 30 layers: 8, 8, 7, 7.
+  const std::size_t expected[] = {8, 8, 7, 7};
+  for (int offset = 0; offset < 4; ++offset)
+    EXPECT_EQ(kept(named("periodic", {{"by", "stride"}, {"offset", offset}})).size(), expected[offset]);
+}
+
+TEST(StrategiesTest, RandomDrawsAreReproducibleDistinctAndUniform) {
+  EXPECT_EQ(kept(named("random", {{"draw", 3}})), kept(named("random", {{"draw", 3}})));
+  std::set<std::vector<std::size_t>> sets;
+  std::vector<int> counts(30);
+  for (int draw = 0; draw < 600; ++draw) {
+    const std::vector<std::size_t> units = kept(named("random", {{"draw", draw}}));
+    EXPECT_EQ(units.size(), 7u);
+    sets.insert(units);
+    for (const std::size_t unit : units) ++counts[unit];
+  }
+  EXPECT_GT(sets.size(), 590u);
+  for (const int count : counts) EXPECT_NEAR(count, 140, 50);  // 600 · 7/30, 4.8 standard deviations
+  EXPECT_NE(select(named("random", {{"draw", 0}}), {.layout = kLayout, .seed = 1})->kept_units(),
+            kept(named("random", {{"draw", 0}})));
+}
+
+TEST(StrategiesTest, FileReadsPlansAndRefusesOthers) {
+  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "strata_plan.json";
+  const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
+  const Mask mask = Mask::of_layers(kLayout, {2, 9, 29});
+  write(AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{64, 4}, DecodeRule::kSame)->to_json().dump());
+  const config::Value strategy = named("file", {{"path", path.string()}});
+  EXPECT_EQ(*select(strategy), mask);
+  write(R"({"mask": )" + to_json(mask).dump() + "}");
+  EXPECT_EQ(*select(strategy), mask);
+  write("{");
+  EXPECT_EQ(select(strategy).error().text(), path.string() + ": not valid JSON; expected a plan");
+  write("{}");
+  EXPECT_NE(select(strategy).error().text().find("no 'cells' and no 'mask'; expected a plan"), std::string::npos);
+  EXPECT_NE(select(strategy, {.layout = {.layers = 4, .query_heads = 2, .kv_heads = 2}}).error().text(), "");
+  std::filesystem::remove(path);
+  EXPECT_NE(select(strategy).error().text().find("cannot read the plan: No such file"), std::string::npos);
+}
+
+TEST(RegistryTest, UnknownNamesAndKeysNameTheNearest) {
+  EXPECT_NE(make_strategy(named("periodik")).error().text().find("did you mean 'periodic'?"), std::string::npos);
+  EXPECT_NE(make_strategy(named("periodic", {{"ofset", 1}})).error().text().find("did you mean 'offset'?"),
+            std::string::npos);
+  std::vector<std::string> names;
+  for (const StrategyInfo& info : strategy_infos()) names.emplace_back(info.name);
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  for (const std::string& name : names) EXPECT_TRUE(make_strategy(named(name.c_str()))) << name;
+}
+
+// Gains that are known: value of a set, with interactions.
+class KnownScorer final : public UnitScorer {
+ public:
+  explicit KnownScorer(std::function<double(const Mask&)> value) : value_(std::move(value)) {}
+  Result<UnitScores> score(const Mask& context, std::span<const std::size_t> candidates) override {
+    ++rounds;
+    UnitScores scores;
+    scores.score.assign(context.size(), -std::numeric_limits<double>::infinity());
+    for (const std::size_t unit : candidates)
+      scores.score[unit] = value_(context.with(unit, true)) - value_(context.with(unit, false));
+    return scores;
+  }
+  int rounds = 0;
+
+ private:
+  std::function<double(const Mask&)> value_;
+};
+
+constexpr HeadLayout kSix{.layers = 6, .query_heads = 1, .kv_heads = 1};
+
+TEST(SearcherTest, TiesGoToTheLowerLayer) {
+  const SelectionRequest request{.layout = kSix};
+  EXPECT_EQ(top_k(request, {1, 2, 2, 2, 0, 2}, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(bottom_k(request, {1, 0, 0, 2, 0, 2}, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(top_k(request, {std::nan(""), 1, 2, 0, 0, 0}, 3).kept_units(), (std::vector<std::size_t>{1, 2, 3}));
+}
+
+TEST(SearcherTest, AtMostDropsUnitsThatGainNothing) {
+  SelectionRequest request{.layout = kSix};
+  request.budget.mode = BudgetMode::kAtMost;
+  EXPECT_EQ(top_k(request, {0.5, -1, 0, 2, -3, -4}, 4).kept_units(), (std::vector<std::size_t>{0, 3}));
+  EXPECT_EQ(top_k(request, {-1, -2, -3, -4, -5, -6}, 4).kept(), 1u);
+}
+
+TEST(SearcherTest, GreedySeesRedundancyThatSingleScoresDoNot) {
+  // Units 1 and 2 do the same job (worth 3 together or alone); unit 4 is worth 2.
+  const auto value = [](const Mask& m) { return (m.at(1) || m.at(2) ? 3.0 : 0.0) + (m.at(4) ? 2.0 : 0.0); };
+  const SelectionRequest request{.layout = kSix};
+  KnownScorer scorer(value);
+  const auto forward = greedy_forward(scorer, request, 2);
+  EXPECT_EQ(forward->mask.kept_units(), (std::vector<std::size_t>{1, 4}));
+  EXPECT_EQ(scorer.rounds, 2);
+  EXPECT_EQ(top_k(request, forward->scores.score, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
+  // An AND of two units is invisible from below and plain from above.
+  KnownScorer both([](const Mask& m) { return m.at(0) && m.at(5) ? 1.0 : 0.0; });
+  EXPECT_EQ(greedy_backward(both, request, 2)->mask.kept_units(), (std::vector<std::size_t>{0, 5}));
+}
+
+}  // namespace
+}  // namespace strata
