@@ -23,6 +23,8 @@ struct Model::Impl {
   std::unique_ptr<Decoder> decoder;
 };
 
+void set_operation_threads(int threads) { at::set_num_threads(threads); }
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
@@ -63,7 +65,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& director
   ASSIGN_OR_RETURN(const at::ScalarType dtype, compute_dtype(options.dtype));
   if (options.threads < 1)
     return fail(ErrorKind::kInvalidArgument, "threads is {}; expected at least 1", options.threads);
-  at::set_num_threads(options.threads);
+  set_operation_threads(options.threads);
   // Float32 means float32: no TF32 on the GPU.
   at::globalContext().setAllowTF32CuBLAS(false);
   ASSIGN_OR_RETURN(const at::Device device, compute_device(options.device));

@@ -65,6 +65,9 @@ struct Architecture;
 struct SequenceState;
 struct Weights;
 
+// Threads of one operation, for the whole process: 1 where samples are spread over threads (models/parallel.h).
+void set_operation_threads(int threads);
+
 class Model {
  public:
   // Errors: what Checkpoint::open says; an unknown device or dtype; a device that is not there.

@@ -127,6 +127,14 @@ config::Value ExperimentConfig::benchmark_own() const {
   return own;
 }
 
+Result<std::int64_t> benchmark_length(const ExperimentConfig& config) {
+  const config::Value* length = config.benchmark.find("length");
+  if (length == nullptr || length->if_int() == nullptr || *length->if_int() < 1)
+    return fail(ErrorKind::kInvalidArgument, "benchmark {} has no length; expected benchmark.length=TOKENS",
+                config.benchmark_name());
+  return *length->if_int();
+}
+
 config::ComposeOptions compose_options(const LoadRequest& request) {
   return {.search_path = request.config_dirs,
           .overrides = request.overrides,

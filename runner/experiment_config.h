@@ -139,6 +139,9 @@ struct ExperimentConfig {
   Budget core_budget() const { return {budget.fraction, budget.units, budget.rounding, budget.mode}; }
 };
 
+// benchmark.length, where the benchmark has one.
+Result<std::int64_t> benchmark_length(const ExperimentConfig& config);
+
 struct Job {
   ExperimentConfig config;
   config::Value composed;               // what --cfg job prints

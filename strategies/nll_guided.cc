@@ -81,7 +81,7 @@ class Inverted final : public SelectionStrategy {
   explicit Inverted(InvertedConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
   std::string label() const override { return fmt::format("inverted[nll_{}]", name_of(config_.mode)); }
-  std::string group() const override { return label(); }
+  std::string group() const override { return "inverted"; }
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
     ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, config_.reuse));

@@ -9,9 +9,7 @@ class Periodic final : public SelectionStrategy {
   std::string label() const override {
     return fmt::format("periodic{}[{}]", config_.by == PeriodicBy::kStride ? "_stride" : "", config_.offset);
   }
-  std::string group() const override {
-    return config_.by == PeriodicBy::kStride ? "periodic_stride" : "periodic";
-  }
+  std::string group() const override { return "periodic"; }
 
   Result<Variants> variants(const SelectionRequest& request) const override {
     if (config_.offset >= 0) return Variants{};

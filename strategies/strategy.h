@@ -95,7 +95,9 @@ class SelectionStrategy {
     return Variants{};
   }
   virtual std::string label() const = 0;  // the row in a table: "periodic[1]", "nll_guided[restore]"
-  virtual std::string group() const = 0;  // rows of one group are one strategy's draws or offsets
+  // Rows of one group are one strategy's draws or offsets. Reports know full, none, random, periodic and inverted, which
+  // stand outside the ranking; every other group is ranked.
+  virtual std::string group() const = 0;
   virtual Result<Selection> select(const SelectionRequest& request, SelectionContext& context) = 0;
 };
 

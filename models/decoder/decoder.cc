@@ -40,15 +40,16 @@ at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments, std
   return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
-at::Tensor positions_of(std::span<const Segment> segments, std::size_t row_index, bool out,
-                        at::Device device) {
-  std::vector<std::int64_t> positions;
-  for (const Segment& segment : segments) {
-    const LayerRows& rows = segment.rows[row_index];
-    for (std::int64_t p = out ? rows.out_begin : rows.in_begin; p < segment.chunk.end; ++p)
-      positions.push_back(p);
-  }
-  return at::tensor(positions, at::kLong).to(device);
+// Rows of a table by position, for the rows that enter or leave a layer; a view where they are consecutive.
+at::Tensor rows_by_position(const at::Tensor& table_PD, std::span<const Segment> segments,
+                            std::size_t row_index, bool out) {
+  const auto begin = [&](const Segment& segment) {
+    return out ? segment.rows[row_index].out_begin : segment.rows[row_index].in_begin;
+  };
+  std::vector<at::Tensor> parts;
+  for (const Segment& segment : segments)
+    parts.push_back(table_PD.narrow(0, begin(segment), segment.chunk.end - begin(segment)));
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
 void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x) {
@@ -162,7 +163,9 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
           if (part->defined()) *part = part->index_select(0, group.kv_in_store);
       return view;
     };
-    at::Tensor out;
+    // Heads of a group that is the whole layer are written in place.
+    const bool whole = !group.query_index.defined();
+    const at::Tensor out = whole ? out_NHD.transpose(0, 1) : at::empty_like(q, at::MemoryFormat::Contiguous);
     if (past != nullptr && segment.chunk.retain && one_token) {
       const KvStore& kept = (*past)[group.store];
       const auto* sliding = std::get_if<SlidingWindow>(&group.entry.mixer);
@@ -172,19 +175,16 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
           (group.entry.rule == DecodeRule::kFull && segment.chunk.begin >= segment.chunk.prompt_length);
       if (sees_all_kept) {
         const KeyView all = attend_here(kept.everything());
-        out = attend_all(q, all.tail_k_GMD, all.tail_v_GMD);
+        out.copy_(attend_all(q, all.tail_k_GMD, all.tail_v_GMD));
       } else {
-        out = attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry,
-                     segment.chunk.prompt_length);
+        attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry,
+               segment.chunk.prompt_length, out);
       }
     } else {
-      out = attend(q, rows.out_begin, attend_here(views[group.store]), group.entry,
-                   segment.chunk.prompt_length);
+      attend(q, rows.out_begin, attend_here(views[group.store]), group.entry,
+             segment.chunk.prompt_length, out);
     }
-    if (group.query_index.defined())
-      out_NHD.index_copy_(1, group.query_index, out.transpose(0, 1));
-    else
-      out_NHD.copy_(out.transpose(0, 1));
+    if (!whole) out_NHD.index_copy_(1, group.query_index, out.transpose(0, 1));
   }
 }
 
@@ -208,8 +208,8 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   if (w.q_norm.defined()) q_NHD = norm(q_NHD, w.q_norm);
   if (w.k_norm.defined()) k_NGD = norm(k_NGD, w.k_norm);
   const auto turn = [&](const at::Tensor& rows, bool out) {
-    const at::Tensor positions = positions_of(segments, row_index, out, x.device());
-    return rotate(rows, cos_PD_.index_select(0, positions), sin_PD_.index_select(0, positions));
+    return rotate(rows, rows_by_position(cos_PD_, segments, row_index, out),
+                  rows_by_position(sin_PD_, segments, row_index, out));
   };
   q_NHD = turn(q_NHD, true);
   k_NGD = turn(k_NGD, false);

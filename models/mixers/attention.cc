@@ -6,7 +6,6 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/lerp.h>
 #include <ATen/ops/logical_and.h>
@@ -167,14 +166,14 @@ KeyView joined(const KeyView& keys) {
 
 // Queries at [begin, begin + N), all ≥ window + sinks; their windows and the sinks do not meet.
 void attend_band(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
-                 const SlidingWindow& sliding, at::Tensor out_HND) {
+                 const SlidingWindow& sliding, const at::Tensor& out_HND) {
   constexpr std::int64_t kMinBlock = 32, kMaxBlock = 256, kSlabRows = 1024;
   const std::int64_t rows = q_HND.size(1), window = sliding.window;
   const std::int64_t block = std::clamp(window / 2, kMinBlock, kMaxBlock);
   const std::int64_t key_offset = begin - window + 1 - keys.tail_begin;
   if (key_offset < 0) {
     // The store keeps more sinks than this entry counts, so the first windows reach into its sinks part.
-    attend_band(q_HND, begin, joined(keys), sliding, std::move(out_HND));
+    attend_band(q_HND, begin, joined(keys), sliding, out_HND);
     return;
   }
 
@@ -204,11 +203,9 @@ void attend_band(const at::Tensor& q_HND, std::int64_t begin, const KeyView& key
 
 }  // namespace
 
-at::Tensor attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
-                  const PaletteEntry& entry, std::int64_t prompt_length) {
+void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
+            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_HND) {
   const std::int64_t rows = q_HND.size(1), end = begin + rows;
-  at::Tensor out_HND = at::empty_like(q_HND, at::MemoryFormat::Contiguous);
-
   // Rows [from, to) see every key before them: the view holds all of [0, to).
   const auto plain = [&](std::int64_t from, std::int64_t to) {
     if (from >= to) return;
@@ -223,7 +220,7 @@ at::Tensor attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& ke
   const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
   if (sliding == nullptr) {
     plain(begin, end);
-    return out_HND;
+    return;
   }
   // Under rule `full` the rows from the prompt's end on see everything.
   const std::int64_t windowed_end =
@@ -235,7 +232,6 @@ at::Tensor attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& ke
     attend_band(q_HND.narrow(1, band_begin - begin, windowed_end - band_begin), band_begin, keys,
                 *sliding, out_HND.narrow(1, band_begin - begin, windowed_end - band_begin));
   plain(windowed_end, end);
-  return out_HND;
 }
 
 at::Tensor attend_all(const at::Tensor& q_H1D, const at::Tensor& k_GMD, const at::Tensor& v_GMD) {

@@ -25,9 +25,9 @@ struct KeyView {
 };
 
 // Queries at absolute positions [begin, begin + N); the view must end at the last of them and hold every key that
-// the entry lets them see. scale is 1/√D. Returns the same shape as q_HND.
-at::Tensor attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
-                  const PaletteEntry& entry, std::int64_t prompt_length);
+// the entry lets them see. scale is 1/√D. Writes every element of out_HND, which has q's shape and any strides.
+void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
+            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_HND);
 
 // One query a sequence over an unordered set of keys, all visible (decode over a ring buffer or a whole cache).
 at::Tensor attend_all(const at::Tensor& q_H1D, const at::Tensor& k_GMD, const at::Tensor& v_GMD);

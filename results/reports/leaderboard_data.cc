@@ -31,6 +31,7 @@ class Loader {
       latest[{runs[i].label, *runs[i].experiment_id}] = i;
     }
     std::vector<std::size_t> chosen;
+    chosen.reserve(latest.size());
     for (const auto& [key, index] : latest) chosen.push_back(index);
     std::sort(chosen.begin(), chosen.end());
     for (const std::size_t index : chosen) RETURN_IF_ERROR(add(runs[index]));

@@ -60,23 +60,25 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
 
 std::vector<std::string> footer_lines(const LeaderboardTable& table) {
   std::vector<std::string> lines = {
-      "gap closed: (NLL of none − NLL of the plan) / (NLL of none − NLL of full); it ranks. "
-      "Bootstrap "
-      "over clusters of samples, 4,000 draws, 95 %.",
-      "gen_contains: samples whose generated text contains an answer; beyond: of those whose "
-      "needle "
-      "lies beyond the window; tf_exact: all answer tokens right when teacher-forced. Wilson, 95 "
-      "%.",
-      "NLL: nats an answer token, mean within and then over samples. ΔNLL: to periodic-best (the "
-      "offset chosen on calibration), paired; t over independent samples, bootstrap over clusters "
-      "else.",
-      "Several draws or offsets in a row: median [range], from 20 on [5 %, 95 %]. > random: random "
-      "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector.",
-      "layers: █ full attention, · windowed, a digit the kept units of a layer (tenths above "
-      "nine). "
-      "KV %: full-attention KV cells; KV a sample: mean bytes (share saved).",
-      "FLOPs %: prefill, of full attention's. prefill ms: measured, median (timed samples). evals, "
-      "tokens, TFLOP, s: what the selection ran; given: what it was shown.",
+      ("gap closed: (NLL of none − NLL of the plan) / (NLL of none − NLL of full); it ranks. "
+       "Bootstrap "
+       "over clusters of samples, 4,000 draws, 95 %."),
+      ("gen_contains: samples whose generated text contains an answer; beyond: of those whose "
+       "needle "
+       "lies beyond the window; tf_exact: all answer tokens right when teacher-forced. Wilson, 95 "
+       "%."),
+      ("NLL: nats an answer token, mean within and then over samples. ΔNLL: to periodic-best (the "
+       "offset chosen on calibration), paired; t over independent samples, bootstrap over clusters "
+       "else."),
+      ("Several draws or offsets in a row: median [range], from 20 on [5 %, 95 %]. > random: "
+       "random "
+       "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector."),
+      ("layers: █ full attention, · windowed, a digit the kept units of a layer (tenths above "
+       "nine). "
+       "KV %: full-attention KV cells; KV a sample: mean bytes (share saved)."),
+      ("FLOPs %: prefill, of full attention's. prefill ms: measured, median (timed samples). "
+       "evals, "
+       "tokens, TFLOP, s: what the selection ran; given: what it was shown."),
       "One small model: no claims about others."};
   for (const std::string& note : table.notes) lines.push_back("note: " + note);
   return lines;

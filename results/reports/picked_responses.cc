@@ -74,6 +74,7 @@ Result<PickedResponses> pick_responses(const Store& store, const ExperimentRow& 
     environment.shown = shown(here.row);
   }
   std::vector<const Environment*> ordered;
+  ordered.reserve(environments.size());
   for (const auto& [key, environment] : environments) ordered.push_back(&environment);
   std::stable_sort(ordered.begin(), ordered.end(), [](const Environment* a, const Environment* b) {
     return std::pair(a->by_sample.size(), a->latest_start) >

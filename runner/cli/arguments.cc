@@ -82,6 +82,11 @@ Parsed parse(int argc, char** argv) {
   add_composition(select, arguments, dirs);
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();
   select->add_option("--selection", arguments.selection_out, "where selection.json (scores, cost) goes");
+  CLI::App* bench = app.add_subcommand("bench", "measure this machine");
+  bench->require_subcommand(1);
+  CLI::App* prefill = bench->add_subcommand("prefill", "one prompt of benchmark.length tokens under the strategy's plan, threads= threads");
+  add_composition(prefill, arguments, dirs);
+  prefill->add_option("--repeats", arguments.repeats, "measurements after one warm-up")->check(CLI::Range(1, 1000));
   CLI::App* samples = app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
   add_composition(samples, arguments, dirs);
 
@@ -114,6 +119,7 @@ Parsed parse(int argc, char** argv) {
   }
   const std::vector<std::pair<CLI::App*, Command>> commands = {
       {run, Command::kRun},           {select, Command::kSelect},
+      {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},   {leaderboard, Command::kReportLeaderboard},
       {run_report, Command::kReportRun}, {check, Command::kDbCheck},
       {dump, Command::kDbDump},       {merge, Command::kDbMerge}};

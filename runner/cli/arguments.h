@@ -10,7 +10,17 @@
 
 namespace strata::cli {
 
-enum class Command { kRun, kSelect, kSamples, kReportLeaderboard, kReportRun, kDbCheck, kDbDump, kDbMerge };
+enum class Command {
+  kRun,
+  kSelect,
+  kBenchPrefill,
+  kSamples,
+  kReportLeaderboard,
+  kReportRun,
+  kDbCheck,
+  kDbDump,
+  kDbMerge
+};
 
 struct Arguments {
   Command command = Command::kRun;
@@ -19,6 +29,7 @@ struct Arguments {
   bool resolve = false;           // --resolve
   bool show_defaults = false;     // --info defaults-tree
   bool dry_run = false;
+  int repeats = 7;                // bench
   std::string plan_out;           // select -o
   std::string selection_out;      // select --selection
   std::string format = "text";
@@ -39,7 +50,7 @@ std::vector<std::filesystem::path> default_config_dirs();
 // "error: …" on standard error; 1, or 130 where the user interrupted.
 int report_error(const Error& error);
 
-int run_engine(const Arguments& arguments);  // strata-engine's part: run, select
+int run_engine(const Arguments& arguments);  // strata-engine's part: run, select, bench
 int run_light(const Arguments& arguments);   // strata's part: everything else
 
 }  // namespace strata::cli

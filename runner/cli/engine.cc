@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/rng.h"
 #include "core/sha256.h"
 #include "runner/cli/arguments.h"
 #include "runner/cli/terminal_progress.h"
@@ -103,6 +104,35 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
   return fail(first_error->kind, "{} of {} jobs failed (above)", failed, jobs.size());
 }
 
+// One line of JSON: seconds of each measured prefill, one sequence, only the last row's logits.
+Status bench_prefill(const Arguments& arguments, const std::vector<Job>& jobs, TerminalProgress& progress) {
+  const ExperimentConfig& config = jobs[0].config;
+  Workbench workbench;
+  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ASSIGN_OR_RETURN(const std::int64_t length, benchmark_length(config));
+  set_operation_threads(worker_threads(config));
+  Rng rng(config.seed, "bench prefill");
+  Tokens prompt;
+  for (std::int64_t i = 0; i < length; ++i)
+    prompt.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
+  MeteredModel metered(*model);
+  std::vector<double> seconds;
+  for (int repeat = -1; repeat < arguments.repeats; ++repeat) {  // −1: warm-up
+    const Request request{prompt, &selected.plan};
+    ASSIGN_OR_RETURN(const Session session, metered.prefill(std::span(&request, 1)));
+    if (repeat >= 0) seconds.push_back(session.prefill_seconds(0));
+  }
+  const nlohmann::json line = {{"tokens", length},
+                               {"threads", worker_threads(config)},
+                               {"dtype", config.dtype},
+                               {"device", model->device_name()},
+                               {"plan", selected.plan.id()},
+                               {"seconds", seconds}};
+  std::printf("%s\n", line.dump().c_str());
+  return {};
+}
+
 }  // namespace
 
 int run_engine(const Arguments& arguments) {
@@ -110,8 +140,12 @@ int run_engine(const Arguments& arguments) {
   Result<std::vector<Job>> jobs = load_jobs(arguments.load);
   if (!jobs) return report_error(jobs.error());
   TerminalProgress progress;
-  const Status status = arguments.command == Command::kSelect ? select(arguments, *jobs, progress)
-                                                              : run(*std::move(jobs), progress);
+  Status status;
+  switch (arguments.command) {
+    case Command::kSelect: status = select(arguments, *jobs, progress); break;
+    case Command::kBenchPrefill: status = bench_prefill(arguments, *jobs, progress); break;
+    default: status = run(*std::move(jobs), progress);
+  }
   return status ? 0 : report_error(status.error());
 }
 

@@ -114,7 +114,8 @@ int run_light(const Arguments& arguments) {
     case Command::kDbDump:
     case Command::kDbMerge: code = database(arguments); break;
     case Command::kRun:
-    case Command::kSelect: STRATA_CHECK(false, "these need a model"); break;
+    case Command::kSelect:
+    case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
   }
   return code ? *code : report_error(code.error());
 }

@@ -56,7 +56,8 @@ int main(int argc, char** argv) {
   const Parsed parsed = parse(argc, argv);
   if (parsed.exit_code >= 0) return parsed.exit_code;
   const Arguments& arguments = parsed.arguments;
-  if (arguments.command == Command::kRun || arguments.command == Command::kSelect) {
+  if (arguments.command == Command::kRun || arguments.command == Command::kSelect ||
+      arguments.command == Command::kBenchPrefill) {
     const strata::Result<int> code = with_model(arguments, argv);
     return code ? *code : report_error(code.error());
   }

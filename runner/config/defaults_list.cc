@@ -174,6 +174,7 @@ class Builder {
     for (auto option = options->rbegin(); option != options->rend(); ++option) {
       DefaultsEntry one = child.entry;
       one.option = Value(one.group + '/' + *option->if_string());
+      one.option.pos = option->pos;
       one.group.clear();
       out.push_back(DefaultsNode::child(node, one));
     }
@@ -228,9 +229,16 @@ class Builder {
     } else {
       error.hint = "looked in " + repository_.search_path_text();
     }
-    if (const std::string place = node.entry.pos.text(); !place.empty())
-      error = Error(std::move(error).at(place));  // at() returns a reference to error itself
+    const SourcePos& pos =
+        node.entry.option.pos.file.empty() ? node.entry.pos : node.entry.option.pos;
+    if (!pos.file.empty()) error.where.push_back(pos.text());
     return error;
+  }
+
+  std::vector<std::string> chosen_keys() const {
+    std::vector<std::string> keys;
+    for (const auto& [key, option] : chosen_) keys.push_back(key);
+    return keys;
   }
 
   Status check_used() const {
@@ -242,6 +250,8 @@ class Builder {
       const auto keys = keys_of_group_.find(key.substr(0, key.find('@')));
       if (keys != keys_of_group_.end()) {
         error.hint = fmt::format("did you mean {}?", fmt::join(keys->second, " or "));
+      } else if (const auto best = nearest(key, chosen_keys())) {
+        error.hint = fmt::format("did you mean '{}'?", *best);
       } else if (choice.from_command_line) {
         error.hint = fmt::format("to add it, write +{}={}", key, override_text(choice.option));
       }

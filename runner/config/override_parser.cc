@@ -277,6 +277,22 @@ Status parse_key(Override& out, std::string_view key, std::size_t begin) {
   return {};
 }
 
+// Alone and among others: "\\" would swallow a comma that follows it.
+bool is_safe_unquoted(const std::string& text, const Value& value) {
+  const auto alone = parse_element(text, {});
+  const auto among = parse_element(fmt::format("[{0},{0}]", text), {});
+  return alone && *alone == value && among && *among == Value(List{value, value});
+}
+
+std::string escaped_key(const std::string& key) {
+  std::string out;
+  for (const char c : key) {
+    if (std::string_view("\\()[]{}:=, \t").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string Override::prefixed_key() const {
@@ -346,13 +362,13 @@ std::string override_text(const Value& value) {
   }
   if (const Map* map = value.if_map()) {
     for (const MapEntry& entry : *map) {
-      out += (out.empty() ? "" : ",") + entry.key + ':' + override_text(entry.value);
+      out += (out.empty() ? "" : ",") + escaped_key(entry.key) + ':' + override_text(entry.value);
     }
     return '{' + out + '}';
   }
   const std::string* text = value.if_string();
   if (text == nullptr) return value.to_text();
-  if (const auto read = parse_element(*text, {}); read && *read == value) return *text;
+  if (is_safe_unquoted(*text, value)) return *text;
   std::size_t backslashes = 0;  // those before a quote or the end are doubled
   for (const char c : *text + '\'') {
     if (c == '\'') out.append(backslashes, '\\');

@@ -162,8 +162,8 @@ TEST(Binder, RefusesNanWhereABoundIsAsked) {
 }
 
 TEST(Binder, AsksForMandatoryValues) {
-  EXPECT_EQ(error_of(fmt::format("budget: {{units: {}}}\n", kMandatory)),
-            fmt::format("a.yaml:1:17: budget.units is mandatory ({}) and was not given\n"
+  EXPECT_EQ(error_of(fmt::format("budget:\n  units: {}\n", kMandatory)),
+            fmt::format("a.yaml:2:10: budget.units is mandatory ({}) and was not given\n"
                         "  hint: give it on the command line: budget.units=…",
                         kMandatory));
 }

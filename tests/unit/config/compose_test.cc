@@ -88,9 +88,9 @@ TEST(Compose, ErrorsSayWhatWhereExpectedGotAndAHint) {
   EXPECT_EQ(error_of({"budget=[1]"}),
             "command line: 'budget=[1]':8: budget: expected a mapping, got a list\n  hint: it is a "
             "mapping at config.yaml:9:9");
-  EXPECT_EQ(
-      error_of({"experiment=typo"}),
-      "experiment/typo.yaml:3:5: '/modle' is in no defaults list, so it cannot be overridden");
+  EXPECT_EQ(error_of({"experiment=typo"}),
+            "experiment/typo.yaml:3:5: 'modle' is in no defaults list, so it cannot be "
+            "overridden\n  hint: did you mean 'model'?");
   EXPECT_EQ(error_of({"experiment=inside"}),
             "experiment/inside.yaml:3:13: interpolation inside a defaults list is not supported: "
             "'${strategy}'");

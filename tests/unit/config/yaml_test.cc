@@ -136,7 +136,7 @@ TEST(YamlWriter, WhatItWritesReadsBackEqual) {
 
 TEST(YamlWriter, LaysOutAsOmegaConfDoes) {
   const auto value = read_yaml(
-      "{a: 1, b: {c: [1, {d: e, f: 'yes'}, [x, y]], g: []}, h: {}, i: null, j: 0.25, k: ${a}}",
+      "{a: 1, b: {c: [1, {d: e, f: 'yes'}, [x, y]], g: []}, h: {}, i: null, j: 0.25, k: '${a}'}",
       "a");
   ASSERT_TRUE(value) << value.error().text();
   EXPECT_EQ(to_yaml(*value),
