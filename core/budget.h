@@ -1,7 +1,8 @@
 // Budget: how many units keep full attention.
 //
-// The budget is a share of full-attention KV cells. K at layer granularity is max(1, ⌊f·L + 1e-9⌋); at finer granularity
-// K is that many layers' worth of units, so that tables across granularities match. `units` overrides the fraction.
+// The budget is a share of full-attention KV cells. K at layer granularity is max(1, ⌊f·L + 1e-9⌋);
+// at finer granularity K is that many layers' worth of units, so that tables across granularities
+// match. `units` overrides the fraction.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@ struct Budget {
 };
 
 // Units to keep. Errors: a fraction outside (0, 1]; more units than the model has, or fewer than 1.
-Result<std::size_t> units_to_keep(const Budget& budget, const HeadLayout& layout, Granularity granularity);
+Result<std::size_t> units_to_keep(const Budget& budget, const HeadLayout& layout,
+                                  Granularity granularity);
 
 }  // namespace strata

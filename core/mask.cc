@@ -36,7 +36,8 @@ Mask::Mask(Granularity granularity, HeadLayout layout, bool keep)
       units_(layout.units_per_layer(granularity)),
       keep_(static_cast<std::size_t>(layout.layers) * static_cast<std::size_t>(units_), keep) {
   STRATA_CHECK(layout.layers >= 1 && layout.kv_heads >= 1 && layout.query_heads >= 1);
-  STRATA_CHECK(layout.query_heads % layout.kv_heads == 0, "{} {}", layout.query_heads, layout.kv_heads);
+  STRATA_CHECK(layout.query_heads % layout.kv_heads == 0, "{} {}", layout.query_heads,
+               layout.kv_heads);
 }
 
 Mask Mask::of_layers(HeadLayout layout, const std::vector<int>& kept_layers) {
@@ -50,7 +51,8 @@ Mask Mask::of_layers(HeadLayout layout, const std::vector<int>& kept_layers) {
 
 bool Mask::operator()(int layer, int unit) const {
   STRATA_CHECK(layer >= 0 && layer < layers() && unit >= 0 && unit < units_, "{} {}", layer, unit);
-  return keep_[static_cast<std::size_t>(layer * units_ + unit)];
+  return keep_[static_cast<std::size_t>(layer) * static_cast<std::size_t>(units_) +
+               static_cast<std::size_t>(unit)];
 }
 
 Mask Mask::with(std::size_t flat, bool keep) const {
@@ -94,22 +96,25 @@ nlohmann::json to_json(const Mask& mask) {
   return rows;
 }
 
-Result<Mask> mask_from_json(const nlohmann::json& json, Granularity granularity, HeadLayout layout) {
+Result<Mask> mask_from_json(const nlohmann::json& json, Granularity granularity,
+                            HeadLayout layout) {
   Mask mask(granularity, layout, false);
   if (!json.is_array() || json.size() != static_cast<std::size_t>(layout.layers))
-    return fail(ErrorKind::kInvalidFile, "mask: expected {} rows (one a layer), got {}", layout.layers,
+    return fail(ErrorKind::kInvalidFile, "mask: expected {} rows (one a layer), got {}",
+                layout.layers,
                 json.is_array() ? std::to_string(json.size()) : std::string(json.type_name()));
   for (std::size_t layer = 0; layer < json.size(); ++layer) {
     const nlohmann::json& row = json[layer];
     if (!row.is_array() || row.size() != static_cast<std::size_t>(mask.units()))
-      return fail(ErrorKind::kInvalidFile, "mask, layer {}: expected {} values ({} granularity), got {}",
-                  layer, mask.units(), to_string(granularity),
+      return fail(ErrorKind::kInvalidFile,
+                  "mask, layer {}: expected {} values ({} granularity), got {}", layer,
+                  mask.units(), to_string(granularity),
                   row.is_array() ? std::to_string(row.size()) : std::string(row.type_name()));
     for (std::size_t unit = 0; unit < row.size(); ++unit) {
       const bool zero_or_one = row[unit].is_number_integer() && (row[unit] == 0 || row[unit] == 1);
       if (!zero_or_one)
-        return fail(ErrorKind::kInvalidFile, "mask, layer {}, unit {}: expected 0 or 1, got {}", layer,
-                    unit, row[unit].dump());
+        return fail(ErrorKind::kInvalidFile, "mask, layer {}, unit {}: expected 0 or 1, got {}",
+                    layer, unit, row[unit].dump());
       mask = mask.with(layer * row.size() + unit, row[unit] == 1);
     }
   }

@@ -1,6 +1,8 @@
-// Mask: which units (layers, KV heads or query heads) keep full attention. It is what a selector emits.
+// Mask: which units (layers, KV heads or query heads) keep full attention. It is what a selector
+// emits.
 //
-// An immutable-after-construction grid of bools, layers × units a layer, true = keeps full attention.
+// An immutable-after-construction grid of bools, layers × units a layer, true = keeps full
+// attention.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -18,7 +20,8 @@ enum class Granularity { kLayer, kKvHead, kQueryHead };
 std::string_view to_string(Granularity granularity);
 Result<Granularity> parse_granularity(std::string_view text);
 
-// What a plan needs to know of a model: no weights, no names. query_heads is a multiple of kv_heads.
+// What a plan needs to know of a model: no weights, no names. query_heads is a multiple of
+// kv_heads.
 struct HeadLayout {
   int layers = 0;
   int query_heads = 0;
@@ -37,8 +40,8 @@ class Mask {
   Granularity granularity() const { return granularity_; }
   const HeadLayout& layout() const { return layout_; }
   int layers() const { return layout_.layers; }
-  int units() const { return units_; }                    // a layer
-  std::size_t size() const { return keep_.size(); }       // layers × units
+  int units() const { return units_; }               // a layer
+  std::size_t size() const { return keep_.size(); }  // layers × units
 
   bool operator()(int layer, int unit) const;
   bool at(std::size_t flat) const { return keep_[flat]; }  // flat = layer × units + unit
@@ -46,7 +49,8 @@ class Mask {
 
   std::size_t kept() const;
   std::vector<std::size_t> kept_units() const;  // flat indices, ascending
-  // Share of full-attention KV cells. A query-head plan keeps a KV head's cells where any of its query heads is kept.
+  // Share of full-attention KV cells. A query-head plan keeps a KV head's cells where any of its
+  // query heads is kept.
   double kept_kv_share() const;
 
   bool operator==(const Mask&) const = default;

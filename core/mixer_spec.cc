@@ -8,7 +8,8 @@ namespace {
 constexpr std::int64_t kMaxWindow = std::int64_t{1} << 40;
 
 // Field `name` of a palette entry; `fallback` where it may be left out.
-Result<std::int64_t> int_field(const nlohmann::json& json, const char* name, std::int64_t fallback) {
+Result<std::int64_t> int_field(const nlohmann::json& json, const char* name,
+                               std::int64_t fallback) {
   const auto it = json.find(name);
   if (it == json.end()) return fallback;
   if (!it->is_number_integer())
@@ -64,11 +65,13 @@ nlohmann::json to_json(const MixerSpec& mixer) {
 
 Result<MixerSpec> mixer_from_json(const nlohmann::json& json) {
   if (!json.is_object() || !json.contains("kind") || !json["kind"].is_string())
-    return fail(ErrorKind::kInvalidFile, "mixer: expected an object with a 'kind', got {}", json.dump());
+    return fail(ErrorKind::kInvalidFile, "mixer: expected an object with a 'kind', got {}",
+                json.dump());
   const std::string kind = json["kind"];
   if (kind == "full") return MixerSpec(FullAttention{});
   if (kind != "sliding_window")
-    return fail(ErrorKind::kUnsupported, "mixer kind '{}'; expected one of full, sliding_window", kind);
+    return fail(ErrorKind::kUnsupported, "mixer kind '{}'; expected one of full, sliding_window",
+                kind);
   SlidingWindow sliding;
   ASSIGN_OR_RETURN(sliding.window, int_field(json, "window", 0));
   ASSIGN_OR_RETURN(sliding.sinks, int_field(json, "sinks", 0));

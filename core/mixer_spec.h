@@ -1,4 +1,5 @@
-// MixerSpec: what mixes tokens in one cell (layer × unit) of a plan, as a closed variant, and what each can do.
+// MixerSpec: what mixes tokens in one cell (layer × unit) of a plan, as a closed variant, and what
+// each can do.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -17,8 +18,9 @@ struct FullAttention {
   auto operator<=>(const FullAttention&) const = default;
 };
 
-// Key j is visible to query i ≥ j iff i − j < window (the window counts the query's own token) or j < sinks
-// (absolute positions: BOS and the chat header are among them). window ≥ 1, sinks ≥ 0, in tokens.
+// Key j is visible to query i ≥ j iff i − j < window (the window counts the query's own token) or j
+// < sinks (absolute positions: BOS and the chat header are among them). window ≥ 1, sinks ≥ 0, in
+// tokens.
 struct SlidingWindow {
   std::int64_t window = 0;
   std::int64_t sinks = 0;
@@ -27,7 +29,8 @@ struct SlidingWindow {
 
 using MixerSpec = std::variant<FullAttention, SlidingWindow>;
 
-// What queries at positions ≥ prompt length see: kFull, every earlier key ("FA decode"); kSame, the mixer's own rule.
+// What queries at positions ≥ prompt length see: kFull, every earlier key ("FA decode"); kSame, the
+// mixer's own rule.
 enum class DecodeRule { kSame, kFull };
 std::string_view to_string(DecodeRule rule);
 Result<DecodeRule> parse_decode_rule(std::string_view text);
@@ -44,7 +47,8 @@ MixerTraits traits_of(const MixerSpec& mixer);
 std::string_view name_of(const MixerSpec& mixer);  // "full", "sliding_window"
 Status validate(const MixerSpec& mixer);           // window ≥ 1, sinks ≥ 0
 
-nlohmann::json to_json(const MixerSpec& mixer);  // {"kind": "sliding_window", "window": 128, "sinks": 4}
+nlohmann::json to_json(
+    const MixerSpec& mixer);  // {"kind": "sliding_window", "window": 128, "sinks": 4}
 Result<MixerSpec> mixer_from_json(const nlohmann::json& json);
 
 }  // namespace strata

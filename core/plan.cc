@@ -35,21 +35,23 @@ Result<AttentionPlan> AttentionPlan::from_mask(const Mask& mask, const MixerSpec
                                                const MixerSpec& cheap, DecodeRule rule) {
   std::vector<int> cells(mask.size());
   for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = mask.at(i) ? 0 : 1;
-  return from_cells(mask.granularity(), mask.layout(),
-                    {{kept, DecodeRule::kSame}, {cheap, rule}}, std::move(cells));
+  return from_cells(mask.granularity(), mask.layout(), {{kept, DecodeRule::kSame}, {cheap, rule}},
+                    std::move(cells));
 }
 
 Result<AttentionPlan> AttentionPlan::from_cells(Granularity granularity, HeadLayout layout,
                                                 std::vector<PaletteEntry> palette,
                                                 std::vector<int> cells) {
   const int units = layout.units_per_layer(granularity);
-  STRATA_CHECK(cells.size() == static_cast<std::size_t>(layout.layers * units), "{}", cells.size());
+  STRATA_CHECK(
+      cells.size() == static_cast<std::size_t>(layout.layers) * static_cast<std::size_t>(units),
+      "{}", cells.size());
   for (PaletteEntry& entry : palette) {
     RETURN_IF_ERROR(validate(entry.mixer));
     const MixerTraits traits = traits_of(entry.mixer);
     if (entry.rule == DecodeRule::kFull && !traits.supports_full_decode)
-      return fail(ErrorKind::kInvalidArgument, "decode rule 'full' needs softmax attention; {} has none",
-                  name_of(entry.mixer));
+      return fail(ErrorKind::kInvalidArgument,
+                  "decode rule 'full' needs softmax attention; {} has none", name_of(entry.mixer));
     if (granularity > traits.finest)
       return fail(ErrorKind::kInvalidArgument, "mixer {} cannot be chosen at {} granularity",
                   name_of(entry.mixer), to_string(granularity));
@@ -65,7 +67,8 @@ Result<AttentionPlan> AttentionPlan::from_cells(Granularity granularity, HeadLay
   std::sort(used.begin(), used.end());
   used.erase(std::unique(used.begin(), used.end()), used.end());
   for (int& cell : cells) {
-    const auto it = std::lower_bound(used.begin(), used.end(), palette[static_cast<std::size_t>(cell)]);
+    const auto it =
+        std::lower_bound(used.begin(), used.end(), palette[static_cast<std::size_t>(cell)]);
     cell = static_cast<int>(it - used.begin());
   }
 
@@ -95,7 +98,9 @@ AttentionPlan AttentionPlan::full(HeadLayout layout) {
 const PaletteEntry& AttentionPlan::entry(int layer, int query_head) const {
   const int units = layout_.units_per_layer(granularity_);
   const int unit = query_head / (layout_.query_heads / units);
-  return palette_[static_cast<std::size_t>(cells_[static_cast<std::size_t>(layer * units + unit)])];
+  const auto cell = static_cast<std::size_t>(layer) * static_cast<std::size_t>(units) +
+                    static_cast<std::size_t>(unit);
+  return palette_[static_cast<std::size_t>(cells_[cell])];
 }
 
 AttentionPlan::Retention AttentionPlan::retention(int layer, int kv_head) const {
@@ -146,7 +151,8 @@ nlohmann::json AttentionPlan::to_json() const {
     nlohmann::json mask = json["cells"];
     for (nlohmann::json& row : mask)
       for (nlohmann::json& cell : row)
-        cell = std::holds_alternative<FullAttention>(palette_[cell.get<std::size_t>()].mixer) ? 1 : 0;
+        cell =
+            std::holds_alternative<FullAttention>(palette_[cell.get<std::size_t>()].mixer) ? 1 : 0;
     json["mask"] = std::move(mask);
   }
   return json;
@@ -177,9 +183,10 @@ Result<AttentionPlan> AttentionPlan::from_json(const nlohmann::json& json, HeadL
   const auto units = static_cast<std::size_t>(layout.units_per_layer(granularity));
   if (!json.contains("cells") || !json["cells"].is_array() ||
       json["cells"].size() != static_cast<std::size_t>(layout.layers))
-    return fail(make_error(ErrorKind::kInvalidFile, "plan: 'cells' has {} layers; the model has {}",
-                           json.contains("cells") ? json["cells"].size() : 0, layout.layers)
-                    .with_hint("a plan fits one layout of layers and heads; select one for this model"));
+    return fail(
+        make_error(ErrorKind::kInvalidFile, "plan: 'cells' has {} layers; the model has {}",
+                   json.contains("cells") ? json["cells"].size() : 0, layout.layers)
+            .with_hint("a plan fits one layout of layers and heads; select one for this model"));
   std::vector<int> cells;
   for (std::size_t layer = 0; layer < json["cells"].size(); ++layer) {
     const nlohmann::json& row = json["cells"][layer];
@@ -188,8 +195,8 @@ Result<AttentionPlan> AttentionPlan::from_json(const nlohmann::json& json, HeadL
                  to_string(granularity), row.is_array() ? row.size() : 0);
     for (const nlohmann::json& cell : row) {
       if (!cell.is_number_integer() || cell < 0 || cell >= palette.size())
-        return bad("plan, layer {}: expected a palette index below {}, got {}", layer, palette.size(),
-                   cell.dump());
+        return bad("plan, layer {}: expected a palette index below {}, got {}", layer,
+                   palette.size(), cell.dump());
       cells.push_back(cell.get<int>());
     }
   }

@@ -1,8 +1,9 @@
-// AttentionPlan: which mixer every (layer, unit) of a model uses. Weight-free; it is what a user takes away.
+// AttentionPlan: which mixer every (layer, unit) of a model uses. Weight-free; it is what a user
+// takes away.
 //
-// Immutable, always canonical: coarsest granularity that says the same, unused palette entries dropped, entries
-// sorted, defaults omitted, full attention with rule `same` (both rules mean the same there). So equal meaning is
-// equal JSON and equal id, and a mixer added later changes no id.
+// Immutable, always canonical: coarsest granularity that says the same, unused palette entries
+// dropped, entries sorted, defaults omitted, full attention with rule `same` (both rules mean the
+// same there). So equal meaning is equal JSON and equal id, and a mixer added later changes no id.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -25,10 +26,10 @@ struct PaletteEntry {
 
 class AttentionPlan {
  public:
-  // Kept units get `kept`, the others `cheap` under `rule`. Errors: an invalid mixer, a rule or granularity that
-  // the mixer cannot do.
-  static Result<AttentionPlan> from_mask(const Mask& mask, const MixerSpec& kept, const MixerSpec& cheap,
-                                         DecodeRule rule);
+  // Kept units get `kept`, the others `cheap` under `rule`. Errors: an invalid mixer, a rule or
+  // granularity that the mixer cannot do.
+  static Result<AttentionPlan> from_mask(const Mask& mask, const MixerSpec& kept,
+                                         const MixerSpec& cheap, DecodeRule rule);
   // cells: layers × units, each an index into the palette.
   static Result<AttentionPlan> from_cells(Granularity granularity, HeadLayout layout,
                                           std::vector<PaletteEntry> palette,
@@ -40,8 +41,9 @@ class AttentionPlan {
   const std::vector<PaletteEntry>& palette() const { return palette_; }
   // The entry that a query head of a layer follows, whatever the plan's granularity.
   const PaletteEntry& entry(int layer, int query_head) const;
-  // KV head's cells free old keys only if all its query heads are windowed under rule `same`; returns how many
-  // keys the head must keep: -1 = all, else sinks + window of its widest query head (sinks: the most of them).
+  // KV head's cells free old keys only if all its query heads are windowed under rule `same`;
+  // returns how many keys the head must keep: -1 = all, else sinks + window of its widest query
+  // head (sinks: the most of them).
   struct Retention {
     bool all = true;
     std::int64_t window = 0;
@@ -69,8 +71,9 @@ class AttentionPlan {
   std::string id_;
 };
 
-// The visibility rule of design.md for one query and key under one entry: the slow, obvious statement that
-// every kernel is tested against. Positions are absolute; prompt_length = tokens before the first scored one.
+// The visibility rule of design.md for one query and key under one entry: the slow, obvious
+// statement that every kernel is tested against. Positions are absolute; prompt_length = tokens
+// before the first scored one.
 bool is_visible(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
                 std::int64_t prompt_length);
 

@@ -1,4 +1,5 @@
-// Progress: how a long computation tells a person where it is. The library reports; runner/cli draws.
+// Progress: how a long computation tells a person where it is. The library reports; runner/cli
+// draws.
 #pragma once
 
 #include <cstdint>

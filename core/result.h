@@ -1,8 +1,8 @@
 // Result<T>: the outcome of anything a user or a file can make fail.
 //
-// An Error says what went wrong, where (outermost place first), what was expected and got (in the message),
-// and a hint. The library never prints or exits; only runner/cli does. Programmer errors use STRATA_CHECK,
-// which is always on, prints the values and aborts.
+// An Error says what went wrong, where (outermost place first), what was expected and got (in the
+// message), and a hint. The library never prints or exits; only runner/cli does. Programmer errors
+// use STRATA_CHECK, which is always on, prints the values and aborts.
 #pragma once
 
 #include <fmt/format.h>
@@ -66,9 +66,9 @@ inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(st
 
 }  // namespace strata
 
-#define STRATA_CHECK(condition, ...)                                                       \
-  do {                                                                                     \
-    if (!(condition)) [[unlikely]]                                                         \
+#define STRATA_CHECK(condition, ...)                                                         \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]]                                                           \
       ::strata::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)
 
@@ -76,17 +76,17 @@ inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(st
 #define STRATA_CONCAT(a, b) STRATA_CONCAT_INNER(a, b)
 
 // ASSIGN_OR_RETURN(auto x, f());  RETURN_IF_ERROR(g());
-#define STRATA_ASSIGN_OR_RETURN_INNER(result, declaration, expression)      \
-  auto result = (expression);                                               \
+#define STRATA_ASSIGN_OR_RETURN_INNER(result, declaration, expression)              \
+  auto result = (expression);                                                       \
   if (!result) return ::tl::unexpected<::strata::Error>(std::move(result).error()); \
   declaration = *std::move(result)
 #define ASSIGN_OR_RETURN(declaration, ...) \
   STRATA_ASSIGN_OR_RETURN_INNER(STRATA_CONCAT(result_, __COUNTER__), declaration, (__VA_ARGS__))
 // The counter keeps one use inside another's argument (a lambda) from shadowing.
-#define STRATA_RETURN_IF_ERROR_INNER(status, ...)                             \
-  do {                                                                        \
-    if (auto status = (__VA_ARGS__); !status)                                 \
-      return ::tl::unexpected<::strata::Error>(std::move(status).error());    \
+#define STRATA_RETURN_IF_ERROR_INNER(status, ...)                          \
+  do {                                                                     \
+    if (auto status = (__VA_ARGS__); !status)                              \
+      return ::tl::unexpected<::strata::Error>(std::move(status).error()); \
   } while (false)
 #define RETURN_IF_ERROR(...) \
   STRATA_RETURN_IF_ERROR_INNER(STRATA_CONCAT(status_, __COUNTER__), __VA_ARGS__)

@@ -42,9 +42,10 @@ Rng::Rng(std::uint64_t seed, std::string_view purpose) {
 
 std::uint32_t Rng::next_u32() {
   if (used_ == 4) {
-    block_ = philox4x32({static_cast<std::uint32_t>(counter_), static_cast<std::uint32_t>(counter_ >> 32),
-                         static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)},
-                        key_);
+    block_ = philox4x32(
+        {static_cast<std::uint32_t>(counter_), static_cast<std::uint32_t>(counter_ >> 32),
+         static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)},
+        key_);
     ++counter_;
     used_ = 0;
   }
@@ -69,7 +70,8 @@ std::uint64_t Rng::below(std::uint64_t bound) {
 
 std::int64_t Rng::between(std::int64_t low, std::int64_t high) {
   STRATA_CHECK(low <= high, "{} {}", low, high);
-  const std::uint64_t width = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low) + 1;
+  const std::uint64_t width =
+      static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low) + 1;
   return low + static_cast<std::int64_t>(below(width));
 }
 

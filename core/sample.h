@@ -1,8 +1,9 @@
-// Sample: one question of a benchmark, rendered and tokenised, with its accepted answers and metadata.
+// Sample: one question of a benchmark, rendered and tokenised, with its accepted answers and
+// metadata.
 //
-// prompt = every token before the first scored answer token (template, assistant header, answer prefix and tokens
-// moved into it); its size is the prompt length P of the visibility rule. `metadata` (needle position, depth,
-// evidence) reaches the database, never the model.
+// prompt = every token before the first scored answer token (template, assistant header, answer
+// prefix and tokens moved into it); its size is the prompt length P of the visibility rule.
+// `metadata` (needle position, depth, evidence) reaches the database, never the model.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,13 +16,13 @@
 namespace strata {
 
 struct Sample {
-  std::string id;                    // SHA-256 of prompt tokens, answers and benchmark: content, not index
+  std::string id;  // SHA-256 of prompt tokens, answers and benchmark: content, not index
   Tokens prompt;
-  Tokens answer;                     // the first accepted answer, teacher-forced (no end-of-sequence token)
-  std::string prompt_text;           // for the person who reads the database
+  Tokens answer;            // the first accepted answer, teacher-forced (no end-of-sequence token)
+  std::string prompt_text;  // for the person who reads the database
   std::vector<std::string> answers;  // accepted answers; any counts
-  std::string answer_given;          // the part of answers[0] that was moved into the prompt ("" if none)
-  std::string cluster;               // samples of one cluster are not independent
+  std::string answer_given;  // the part of answers[0] that was moved into the prompt ("" if none)
+  std::string cluster;       // samples of one cluster are not independent
   nlohmann::json metadata = nlohmann::json::object();
 };
 

@@ -20,7 +20,8 @@ class Sha256 {
 
   Sha256& update(std::span<const std::byte> bytes);
   Sha256& update(std::string_view text);
-  // Little-endian bytes of the value: field lengths in front of variable-length fields keep ids unambiguous.
+  // Little-endian bytes of the value: field lengths in front of variable-length fields keep ids
+  // unambiguous.
   Sha256& update_u64(std::uint64_t value);
 
   // Consumes the state: call once.

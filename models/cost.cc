@@ -24,7 +24,8 @@ double sum_of_capped(std::int64_t begin, std::int64_t end, std::int64_t cap) {
     return 0.5 * static_cast<double>(n) * static_cast<double>(n + 1);
   };
   const std::int64_t bend = std::clamp(cap, begin, end);  // rows below it see i + 1 keys
-  return triangle(bend) - triangle(begin) + static_cast<double>(end - bend) * static_cast<double>(cap);
+  return triangle(bend) - triangle(begin) +
+         static_cast<double>(end - bend) * static_cast<double>(cap);
 }
 
 double attention_flops(const AttentionPlan& plan, const ModelShape& shape, int layer,
@@ -54,15 +55,15 @@ double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t
          sum_of_capped(windowed_end, end, end);
 }
 
-Flops prefill_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length) {
+Flops prefill_flops(const AttentionPlan& plan, const ModelShape& shape,
+                    std::int64_t prompt_length) {
   const Chunk chunk{.begin = 0,
                     .end = prompt_length,
                     .prompt_length = prompt_length,
                     .first_read = 0,
                     .retain = true};
   Flops flops = run_cost(plan, shape, chunk, all_rows(plan, chunk), 0).flops;
-  flops.lm_head =
-      2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.vocabulary);
+  flops.lm_head = 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.vocabulary);
   return flops;
 }
 
@@ -82,8 +83,8 @@ std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::
   for (int layer = 0; layer < shape.heads.layers; ++layer)
     for (int kv_head = 0; kv_head < shape.heads.kv_heads; ++kv_head) {
       const AttentionPlan::Retention kept = plan.retention(layer, kv_head);
-      tokens += static_cast<std::uint64_t>(
-          kept.all ? length : std::min(length, kept.sinks + kept.window));
+      tokens += static_cast<std::uint64_t>(kept.all ? length
+                                                    : std::min(length, kept.sinks + kept.window));
     }
   return tokens * 2 * static_cast<std::uint64_t>(shape.head_dim * shape.bytes_per_value);
 }

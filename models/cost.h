@@ -1,8 +1,10 @@
-// Cost of a plan: floating-point operations and KV-cache bytes, as pure functions of plan, shape and lengths.
+// Cost of a plan: floating-point operations and KV-cache bytes, as pure functions of plan, shape
+// and lengths.
 //
-// docs/cost.md defines every term. One multiply-add = 2 FLOPs. Counted: linear layers, attention products over
-// visible (query, key) pairs, LM head of the rows that are read. Not counted: norms, rotary embedding, softmax,
-// activations, embedding look-up (below 1 % for models of any size we run). Thread-safe.
+// docs/cost.md defines every term. One multiply-add = 2 FLOPs. Counted: linear layers, attention
+// products over visible (query, key) pairs, LM head of the rows that are read. Not counted: norms,
+// rotary embedding, softmax, activations, embedding look-up (below 1 % for models of any size we
+// run). Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +27,11 @@ struct Flops {
 double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t end,
                      std::int64_t prompt_length);
 
-// What a plan needs: all rows of the prompt in all layers, one LM-head row. Comparable between plans.
+// What a plan needs: all rows of the prompt in all layers, one LM-head row. Comparable between
+// plans.
 Flops prefill_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length);
-// `tokens` generated after the prompt, each fed back but the last; an LM-head row for each but the first,
-// which the prefill gave.
+// `tokens` generated after the prompt, each fed back but the last; an LM-head row for each but the
+// first, which the prefill gave.
 Flops decode_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length,
                    std::int64_t tokens);
 
@@ -36,7 +39,8 @@ Flops decode_flops(const AttentionPlan& plan, const ModelShape& shape, std::int6
 // min(length, sinks + window) tokens; a KV head keeps all if any of its query heads does.
 std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::int64_t length);
 
-// What running a chunk costs when only the planned rows are computed (activation reuse starts at first_layer).
+// What running a chunk costs when only the planned rows are computed (activation reuse starts at
+// first_layer).
 struct RunCost {
   Flops flops;
   double layer_tokens = 0;  // rows output, summed over layers

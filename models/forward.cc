@@ -16,7 +16,8 @@ at::Tensor token_tensor(std::span<const TokenId> tokens, at::Device device) {
 }
 
 void synchronize(at::Device device) {
-  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  if (!device.is_cpu())
+    c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }
 
 void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> segments,
@@ -33,12 +34,14 @@ void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> se
 SequenceState borrow(const SequenceState& prefix, const BoundPlan& plan, int first_layer) {
   SequenceState state;
   state.layers.resize(prefix.layers.size());
-  for (std::size_t layer = static_cast<std::size_t>(first_layer); layer < prefix.layers.size(); ++layer) {
+  for (std::size_t layer = static_cast<std::size_t>(first_layer); layer < prefix.layers.size();
+       ++layer) {
     const KvStore& stored = prefix.layers[layer][0];
     for (const StoreGroup& group : plan.layer(static_cast<int>(layer)).stores)
-      state.layers[layer].push_back(group.kv_index.defined()
-                                        ? stored.copy(stored.retention(), group.kv_index, stored.length())
-                                        : stored);
+      state.layers[layer].push_back(
+          group.kv_index.defined()
+              ? stored.copy(stored.retention(), group.kv_index, stored.length())
+              : stored);
   }
   return state;
 }
@@ -56,12 +59,13 @@ at::Tensor run_metered(const Decoder& decoder, const ModelShape& shape, at::Tens
 
 AnswerScore score_rows(const at::Tensor& logits_NV, std::span<const TokenId> targets) {
   const at::Tensor target = token_tensor(targets, logits_NV.device()).to(at::kLong).unsqueeze(1);
-  const at::Tensor nll =
-      (at::logsumexp(logits_NV, 1) - logits_NV.gather(1, target).squeeze(1)).to(at::kCPU, at::kDouble);
+  const at::Tensor nll = (at::logsumexp(logits_NV, 1) - logits_NV.gather(1, target).squeeze(1))
+                             .to(at::kCPU, at::kDouble);
   const at::Tensor best = logits_NV.argmax(1).to(at::kCPU, at::kInt);
   AnswerScore score;
   score.nll.assign(nll.const_data_ptr<double>(), nll.const_data_ptr<double>() + nll.numel());
-  score.argmax.assign(best.const_data_ptr<TokenId>(), best.const_data_ptr<TokenId>() + best.numel());
+  score.argmax.assign(best.const_data_ptr<TokenId>(),
+                      best.const_data_ptr<TokenId>() + best.numel());
   return score;
 }
 

@@ -1,5 +1,5 @@
-// Runs of the decoder as the Model's sessions and traces need them: packing, scoring, metering, errors translated.
-// Internal to models/.
+// Runs of the decoder as the Model's sessions and traces need them: packing, scoring, metering,
+// errors translated. Internal to models/.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -36,8 +36,8 @@ auto guarded(Body&& body) -> decltype(body()) {
     return fail(make_error(ErrorKind::kIo, "the device is out of memory")
                     .with_hint("lower batch_rows or the length, or use a device with more memory"));
   } catch (const std::bad_alloc&) {
-    return fail(make_error(ErrorKind::kIo, "out of memory")
-                    .with_hint("lower batch_rows or the length"));
+    return fail(
+        make_error(ErrorKind::kIo, "out of memory").with_hint("lower batch_rows or the length"));
   } catch (const c10::Error& error) {
     return fail(ErrorKind::kInternal, "LibTorch: {}", error.what_without_backtrace());
   }
@@ -48,15 +48,17 @@ at::Tensor token_tensor(std::span<const TokenId> tokens, at::Device device);
 // Waits for the device, so that a clock read afterwards is true.
 void synchronize(at::Device device);
 
-void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> segments, int first_layer);
+void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> segments,
+              int first_layer);
 
-// A prefix stored under the full plan, with its heads grouped as `plan` groups them, for reading alone: whole groups
-// share the prefix's memory. Layers below first_layer stay empty.
+// A prefix stored under the full plan, with its heads grouped as `plan` groups them, for reading
+// alone: whole groups share the prefix's memory. Layers below first_layer stay empty.
 SequenceState borrow(const SequenceState& prefix, const BoundPlan& plan, int first_layer);
 
-// Layers [first_layer, all) over segments whose input rows are x; adds to the meter. Returns the top layer's rows.
-at::Tensor run_metered(const Decoder& decoder, const ModelShape& shape, at::Tensor x_NC, int first_layer,
-                       std::span<Segment> segments, Meter& meter);
+// Layers [first_layer, all) over segments whose input rows are x; adds to the meter. Returns the
+// top layer's rows.
+at::Tensor run_metered(const Decoder& decoder, const ModelShape& shape, at::Tensor x_NC,
+                       int first_layer, std::span<Segment> segments, Meter& meter);
 
 // NLL and argmax of `targets` under rows of logits.
 AnswerScore score_rows(const at::Tensor& logits_NV, std::span<const TokenId> targets);

@@ -43,8 +43,9 @@ Result<at::Device> compute_device(const std::string& text) {
   if (text != "cuda")
     return fail(ErrorKind::kInvalidArgument, "device is '{}'; expected one of cpu, cuda", text);
   if (!at::hasCUDA())
-    return fail(make_error(ErrorKind::kUnsupported, "device=cuda: this machine shows no CUDA device")
-                    .with_hint("use device=cpu, or check the driver with nvidia-smi"));
+    return fail(
+        make_error(ErrorKind::kUnsupported, "device=cuda: this machine shows no CUDA device")
+            .with_hint("use device=cpu, or check the driver with nvidia-smi"));
   return at::Device(at::kCUDA, 0);
 }
 
@@ -76,7 +77,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& director
   impl->checkpoint = std::move(checkpoint);
   impl->id = impl->checkpoint->model_id();
   for (const TensorView* tensor : impl->checkpoint->tensors())
-    impl->parameters += std::accumulate(tensor->shape.begin(), tensor->shape.end(), std::int64_t{1}, std::multiplies<>());
+    impl->parameters += std::accumulate(tensor->shape.begin(), tensor->shape.end(), std::int64_t{1},
+                                        std::multiplies<>());
   const Architecture& architecture = impl->checkpoint->architecture();
   impl->shape = shape_of(architecture, dtype);
   try {  // outside InferenceMode: see weights.h
@@ -89,7 +91,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& director
   return std::unique_ptr<Model>(new Model(std::move(impl)));
 }
 
-std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture, Weights weights) {
+std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture,
+                                        Weights weights) {
   auto impl = std::make_unique<Impl>();
   impl->id = std::move(id);
   impl->shape = shape_of(architecture, weights.embedding.scalar_type());
@@ -150,11 +153,12 @@ Meter MeteredModel::take_meter() { return std::exchange(*meter_, Meter{}); }
 Status MeteredModel::check(std::span<const TokenId> tokens, std::int64_t total_length,
                            const AttentionPlan& plan) const {
   const ModelShape& shape = model_.shape();
-  if (tokens.empty()) return fail(ErrorKind::kInvalidArgument, "the prompt is empty; expected at least 1 token");
+  if (tokens.empty())
+    return fail(ErrorKind::kInvalidArgument, "the prompt is empty; expected at least 1 token");
   if (total_length > shape.max_positions)
     return fail(make_error(ErrorKind::kInvalidArgument,
-                           "prompt and answer are {} tokens long; the model has {} positions", total_length,
-                           shape.max_positions)
+                           "prompt and answer are {} tokens long; the model has {} positions",
+                           total_length, shape.max_positions)
                     .with_hint("lower benchmark.length"));
   for (const TokenId token : tokens)
     if (token < 0 || token >= shape.vocabulary)

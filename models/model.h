@@ -1,10 +1,11 @@
-// Model: a language model loaded from a Hugging Face directory, and MeteredModel, the only way to run it.
+// Model: a language model loaded from a Hugging Face directory, and MeteredModel, the only way to
+// run it.
 //
-// Batch-first: the lengths and plans of a batch may differ. Weights are immutable and shared; a MeteredModel, its
-// sessions and traces belong to one thread. This header is free of LibTorch.
+// Batch-first: the lengths and plans of a batch may differ. Weights are immutable and shared; a
+// MeteredModel, its sessions and traces belong to one thread. This header is free of LibTorch.
 //
-// MeteredModel counts what it runs (tokens, layer·tokens, FLOPs, evaluations, seconds), so that what a selection cost is
-// never a strategy's own claim.
+// MeteredModel counts what it runs (tokens, layer·tokens, FLOPs, evaluations, seconds), so that
+// what a selection cost is never a strategy's own claim.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +66,8 @@ struct Architecture;
 struct SequenceState;
 struct Weights;
 
-// Threads of one operation, for the whole process: 1 where samples are spread over threads (models/parallel.h).
+// Threads of one operation, for the whole process: 1 where samples are spread over threads
+// (models/parallel.h).
 void set_operation_threads(int threads);
 
 class Model {
@@ -74,7 +76,8 @@ class Model {
   static Result<std::unique_ptr<Model>> load(const std::filesystem::path& directory,
                                              const LoadOptions& options);
   // A model that exists in memory alone, under the id given. For models/ and its tests.
-  static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture, Weights weights);
+  static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture,
+                                          Weights weights);
   ~Model();
 
   const std::string& id() const;  // ModelId
@@ -83,7 +86,7 @@ class Model {
   const LoadOptions& options() const;
   std::int64_t parameters() const;
   std::string device_name() const;  // "cpu", "cuda:NVIDIA H100 80GB HBM3"
-  const Decoder& decoder() const;  // for models/ and its tests
+  const Decoder& decoder() const;   // for models/ and its tests
 
  private:
   struct Impl;
@@ -91,8 +94,8 @@ class Model {
   std::unique_ptr<Impl> impl_;
 };
 
-// The keys and values of a prompt's first tokens, which are the same under every plan whose windowed cells see that far
-// (models/row_plan.h, shared_prefix): computed once, used by all plans.
+// The keys and values of a prompt's first tokens, which are the same under every plan whose
+// windowed cells see that far (models/row_plan.h, shared_prefix): computed once, used by all plans.
 class SharedPrefix {
  public:
   std::int64_t length() const { return length_; }
@@ -120,8 +123,9 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   std::size_t size() const;
-  std::uint64_t kv_bytes(std::size_t index) const;       // allocated for a sequence
-  double prefill_seconds(std::size_t index) const;        // its share of the prefill, shared prefix included
+  std::uint64_t kv_bytes(std::size_t index) const;  // allocated for a sequence
+  double prefill_seconds(
+      std::size_t index) const;  // its share of the prefill, shared prefix included
   Session fork() const;
   static Session join(std::vector<Session> sessions);
 
@@ -143,7 +147,8 @@ struct ForcedRequest {
   const AttentionPlan* plan = nullptr;
 };
 
-// A teacher-forced run that kept the input of every layer, so that a plan which differs from layer ℓ on resumes there.
+// A teacher-forced run that kept the input of every layer, so that a plan which differs from layer
+// ℓ on resumes there.
 class Trace {
  public:
   ~Trace();
@@ -171,16 +176,19 @@ class MeteredModel {
   void absorb(const Meter& meter);
 
   int workers() const { return workers_; }
-  MeteredModel worker() const { return MeteredModel(model_, limits_, 1); }  // with a meter of its own
+  MeteredModel worker() const {
+    return MeteredModel(model_, limits_, 1);
+  }  // with a meter of its own
 
-  // Errors: an empty prompt, a length beyond the model's positions, a token outside the vocabulary, a plan of another
-  // layout, out of memory.
+  // Errors: an empty prompt, a length beyond the model's positions, a token outside the vocabulary,
+  // a plan of another layout, out of memory.
   Result<SharedPrefix> share(std::span<const TokenId> prompt, std::int64_t length);
   Result<Session> prefill(std::span<const Request> requests);
 
   // Prompt and answer in one pass.
   Result<std::vector<AnswerScore>> score(std::span<const ForcedRequest> requests);
-  // As score, keeping layer inputs. Rows below shared_length (at most the prompt's) are run once and never again.
+  // As score, keeping layer inputs. Rows below shared_length (at most the prompt's) are run once
+  // and never again.
   Result<Trace> trace(const ForcedRequest& request, std::int64_t shared_length);
   // Scores plans that agree with the trace's plan in all layers below `layer`.
   Result<std::vector<AnswerScore>> resume(const Trace& trace, int layer,

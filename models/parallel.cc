@@ -14,7 +14,8 @@ namespace strata {
 namespace {
 
 tl::unexpected<Error> interrupted() {
-  return fail(make_error(ErrorKind::kInterrupted, "stopped by the user; what was finished is kept"));
+  return fail(
+      make_error(ErrorKind::kInterrupted, "stopped by the user; what was finished is kept"));
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ std::int64_t first_input_row(const AttentionPlan& plan, const Chunk& chunk, int 
   for (int head = 0; head < layout.query_heads; ++head) {
     const PaletteEntry& entry = plan.entry(layer, head);
     const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
-    const bool sees_all = sliding == nullptr || (entry.rule == DecodeRule::kFull &&
-                                                 chunk.end > chunk.prompt_length);
+    const bool sees_all =
+        sliding == nullptr || (entry.rule == DecodeRule::kFull && chunk.end > chunk.prompt_length);
     if (out_begin < chunk.end) {
       if (sees_all) return chunk.begin;
       // Sinks inside this chunk are rows of their own: keep everything rather than a hole.

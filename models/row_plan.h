@@ -1,9 +1,10 @@
 // Which rows of a chunk each layer really has to compute: no work for positions that nobody reads.
 //
-// A layer must output the rows that the next layer reads as input; it reads as input the rows whose keys and values
-// some needed query (of this chunk, or of later tokens) can still see. With windowed layers on top, that is a suffix
-// that shrinks towards the top. Pure functions of plan and lengths; used by the decoder (what it runs) and by cost
-// (what running it costs), so the two cannot disagree.
+// A layer must output the rows that the next layer reads as input; it reads as input the rows whose
+// keys and values some needed query (of this chunk, or of later tokens) can still see. With
+// windowed layers on top, that is a suffix that shrinks towards the top. Pure functions of plan and
+// lengths; used by the decoder (what it runs) and by cost (what running it costs), so the two
+// cannot disagree.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ struct Chunk {
   bool retain = true;              // later tokens will attend to this chunk's keys
 };
 
-// Rows [in_begin, end) enter a layer (their keys and values are computed); rows [out_begin, end) leave it.
+// Rows [in_begin, end) enter a layer (their keys and values are computed); rows [out_begin, end)
+// leave it.
 struct LayerRows {
   std::int64_t in_begin = 0;
   std::int64_t out_begin = 0;
@@ -29,13 +31,15 @@ struct LayerRows {
 };
 
 // Entry i is layer first_layer + i; the last is the model's top layer.
-std::vector<LayerRows> plan_rows(const AttentionPlan& plan, const Chunk& chunk, int first_layer = 0);
+std::vector<LayerRows> plan_rows(const AttentionPlan& plan, const Chunk& chunk,
+                                 int first_layer = 0);
 
 // Every row in every layer, but for the top layer, which outputs from first_read on.
 std::vector<LayerRows> all_rows(const AttentionPlan& plan, const Chunk& chunk, int first_layer = 0);
 
-// Positions below this are computed alike under every one of these plans: they see all earlier keys whatever the
-// mask, since they lie below window + sinks. INT64_MAX for plans of full attention alone.
+// Positions below this are computed alike under every one of these plans: they see all earlier keys
+// whatever the mask, since they lie below window + sinks. INT64_MAX for plans of full attention
+// alone.
 std::int64_t shared_prefix(const AttentionPlan& plan);
 
 }  // namespace strata

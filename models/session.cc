@@ -20,10 +20,12 @@ struct Sequence {
   double prefill_seconds = 0;
 };
 
-std::shared_ptr<const BoundPlan> bind_once(std::map<std::string, std::shared_ptr<const BoundPlan>>& bound,
-                                      const AttentionPlan& plan, const at::TensorOptions& options) {
+std::shared_ptr<const BoundPlan> bind_once(
+    std::map<std::string, std::shared_ptr<const BoundPlan>>& bound, const AttentionPlan& plan,
+    const at::TensorOptions& options) {
   std::shared_ptr<const BoundPlan>& entry = bound[plan.id()];
-  if (entry == nullptr) entry = std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options.device()));
+  if (entry == nullptr)
+    entry = std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options.device()));
   return entry;
 }
 
@@ -66,7 +68,8 @@ struct Session::Impl {
     meter->peak_kv_bytes = std::max(meter->peak_kv_bytes, bytes);
   }
 
-  // Runs segments whose input rows are the given tokens; returns the logits of the rows that are read.
+  // Runs segments whose input rows are the given tokens; returns the logits of the rows that are
+  // read.
   at::Tensor run(std::vector<Segment>& segments, const std::vector<at::Tensor>& token_rows) const {
     const at::Tensor x = decoder().embed(at::cat(token_rows, 0));
     const at::Tensor top = run_metered(decoder(), model->shape(), x, 0, segments, *meter);
@@ -84,12 +87,15 @@ struct Session::Impl {
       const std::int64_t end = std::min(begin + limits.prefill_chunk, sequence.prompt_length);
       const bool last = end == sequence.prompt_length;
       Segment segment{{begin, end, sequence.prompt_length, last ? end - 1 : end, true},
-                      sequence.plan, &sequence.state, {}};
+                      sequence.plan,
+                      &sequence.state,
+                      {}};
       segment.rows = plan_rows(sequence.plan->plan(), segment.chunk);
       const std::int64_t from = segment.rows[0].in_begin;
-      token_rows.push_back(token_tensor(requests[index].prompt.subspan(static_cast<std::size_t>(from),
-                                                                       static_cast<std::size_t>(end - from)),
-                                        device()));
+      token_rows.push_back(
+          token_tensor(requests[index].prompt.subspan(static_cast<std::size_t>(from),
+                                                      static_cast<std::size_t>(end - from)),
+                       device()));
       segments.push_back(std::move(segment));
     }
     const at::Tensor logits = run(segments, token_rows);
@@ -154,7 +160,8 @@ Result<std::vector<AnswerScore>> Session::score(std::span<const Tokens> answers)
     for (std::size_t i = 0; i < size(); ++i) {
       Sequence& sequence = impl_->sequences[i];
       if (answers[i].empty())
-        return fail(ErrorKind::kInvalidArgument, "answer {} is empty; expected at least 1 token", i);
+        return fail(ErrorKind::kInvalidArgument, "answer {} is empty; expected at least 1 token",
+                    i);
       const std::int64_t begin = sequence.state.length();
       const auto fed = static_cast<std::int64_t>(answers[i].size()) - 1;
       if (begin + fed > impl_->model->shape().max_positions)
@@ -163,9 +170,12 @@ Result<std::vector<AnswerScore>> Session::score(std::span<const Tokens> answers)
                     impl_->model->shape().max_positions);
       if (fed == 0) continue;
       Segment segment{{begin, begin + fed, sequence.prompt_length, begin, false},
-                      sequence.plan, &sequence.state, {}};
+                      sequence.plan,
+                      &sequence.state,
+                      {}};
       segment.rows = plan_rows(sequence.plan->plan(), segment.chunk);
-      token_rows.push_back(token_tensor(std::span(answers[i]).first(static_cast<std::size_t>(fed)), impl_->device()));
+      token_rows.push_back(token_tensor(std::span(answers[i]).first(static_cast<std::size_t>(fed)),
+                                        impl_->device()));
       segments.push_back(std::move(segment));
     }
     at::Tensor logits;
@@ -192,8 +202,8 @@ Result<std::vector<Tokens>> Session::generate(const GenerationSpec& spec) {
       const Sequence& sequence = impl_->sequences[i];
       if (sequence.state.length() + spec.max_new_tokens - 1 > sequence.max_length)
         return fail(ErrorKind::kInvalidArgument,
-                    "max_new_tokens is {}; the session has room for {} more tokens", spec.max_new_tokens,
-                    sequence.max_length - sequence.state.length());
+                    "max_new_tokens is {}; the session has room for {} more tokens",
+                    spec.max_new_tokens, sequence.max_length - sequence.state.length());
       active.push_back(i);
     }
     for (std::int64_t step = 0; step < spec.max_new_tokens && !active.empty(); ++step) {
@@ -211,7 +221,9 @@ Result<std::vector<Tokens>> Session::generate(const GenerationSpec& spec) {
         Sequence& sequence = impl_->sequences[active[k]];
         const std::int64_t begin = sequence.state.length();
         Segment segment{{begin, begin + 1, sequence.prompt_length, begin, true},
-                        sequence.plan, &sequence.state, {}};
+                        sequence.plan,
+                        &sequence.state,
+                        {}};
         segment.rows = plan_rows(sequence.plan->plan(), segment.chunk);
         segments.push_back(std::move(segment));
         token_rows.push_back(token_tensor(std::span(&token, 1), impl_->device()));
@@ -221,7 +233,8 @@ Result<std::vector<Tokens>> Session::generate(const GenerationSpec& spec) {
       if (active.empty()) break;
       const at::Tensor logits = impl_->run(segments, token_rows);
       for (std::size_t k = 0; k < active.size(); ++k)
-        impl_->sequences[active[k]].last_logits_1V = logits.narrow(0, static_cast<std::int64_t>(k), 1);
+        impl_->sequences[active[k]].last_logits_1V =
+            logits.narrow(0, static_cast<std::int64_t>(k), 1);
     }
     return generated;
   });
@@ -234,13 +247,17 @@ Result<SharedPrefix> MeteredModel::share(std::span<const TokenId> prompt, std::i
   return guarded([&]() -> Result<SharedPrefix> {
     const Stopwatch watch;
     const Decoder& decoder = model_.decoder();
-    const auto plan = std::make_shared<const BoundPlan>(full, at::TensorOptions().device(decoder.options().device()));
+    const auto plan = std::make_shared<const BoundPlan>(
+        full, at::TensorOptions().device(decoder.options().device()));
     auto state = std::make_shared<SequenceState>(decoder.make_state(*plan, length));
     while (state->length() < length) {
       const std::int64_t begin = state->length();
       const std::int64_t end = std::min(begin + limits_.prefill_chunk, length);
       std::vector<Segment> segments{
-          {{begin, end, static_cast<std::int64_t>(prompt.size()), end, true}, plan, state.get(), {}}};
+          {{begin, end, static_cast<std::int64_t>(prompt.size()), end, true},
+           plan,
+           state.get(),
+           {}}};
       segments[0].rows = plan_rows(full, segments[0].chunk);
       const at::Tensor tokens = token_tensor(
           prompt.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),

@@ -7,7 +7,8 @@
 namespace strata {
 namespace {
 
-// Prompt and answer as one chunk from `begin` on; the answer's last token predicts nothing that is scored.
+// Prompt and answer as one chunk from `begin` on; the answer's last token predicts nothing that is
+// scored.
 Chunk forced_chunk(const ForcedRequest& request, std::int64_t begin) {
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   return {.begin = begin,
@@ -51,7 +52,8 @@ std::uint64_t Trace::bytes() const {
 
 Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedRequest> requests) {
   for (const ForcedRequest& request : requests) {
-    if (request.answer.empty()) return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
+    if (request.answer.empty())
+      return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
     RETURN_IF_ERROR(check(forced_tokens(request), forced_chunk(request, 0).end, *request.plan));
   }
   return guarded([&]() -> Result<std::vector<AnswerScore>> {
@@ -64,8 +66,8 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
     std::size_t first = 0;
     const auto flush = [&](std::size_t end) {
       if (segments.empty()) return;
-      const at::Tensor top = run_metered(decoder, model_.shape(), decoder.embed(at::cat(token_rows, 0)), 0,
-                                         segments, *meter_);
+      const at::Tensor top = run_metered(
+          decoder, model_.shape(), decoder.embed(at::cat(token_rows, 0)), 0, segments, *meter_);
       const at::Tensor logits = decoder.logits(top);
       std::int64_t row = 0;
       for (std::size_t i = first; i < end; ++i) {
@@ -81,9 +83,11 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
     };
     for (std::size_t i = 0; i < requests.size(); ++i) {
       const ForcedRequest& request = requests[i];
-      Segment segment{forced_chunk(request, 0),
-                      std::make_shared<const BoundPlan>(*request.plan, at::TensorOptions().device(device)),
-                      nullptr, {}};
+      Segment segment{
+          forced_chunk(request, 0),
+          std::make_shared<const BoundPlan>(*request.plan, at::TensorOptions().device(device)),
+          nullptr,
+          {}};
       segment.rows = plan_rows(*request.plan, segment.chunk);
       if (rows + segment.chunk.end > limits_.batch_rows) flush(i);
       const Tokens tokens = forced_tokens(request);
@@ -98,12 +102,21 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
 }
 
 Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t shared_length) {
-  if (request.answer.empty()) return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
+  if (request.answer.empty())
+    return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
   const Tokens tokens = forced_tokens(request);
   RETURN_IF_ERROR(check(tokens, static_cast<std::int64_t>(tokens.size()), *request.plan));
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
-  auto impl = std::unique_ptr<Trace::Impl>(new Trace::Impl{
-      &model_, tokens, Tokens(request.answer.begin(), request.answer.end()), *request.plan, {}, {}, {}, {}, {}});
+  auto impl = std::unique_ptr<Trace::Impl>(
+      new Trace::Impl{&model_,
+                      tokens,
+                      Tokens(request.answer.begin(), request.answer.end()),
+                      *request.plan,
+                      {},
+                      {},
+                      {},
+                      {},
+                      {}});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
   if (begin > 0) {
     ASSIGN_OR_RETURN(impl->prefix, share(request.prompt, begin));
@@ -118,8 +131,9 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
     if (impl->prefix_state != nullptr) state = borrow(*impl->prefix_state, *plan, 0);
     std::vector<Segment> segments{{impl->chunk, plan, impl->prefix_state ? &state : nullptr, {}}};
     const std::vector<LayerRows> rows = all_rows(*request.plan, impl->chunk);
-    at::Tensor x = decoder.embed(token_tensor(
-        std::span(impl->tokens).subspan(static_cast<std::size_t>(begin)), decoder.options().device()));
+    at::Tensor x =
+        decoder.embed(token_tensor(std::span(impl->tokens).subspan(static_cast<std::size_t>(begin)),
+                                   decoder.options().device()));
     const Stopwatch watch;
     for (int layer = 0; layer < layout().layers; ++layer) {
       impl->inputs_NC.push_back(x);
@@ -166,7 +180,8 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(const Trace& trace, int la
     std::vector<AnswerScore> scores;
     const auto count = static_cast<std::int64_t>(impl.answer.size());
     for (std::size_t i = 0; i < plans.size(); ++i) {
-      scores.push_back(score_rows(logits.narrow(0, static_cast<std::int64_t>(i) * count, count), impl.answer));
+      scores.push_back(
+          score_rows(logits.narrow(0, static_cast<std::int64_t>(i) * count, count), impl.answer));
       ++meter_->evaluations;
     }
     return scores;

@@ -16,7 +16,8 @@ namespace {
 std::string utc_now() {
   const auto now = std::chrono::system_clock::now();
   const auto micros =
-      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() % 1'000'000;
+      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() %
+      1'000'000;
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   std::tm utc{};
   gmtime_r(&seconds, &utc);
@@ -47,20 +48,29 @@ std::int64_t generation_limit(const Task& task, std::size_t first, std::size_t l
   return limit;
 }
 
-// Evaluates a plan on every sample in batches, and records each batch's samples as soon as they are scored.
+// Evaluates a plan on every sample in batches, and records each batch's samples as soon as they are
+// scored.
 class Evaluation {
  public:
-  Evaluation(const ExperimentConfig& config, Workbench& workbench, const Task& task, const TextTools& text,
-             const Model& model, const AttentionPlan& plan)
-      : config_(config), workbench_(workbench), task_(task), text_(text), model_(model), plan_(plan),
-        results_(task.samples.size()), prefixes_(task.samples.size()) {
+  Evaluation(const ExperimentConfig& config, Workbench& workbench, const Task& task,
+             const TextTools& text, const Model& model, const AttentionPlan& plan)
+      : config_(config),
+        workbench_(workbench),
+        task_(task),
+        text_(text),
+        model_(model),
+        plan_(plan),
+        results_(task.samples.size()),
+        prefixes_(task.samples.size()) {
     for (const Sample& sample : task.samples)
       known_prefixes_.push_back(workbench.prefix(sample.id, shared_length(sample)));
   }
 
-  Status run(Progress& progress, const std::function<Status(std::size_t, const Evaluated&)>& record) {
+  Status run(Progress& progress,
+             const std::function<Status(std::size_t, const Evaluated&)>& record) {
     const bool on_cpu = config_.device == "cpu";
-    MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768}, on_cpu ? worker_threads(config_) : 1);
+    MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768},
+                         on_cpu ? worker_threads(config_) : 1);
     const auto batch = static_cast<std::size_t>(config_.batch);
     const std::size_t batches = (task_.samples.size() + batch - 1) / batch;
     const auto range = [&](std::size_t index) {
@@ -82,7 +92,8 @@ class Evaluation {
         });
     // Only now: the workers read the bench without a lock.
     for (std::size_t i = 0; i < prefixes_.size(); ++i)
-      if (prefixes_[i]) workbench_.keep_prefix(task_.samples[i].id, *std::move(prefixes_[i]), prefix_bytes(i));
+      if (prefixes_[i])
+        workbench_.keep_prefix(task_.samples[i].id, *std::move(prefixes_[i]), prefix_bytes(i));
     return status;
   }
 
@@ -103,7 +114,8 @@ class Evaluation {
                     static_cast<std::int64_t>(sample.prompt.size()) - 1);
   }
   std::uint64_t prefix_bytes(std::size_t i) const {
-    return kv_bytes(AttentionPlan::full(model_.layout()), model_.shape(), shared_length(task_.samples[i]));
+    return kv_bytes(AttentionPlan::full(model_.layout()), model_.shape(),
+                    shared_length(task_.samples[i]));
   }
 
   Status evaluate(MeteredModel& model, std::size_t first, std::size_t last) {
@@ -114,7 +126,8 @@ class Evaluation {
     std::vector<Request> requests;
     for (std::size_t i = first; i < last; ++i) {
       const Sample& sample = task_.samples[i];
-      Request request{sample.prompt, &plan_, std::max(limit, static_cast<std::int64_t>(sample.answer.size())), nullptr};
+      Request request{sample.prompt, &plan_,
+                      std::max(limit, static_cast<std::int64_t>(sample.answer.size())), nullptr};
       if (const std::int64_t length = shared_length(sample); length > 0) {
         request.prefix = known_prefixes_[i];
         if (request.prefix == nullptr) {
@@ -137,15 +150,17 @@ class Evaluation {
     ASSIGN_OR_RETURN(const std::vector<Tokens> generated,
                      session.generate({.max_new_tokens = limit, .stop = text_.tokenizer.eos()}));
     const double decode_ms =
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count() /
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+            .count() /
         static_cast<double>(last - first);
     for (std::size_t i = first; i < last; ++i) {
       Evaluated& result = results_[i];
       result.answer = scores[i - first];
-      result.response = {.text = text_.tokenizer.decode(generated[i - first], /*skip_special=*/true),
-                         .tokens = generated[i - first],
-                         .answer_nll = result.answer.nll,
-                         .argmax = result.answer.argmax};
+      result.response = {
+          .text = text_.tokenizer.decode(generated[i - first], /*skip_special=*/true),
+          .tokens = generated[i - first],
+          .answer_nll = result.answer.nll,
+          .argmax = result.answer.argmax};
       result.prefill_ms = session.prefill_seconds(i - first) * 1e3;
       result.decode_ms = decode_ms;
       result.kv_bytes = session.kv_bytes(i - first);
@@ -161,9 +176,11 @@ nlohmann::json generation_spec(const ExperimentConfig& config, const Task& task)
           {"chat_template", config.model.chat_template}};
 }
 
-Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& task, const TextTools& text,
-                                    const Model& model, const AttentionPlan& plan, Store& store) {
-  ModelRow model_row{model.id(), config.model.name, config.model.path, model.layout(), model.parameters()};
+Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& task,
+                                    const TextTools& text, const Model& model,
+                                    const AttentionPlan& plan, Store& store) {
+  ModelRow model_row{model.id(), config.model.name, config.model.path, model.layout(),
+                     model.parameters()};
   RETURN_IF_ERROR(store.record(model_row));
   RETURN_IF_ERROR(store.record(TokenizerRow{text.tokenizer.id(), config.model.name}));
   RETURN_IF_ERROR(store.record(PlanRow{plan.id(), plan.to_json().dump()}));
@@ -172,7 +189,8 @@ Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& 
   for (const Sample& sample : task.samples) {
     data.items.push_back({sample.id, sample.cluster});
     rows.push_back({sample.id, config.benchmark_name(), sample.prompt_text,
-                    static_cast<std::int64_t>(sample.prompt.size()), sample.answers, sample.metadata.dump()});
+                    static_cast<std::int64_t>(sample.prompt.size()), sample.answers,
+                    sample.metadata.dump()});
   }
   RETURN_IF_ERROR(store.record(data, rows));
   ExperimentRow experiment{.id = "",
@@ -186,8 +204,8 @@ Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& 
   return experiment;
 }
 
-SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& selected, const Model& model,
-                           const Task& task) {
+SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& selected,
+                           const Model& model, const Task& task) {
   const nlohmann::json json = selection_json(config, selected, model.id());
   return {.id = "",
           .strategy = config.strategy_name(),
@@ -209,21 +227,23 @@ SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& s
           .diagnostics_json = selected.selection.diagnostics.dump()};
 }
 
-// Mean answer NLL of a plan on the calibration prompts: how periodic-best is chosen, without a look at the test.
+// Mean answer NLL of a plan on the calibration prompts: how periodic-best is chosen, without a look
+// at the test.
 Result<double> calibration_nll(const ExperimentConfig& config, const Task& task, const Model& model,
                                const AttentionPlan& plan, const Progress& progress) {
   MeteredModel metered(model, {}, config.device == "cpu" ? worker_threads(config) : 1);
   std::vector<double> nll(task.calibration.samples.size());
-  RETURN_IF_ERROR(for_each_sample(
-      metered, nll.size(), progress,
-      [&](MeteredModel& worker, std::size_t i) -> Status {
-        const Sample& sample = task.calibration.samples[i];
-        const ForcedRequest request{sample.prompt, sample.answer, &plan};
-        ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, worker.score(std::span(&request, 1)));
-        nll[i] = scores[0].mean_nll();
-        return {};
-      },
-      {}));
+  RETURN_IF_ERROR(
+      for_each_sample(metered, nll.size(), progress,
+                      [&](MeteredModel& worker, std::size_t i) -> Status {
+                        const Sample& sample = task.calibration.samples[i];
+                        const ForcedRequest request{sample.prompt, sample.answer, &plan};
+                        ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores,
+                                         worker.score(std::span(&request, 1)));
+                        nll[i] = scores[0].mean_nll();
+                        return {};
+                      },
+                      {}));
   double mean = 0;
   for (const double value : nll) mean += value / static_cast<double>(nll.size());
   return mean;
@@ -254,8 +274,8 @@ RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
 }
 
 // Everything after the run's row is there; what fails here is written into that row by run_job.
-Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run, Workbench& workbench, Store& store,
-                 const std::string& build, Progress& progress) {
+Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
+                 Workbench& workbench, Store& store, const std::string& build, Progress& progress) {
   const ExperimentConfig& config = job.config;
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
@@ -263,11 +283,13 @@ Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
   ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
   ASSIGN_OR_RETURN(const ExperimentRow experiment,
                    record_inputs(config, *task, *text, *model, selected.plan, store));
-  ASSIGN_OR_RETURN(const std::string selection, store.record(selection_row(config, selected, *model, *task)));
+  ASSIGN_OR_RETURN(const std::string selection,
+                   store.record(selection_row(config, selected, *model, *task)));
   run.selection_id = selection;
   run.experiment_id = experiment.id;
   if (run.group == "periodic") {
-    ASSIGN_OR_RETURN(run.calibration_nll, calibration_nll(config, *task, *model, selected.plan, progress));
+    ASSIGN_OR_RETURN(run.calibration_nll,
+                     calibration_nll(config, *task, *model, selected.plan, progress));
   }
   RETURN_IF_ERROR(store.update(run));
   ASSIGN_OR_RETURN(const std::string execution,
@@ -281,26 +303,27 @@ Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
   (void)strategy;
   progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
   Evaluation evaluation(config, workbench, *task, *text, *model, selected.plan);
-  const Status status = evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
-    const Sample& sample = task->samples[i];
-    const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
-    ResponseRow row{
-        .experiment_id = experiment.id,
-        .sample_id = sample.id,
-        .execution_id = execution,
-        .text = *result.response.text,
-        .tokens = result.response.tokens,
-        .answer_nll = result.answer.nll,
-        .argmax = result.answer.argmax,
-        .metrics = task->benchmark->score(sample, result.response),
-        .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
-        .prefill_flops = prefill_flops(selected.plan, model->shape(), prompt).total(),
-        .decode_flops = decode_flops(selected.plan, model->shape(), prompt,
-                                     static_cast<std::int64_t>(result.response.tokens.size()))
-                            .total(),
-        .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
-    return store.record(row);
-  });
+  const Status status =
+      evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
+        const Sample& sample = task->samples[i];
+        const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
+        ResponseRow row{
+            .experiment_id = experiment.id,
+            .sample_id = sample.id,
+            .execution_id = execution,
+            .text = *result.response.text,
+            .tokens = result.response.tokens,
+            .answer_nll = result.answer.nll,
+            .argmax = result.answer.argmax,
+            .metrics = task->benchmark->score(sample, result.response),
+            .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
+            .prefill_flops = prefill_flops(selected.plan, model->shape(), prompt).total(),
+            .decode_flops = decode_flops(selected.plan, model->shape(), prompt,
+                                         static_cast<std::int64_t>(result.response.tokens.size()))
+                                .total(),
+            .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
+        return store.record(row);
+      });
   progress.end();
   return status;
 }
@@ -318,15 +341,17 @@ Result<bool> is_recorded(const Job& job, const Store& store) {
   return false;
 }
 
-Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store, const std::string& build,
-                           Progress& progress) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(job.config.strategy));
+Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
+                           const std::string& build, Progress& progress) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
+                   make_strategy(job.config.strategy));
   // What cannot work fails before anything is written.
   ASSIGN_OR_RETURN(const Model* model, workbench.model(job.config));
   RunRow run = new_run(job, *strategy);
   if (strategy->uses_budget()) {
-    ASSIGN_OR_RETURN(const std::size_t units,
-                     units_to_keep(job.config.core_budget(), model->layout(), job.config.granularity));
+    ASSIGN_OR_RETURN(
+        const std::size_t units,
+        units_to_keep(job.config.core_budget(), model->layout(), job.config.granularity));
     run.budget_units = static_cast<std::int64_t>(units);
     if (!job.config.budget.units) run.budget_fraction = job.config.budget.fraction;
   }
@@ -336,11 +361,13 @@ Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store, c
   run.finished = utc_now();
   run.status = RunStatus::kDone;
   if (!status) {
-    run.status = status.error().kind == ErrorKind::kInterrupted ? RunStatus::kInterrupted : RunStatus::kFailed;
+    run.status = status.error().kind == ErrorKind::kInterrupted ? RunStatus::kInterrupted
+                                                                : RunStatus::kFailed;
     run.error = status.error().text();
   }
   const Status closed = store.update(run);
-  if (!status) return fail(Error(status.error()).at("run " + run.id.substr(0, 12) + " (" + run.label + ")"));
+  if (!status)
+    return fail(Error(status.error()).at("run " + run.id.substr(0, 12) + " (" + run.label + ")"));
   RETURN_IF_ERROR(closed);
   return RunOutcome{run.id, run.label};
 }

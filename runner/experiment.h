@@ -1,4 +1,5 @@
-// One job, from its configuration to durable rows: select, evaluate every sample, record each when it is scored.
+// One job, from its configuration to durable rows: select, evaluate every sample, record each when
+// it is scored.
 #pragma once
 
 #include <string>
@@ -18,8 +19,10 @@ struct SelectedPlan {
   std::string supervision;  // none, answers
 };
 
-// Runs the strategy. Errors: needs that calibration does not meet, those of the strategy and the model.
-Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench, Progress& progress);
+// Runs the strategy. Errors: needs that calibration does not meet, those of the strategy and the
+// model.
+Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
+                                   Progress& progress);
 
 // selection.json (with its plan.json inside), as `strata select` writes it.
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,
@@ -33,12 +36,14 @@ struct RunOutcome {
   std::string label;
 };
 
-// Everything recorded in `store`; a run that fails or is interrupted is recorded as such, with the samples it finished.
-Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store, const std::string& build,
-                           Progress& progress);
+// Everything recorded in `store`; a run that fails or is interrupted is recorded as such, with the
+// samples it finished.
+Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
+                           const std::string& build, Progress& progress);
 
-// The runs of a sweep: strategies that ignore the budget (full, none, file) run once in a sweep over budgets, those with
-// variants (every offset, every draw) once for each. Loads the models, whose layers decide how many offsets there are.
+// The runs of a sweep: strategies that ignore the budget (full, none, file) run once in a sweep
+// over budgets, those with variants (every offset, every draw) once for each. Loads the models,
+// whose layers decide how many offsets there are.
 Result<std::vector<Job>> runs_of(std::vector<Job> jobs, Workbench& workbench);
 
 }  // namespace strata

@@ -39,7 +39,8 @@ Result<Common> split(const config::Value& group, const char* path, config::Value
   const config::Value known = config::to_value(Common{});
   if (const config::Map* map = group.if_map())
     for (const config::MapEntry& entry : *map)
-      (known.if_map()->find(entry.key) != nullptr ? common : rest).set(entry.key, entry.key_pos, entry.value);
+      (known.if_map()->find(entry.key) != nullptr ? common : rest)
+          .set(entry.key, entry.key_pos, entry.value);
   own = config::Value(rest);
   own.pos = group.pos;
   Common bound;
@@ -66,8 +67,9 @@ Result<config::Value> schema_for(const config::Value& files) {
   for (const StrategyInfo& info : strategy_infos())
     if (info.name == name_in(files, "strategy.name")) merge_below(strategy, info.defaults);
   merge_below(benchmark, config::to_value(BenchmarkCommon{}));
-  visit_benchmark_config(name_in(files, "benchmark.name"),
-                         [&](const auto& defaults) { merge_below(benchmark, config::to_value(defaults)); });
+  visit_benchmark_config(name_in(files, "benchmark.name"), [&](const auto& defaults) {
+    merge_below(benchmark, config::to_value(defaults));
+  });
   schema.if_map()->set("strategy", config::Value(strategy));
   schema.if_map()->set("benchmark", config::Value(benchmark));
   return schema;
@@ -82,7 +84,8 @@ Status check_benchmark_config(const config::Value& group, const config::Value& o
   if (!known) {
     std::vector<std::string> names;
     for (const BenchmarkInfo& info : benchmark_infos()) names.emplace_back(info.name);
-    return fail(make_error(ErrorKind::kInvalidArgument, "unknown benchmark '{}'; expected one of {}", name,
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "unknown benchmark '{}'; expected one of {}", name,
                            fmt::join(names, ", "))
                     .at(group.pos.text()));
   }
@@ -93,10 +96,12 @@ Result<ExperimentConfig> bind_experiment(const config::Value& composed) {
   ExperimentConfig bound;
   RETURN_IF_ERROR(config::bind(composed, bound));
   config::Value own;
-  ASSIGN_OR_RETURN(const StrategyCommon strategy, split<StrategyCommon>(bound.strategy, "strategy", own));
+  ASSIGN_OR_RETURN(const StrategyCommon strategy,
+                   split<StrategyCommon>(bound.strategy, "strategy", own));
   own.if_map()->set("name", strategy.name);
   RETURN_IF_ERROR(check_strategy_config(own));
-  ASSIGN_OR_RETURN(const BenchmarkCommon benchmark, split<BenchmarkCommon>(bound.benchmark, "benchmark", own));
+  ASSIGN_OR_RETURN(const BenchmarkCommon benchmark,
+                   split<BenchmarkCommon>(bound.benchmark, "benchmark", own));
   RETURN_IF_ERROR(check_benchmark_config(bound.benchmark, own));
   return bound;
 }
@@ -111,10 +116,15 @@ std::uint64_t seed_of(const config::Value& group, std::uint64_t seed, const char
 
 std::int64_t ExperimentConfig::benchmark_samples() const {
   const config::Value* samples = benchmark.find("samples");
-  return samples != nullptr && samples->if_int() != nullptr ? *samples->if_int() : BenchmarkCommon{}.samples;
+  return samples != nullptr && samples->if_int() != nullptr ? *samples->if_int()
+                                                            : BenchmarkCommon{}.samples;
 }
-std::uint64_t ExperimentConfig::benchmark_seed() const { return seed_of(benchmark, seed, "benchmark"); }
-std::uint64_t ExperimentConfig::strategy_seed() const { return seed_of(strategy, seed, "strategy"); }
+std::uint64_t ExperimentConfig::benchmark_seed() const {
+  return seed_of(benchmark, seed, "benchmark");
+}
+std::uint64_t ExperimentConfig::strategy_seed() const {
+  return seed_of(strategy, seed, "strategy");
+}
 std::uint64_t ExperimentConfig::calibration_seed() const {
   return calibration.seed.value_or(derive_seed(seed, "calibration"));
 }
@@ -130,7 +140,8 @@ config::Value ExperimentConfig::benchmark_own() const {
 Result<std::int64_t> benchmark_length(const ExperimentConfig& config) {
   const config::Value* length = config.benchmark.find("length");
   if (length == nullptr || length->if_int() == nullptr || *length->if_int() < 1)
-    return fail(ErrorKind::kInvalidArgument, "benchmark {} has no length; expected benchmark.length=TOKENS",
+    return fail(ErrorKind::kInvalidArgument,
+                "benchmark {} has no length; expected benchmark.length=TOKENS",
                 config.benchmark_name());
   return *length->if_int();
 }
@@ -144,7 +155,8 @@ config::ComposeOptions compose_options(const LoadRequest& request) {
 }
 
 Result<std::vector<Job>> load_jobs(const LoadRequest& request) {
-  ASSIGN_OR_RETURN(std::vector<config::Composed> composed, config::compose(compose_options(request)));
+  ASSIGN_OR_RETURN(std::vector<config::Composed> composed,
+                   config::compose(compose_options(request)));
   std::vector<Job> jobs;
   for (config::Composed& one : composed) {
     ASSIGN_OR_RETURN(ExperimentConfig bound, bind_experiment(one.config));

@@ -1,5 +1,6 @@
-// ExperimentConfig: everything that one job depends on, typed. Bound from the composed YAML and overrides; each key is
-// declared here or in a strategy's or benchmark's config struct, and nowhere else.
+// ExperimentConfig: everything that one job depends on, typed. Bound from the composed YAML and
+// overrides; each key is declared here or in a strategy's or benchmark's config struct, and nowhere
+// else.
 #pragma once
 
 #include <array>
@@ -30,12 +31,16 @@ struct EnumTable<DecodeRule> {
 template <>
 struct EnumTable<Granularity> {
   static constexpr std::array<std::pair<Granularity, std::string_view>, 3> kNames{
-      {{Granularity::kLayer, "layer"}, {Granularity::kKvHead, "kv_head"}, {Granularity::kQueryHead, "query_head"}}};
+      {{Granularity::kLayer, "layer"},
+       {Granularity::kKvHead, "kv_head"},
+       {Granularity::kQueryHead, "query_head"}}};
 };
 template <>
 struct EnumTable<Rounding> {
   static constexpr std::array<std::pair<Rounding, std::string_view>, 3> kNames{
-      {{Rounding::kFloor, "floor"}, {Rounding::kNearest, "nearest"}, {Rounding::kCeiling, "ceiling"}}};
+      {{Rounding::kFloor, "floor"},
+       {Rounding::kNearest, "nearest"},
+       {Rounding::kCeiling, "ceiling"}}};
 };
 template <>
 struct EnumTable<BudgetMode> {
@@ -52,7 +57,8 @@ struct ModelConfig {
   static void fields(Self& self, Visitor&& visit) {
     visit("name", self.name, "what tables call it; 'none' where no model is needed");
     visit("path", self.path, "Hugging Face directory: config.json, safetensors, tokenizer.json");
-    visit("chat_template", self.chat_template, "model (the directory's own), none, or a template's name");
+    visit("chat_template", self.chat_template,
+          "model (the directory's own), none, or a template's name");
   }
 };
 
@@ -63,7 +69,8 @@ struct MixerConfig {
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("kind", self.kind, "what replaces full attention", config::one_of({"sliding_window"}));
-    visit("window", self.window, "tokens that a windowed query sees, its own included", config::at_least(1));
+    visit("window", self.window, "tokens that a windowed query sees, its own included",
+          config::at_least(1));
     visit("sinks", self.sinks, "first tokens that every query sees", config::at_least(0));
   }
 };
@@ -87,7 +94,8 @@ struct CalibrationConfig {
   std::optional<std::uint64_t> seed;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit("samples", self.samples, "prompts with answers that selectors may look at", config::at_least(1));
+    visit("samples", self.samples, "prompts with answers that selectors may look at",
+          config::at_least(1));
     visit("seed", self.seed, "null = derived from seed");
   }
 };
@@ -117,15 +125,20 @@ struct ExperimentConfig {
     visit("calibration", self.calibration, "what selectors may look at");
     visit("mixer", self.mixer, "the cheap attention");
     visit("budget", self.budget, "how much full attention is kept");
-    visit("decode_rule", self.decode_rule, "what queries behind the prompt see: the mixer's rule (same) or everything (full)");
+    visit("decode_rule", self.decode_rule,
+          "what queries behind the prompt see: the mixer's rule (same) or everything (full)");
     visit("granularity", self.granularity, "what is selected");
-    visit("seed", self.seed, "from which benchmark.seed, calibration.seed and strategy.seed derive");
+    visit("seed", self.seed,
+          "from which benchmark.seed, calibration.seed and strategy.seed derive");
     visit("device", self.device, "where the model runs", config::one_of({"cpu", "cuda"}));
-    visit("dtype", self.dtype, "of weights and activations", config::one_of({"float32", "bfloat16", "float64"}));
-    visit("threads", self.threads, "CPU threads; samples are spread over them; 0 = all cores", config::at_least(0));
+    visit("dtype", self.dtype, "of weights and activations",
+          config::one_of({"float32", "bfloat16", "float64"}));
+    visit("threads", self.threads, "CPU threads; samples are spread over them; 0 = all cores",
+          config::at_least(0));
     visit("batch", self.batch, "samples that are generated together", config::at_least(1));
     visit("db", self.db, "results database (SQLite)");
-    visit("data", self.data, "folder with essays and word lists; default: the environment's STRATA_DATA");
+    visit("data", self.data,
+          "folder with essays and word lists; default: the environment's STRATA_DATA");
   }
 
   std::int64_t benchmark_samples() const;  // 0 = all
@@ -136,7 +149,9 @@ struct ExperimentConfig {
   std::string benchmark_name() const;
   std::string strategy_name() const;
   MixerSpec cheap_mixer() const { return SlidingWindow{mixer.window, mixer.sinks}; }
-  Budget core_budget() const { return {budget.fraction, budget.units, budget.rounding, budget.mode}; }
+  Budget core_budget() const {
+    return {budget.fraction, budget.units, budget.rounding, budget.mode};
+  }
 };
 
 // benchmark.length, where the benchmark has one.
@@ -144,8 +159,8 @@ Result<std::int64_t> benchmark_length(const ExperimentConfig& config);
 
 struct Job {
   ExperimentConfig config;
-  config::Value composed;               // what --cfg job prints
-  std::vector<std::string> overrides;   // of this job
+  config::Value composed;              // what --cfg job prints
+  std::vector<std::string> overrides;  // of this job
 };
 
 struct LoadRequest {
@@ -154,7 +169,8 @@ struct LoadRequest {
   bool multirun = false;
 };
 
-// Composes, binds and checks every job: unknown keys, types, strategy and benchmark keys. No model is touched.
+// Composes, binds and checks every job: unknown keys, types, strategy and benchmark keys. No model
+// is touched.
 Result<std::vector<Job>> load_jobs(const LoadRequest& request);
 // Composition alone, for --cfg job (unresolved) and --info defaults-tree.
 config::ComposeOptions compose_options(const LoadRequest& request);

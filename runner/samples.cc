@@ -20,7 +20,8 @@ Result<TextTools> load_text_tools(const ModelConfig& model) {
 }
 
 Result<std::vector<Sample>> draw_samples(const ExperimentConfig& config, const Benchmark& benchmark,
-                                         const TextTools& text, std::int64_t max_positions, Split split) {
+                                         const TextTools& text, std::int64_t max_positions,
+                                         Split split) {
   const bool calibration = split == Split::kCalibration;
   const SampleRequest request{
       .count = calibration ? config.calibration.samples : config.benchmark_samples(),

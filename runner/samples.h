@@ -24,7 +24,8 @@ Result<TextTools> load_text_tools(const ModelConfig& model);
 
 // The benchmark's samples of one split, drawn as the config says.
 Result<std::vector<Sample>> draw_samples(const ExperimentConfig& config, const Benchmark& benchmark,
-                                         const TextTools& text, std::int64_t max_positions, Split split);
+                                         const TextTools& text, std::int64_t max_positions,
+                                         Split split);
 
 // `strata samples`: id, prompt, answers, metadata of each test sample.
 Result<std::vector<nlohmann::json>> sample_lines(const ExperimentConfig& config);

@@ -21,7 +21,8 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
 
 }  // namespace
 
-Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench, Progress& progress) {
+Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
+                                   Progress& progress) {
   config::Value own = config.strategy;
   ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(own));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
@@ -35,11 +36,13 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
     context.calibration = &task->calibration;
   }
   Result<Selection> selection = strategy->select(request, context);
-  if (!selection) return fail(std::move(selection).error().at("strategy " + config.strategy_name()));
+  if (!selection)
+    return fail(std::move(selection).error().at("strategy " + config.strategy_name()));
   ASSIGN_OR_RETURN(AttentionPlan plan, request.plan(selection->mask));
   Meter cost = metered.take_meter();
   cost += selection->reused_cost;
-  return SelectedPlan{*std::move(selection), std::move(plan), cost, needs.answers ? "answers" : "none"};
+  return SelectedPlan{*std::move(selection), std::move(plan), cost,
+                      needs.answers ? "answers" : "none"};
 }
 
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,
@@ -83,7 +86,8 @@ Result<std::vector<Job>> runs_of(std::vector<Job> jobs, Workbench& workbench) {
   std::vector<Job> runs;
   std::vector<std::string> seen;
   for (Job& job : jobs) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(job.config.strategy));
+    ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
+                     make_strategy(job.config.strategy));
     if (!strategy->uses_budget()) {
       nlohmann::json key = config::to_json(job.config);
       key.erase("budget");

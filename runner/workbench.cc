@@ -26,7 +26,8 @@ Result<const Model*> Workbench::model(const ExperimentConfig& config) {
     prefixes_.clear();
     prefix_bytes_ = 0;
     ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
-                     Model::load(config.model.path, {.device = config.device, .dtype = config.dtype, .threads = 1}));
+                     Model::load(config.model.path,
+                                 {.device = config.device, .dtype = config.dtype, .threads = 1}));
     it = models_.emplace(key, std::move(model)).first;
   }
   return it->second.get();
@@ -42,18 +43,20 @@ Result<const TextTools*> Workbench::text(const ExperimentConfig& config) {
 }
 
 Result<const Task*> Workbench::task(const ExperimentConfig& config) {
-  const nlohmann::json key = {config.benchmark.to_json(),     config.benchmark_seed(),
-                              config.calibration_seed(),      config.calibration.samples,
-                              config.mixer.window,            config.model.path,
-                              config.model.chat_template,     data_dir(config).string()};
+  const nlohmann::json key = {config.benchmark.to_json(), config.benchmark_seed(),
+                              config.calibration_seed(),  config.calibration.samples,
+                              config.mixer.window,        config.model.path,
+                              config.model.chat_template, data_dir(config).string()};
   auto& entry = tasks_[key.dump()];
   if (entry != nullptr) return entry.get();
   ASSIGN_OR_RETURN(const Model* loaded, model(config));
   ASSIGN_OR_RETURN(const TextTools* tools, text(config));
   auto task = std::make_unique<Task>();
-  ASSIGN_OR_RETURN(task->benchmark, make_benchmark(config.benchmark_name(), config.benchmark_own()));
+  ASSIGN_OR_RETURN(task->benchmark,
+                   make_benchmark(config.benchmark_name(), config.benchmark_own()));
   const std::int64_t positions = loaded->shape().max_positions;
-  ASSIGN_OR_RETURN(task->samples, draw_samples(config, *task->benchmark, *tools, positions, Split::kTest));
+  ASSIGN_OR_RETURN(task->samples,
+                   draw_samples(config, *task->benchmark, *tools, positions, Split::kTest));
   ASSIGN_OR_RETURN(task->calibration.samples,
                    draw_samples(config, *task->benchmark, *tools, positions, Split::kCalibration));
   RETURN_IF_ERROR(check_disjoint(task->calibration.samples, task->samples));
@@ -67,10 +70,12 @@ const SharedPrefix* Workbench::prefix(const std::string& sample_id, std::int64_t
   return it == prefixes_.end() ? nullptr : &it->second;
 }
 
-void Workbench::keep_prefix(const std::string& sample_id, SharedPrefix prefix, std::uint64_t bytes) {
+void Workbench::keep_prefix(const std::string& sample_id, SharedPrefix prefix,
+                            std::uint64_t bytes) {
   if (prefix_bytes_ + bytes > kPrefixBudgetBytes) return;
   const std::int64_t length = prefix.length();
-  if (prefixes_.emplace(std::pair(sample_id, length), std::move(prefix)).second) prefix_bytes_ += bytes;
+  if (prefixes_.emplace(std::pair(sample_id, length), std::move(prefix)).second)
+    prefix_bytes_ += bytes;
 }
 
 }  // namespace strata

@@ -1,5 +1,5 @@
-// Workbench: what the jobs of one process share: the loaded model, tokenizers, generated samples, scores of units and the
-// prompts' shared prefixes. Filled on demand; owned by one thread.
+// Workbench: what the jobs of one process share: the loaded model, tokenizers, generated samples,
+// scores of units and the prompts' shared prefixes. Filled on demand; owned by one thread.
 #pragma once
 
 #include <map>
@@ -56,7 +56,8 @@ class Workbench {
   MemoryScoreCache scores_;
 };
 
-// Cores for the config: `threads`, or all there are. On the CPU, samples are spread over them, one thread each.
+// Cores for the config: `threads`, or all there are. On the CPU, samples are spread over them, one
+// thread each.
 int worker_threads(const ExperimentConfig& config);
 
 }  // namespace strata

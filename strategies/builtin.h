@@ -1,4 +1,5 @@
-// How each strategy is made from its config; one overload a strategy, found by the registry through StrategyConfigs.
+// How each strategy is made from its config; one overload a strategy, found by the registry through
+// StrategyConfigs.
 #pragma once
 
 #include <memory>

@@ -7,7 +7,8 @@ namespace strata {
 std::vector<StrategyInfo> strategy_infos() {
   return std::apply(
       [](auto... configs) {
-        return std::vector<StrategyInfo>{StrategyInfo{configs.kName, configs.kHelp, config::to_value(configs),
+        return std::vector<StrategyInfo>{StrategyInfo{configs.kName, configs.kHelp,
+                                                      config::to_value(configs),
                                                       config::describe(configs, "strategy")}...};
       },
       StrategyConfigs{});

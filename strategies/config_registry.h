@@ -20,7 +20,8 @@ struct StrategyInfo {
 
 std::vector<StrategyInfo> strategy_infos();  // alphabetical
 
-// `strategy`: the mapping of the group, with its "name". Errors: an unknown name or key, a bad value.
+// `strategy`: the mapping of the group, with its "name". Errors: an unknown name or key, a bad
+// value.
 Status check_strategy_config(const config::Value& strategy);
 
 }  // namespace strata

@@ -1,5 +1,6 @@
-// Every strategy's config struct: the one list that help, completion, unknown-key errors and construction come from.
-// Includes core/ only, so that the command line knows all keys without linking a model.
+// Every strategy's config struct: the one list that help, completion, unknown-key errors and
+// construction come from. Includes core/ only, so that the command line knows all keys without
+// linking a model.
 #pragma once
 
 #include <tuple>
@@ -14,7 +15,7 @@
 namespace strata {
 
 // Alphabetical by kName.
-using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NllGuidedConfig, NoneConfig,
-                                   PeriodicConfig, RandomConfig>;
+using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NllGuidedConfig,
+                                   NoneConfig, PeriodicConfig, RandomConfig>;
 
 }  // namespace strata

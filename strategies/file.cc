@@ -35,7 +35,8 @@ class File final : public SelectionStrategy {
       return fail(ErrorKind::kInvalidFile, "{} bytes; a plan has at most {}", size, kMaxPlanBytes);
     std::ifstream in(config_.path);
     nlohmann::json json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
-    if (json.is_discarded()) return fail(ErrorKind::kInvalidFile, "not valid JSON; expected a plan");
+    if (json.is_discarded())
+      return fail(ErrorKind::kInvalidFile, "not valid JSON; expected a plan");
     if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
     if (json.is_object() && json.contains("cells")) {
       ASSIGN_OR_RETURN(const AttentionPlan plan, AttentionPlan::from_json(json, request.layout));
@@ -51,7 +52,8 @@ class File final : public SelectionStrategy {
     return mask_from_json(json["mask"], granularity, request.layout);
   }
 
-  // true where a cell keeps full attention; the window comes from mixer=, so that a mask can be tried with another.
+  // true where a cell keeps full attention; the window comes from mixer=, so that a mask can be
+  // tried with another.
   static Mask mask_of(const AttentionPlan& plan) {
     Mask mask(plan.granularity(), plan.layout(), false);
     const auto units = static_cast<std::size_t>(mask.units());

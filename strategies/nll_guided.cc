@@ -9,8 +9,8 @@ namespace {
 std::string_view name_of(NllMode mode) { return mode == NllMode::kRestore ? "restore" : "ablate"; }
 
 // Single-unit scores depend on all of this, and on nothing else.
-std::string score_key(const SelectionRequest& request, const SelectionContext& context, NllMode mode,
-                      bool reuse) {
+std::string score_key(const SelectionRequest& request, const SelectionContext& context,
+                      NllMode mode, bool reuse) {
   const nlohmann::json key = {{"scorer", "nll"},
                               {"model", context.model->model().id()},
                               {"calibration", context.calibration->id},
@@ -32,7 +32,8 @@ Result<Scored> score_all(const SelectionRequest& request, SelectionContext& cont
                          bool reuse) {
   const std::string key = score_key(request, context, mode, reuse);
   if (context.cache != nullptr)
-    if (const ScoreCache::Entry* known = context.cache->find(key)) return Scored{known->scores, known->cost};
+    if (const ScoreCache::Entry* known = context.cache->find(key))
+      return Scored{known->scores, known->cost};
   const Mask start(request.granularity, request.layout, mode == NllMode::kAblate);
   std::vector<std::size_t> all(start.size());
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
@@ -80,7 +81,9 @@ class Inverted final : public SelectionStrategy {
  public:
   explicit Inverted(InvertedConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
-  std::string label() const override { return fmt::format("inverted[nll_{}]", name_of(config_.mode)); }
+  std::string label() const override {
+    return fmt::format("inverted[nll_{}]", name_of(config_.mode));
+  }
   std::string group() const override { return "inverted"; }
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));

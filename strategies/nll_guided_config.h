@@ -1,4 +1,5 @@
-// `nll_guided` (arXiv 2606.27791) and `inverted`, its control: units scored by answer NLL, one toggled at a time.
+// `nll_guided` (arXiv 2606.27791) and `inverted`, its control: units scored by answer NLL, one
+// toggled at a time.
 #pragma once
 
 #include <array>
@@ -34,17 +35,22 @@ struct NllGuidedConfig {
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("mode", self.mode,
-          "restore: one unit full among windowed ones; ablate: one windowed among full ones (the paper's wording "
+          "restore: one unit full among windowed ones; ablate: one windowed among full ones (the "
+          "paper's wording "
           "fits both; restore is inferred)");
     visit("searcher", self.searcher,
-          "top_k: the K best single scores (the paper); greedy: re-scored after each choice (K rounds)");
-    visit("reuse", self.reuse, "resume each toggle at its layer from stored activations; same scores, about half the cost");
+          "top_k: the K best single scores (the paper); greedy: re-scored after each choice (K "
+          "rounds)");
+    visit("reuse", self.reuse,
+          "resume each toggle at its layer from stored activations; same scores, about half the "
+          "cost");
   }
 };
 
 struct InvertedConfig {
   static constexpr std::string_view kName = "inverted";
-  static constexpr std::string_view kHelp = "the K lowest-scored units of nll_guided: a control that must do badly";
+  static constexpr std::string_view kHelp =
+      "the K lowest-scored units of nll_guided: a control that must do badly";
   NllMode mode = NllMode::kRestore;
   bool reuse = true;
   template <typename Self, typename Visitor>

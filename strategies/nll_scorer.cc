@@ -21,7 +21,8 @@ Result<std::vector<double>> NllScorer::toggles(MeteredModel& model, const Sample
   const ForcedRequest base{sample.prompt, sample.answer, &base_plan};
   if (!reuse_) {
     std::vector<ForcedRequest> requests{base};
-    for (const AttentionPlan& plan : plans) requests.push_back({sample.prompt, sample.answer, &plan});
+    for (const AttentionPlan& plan : plans)
+      requests.push_back({sample.prompt, sample.answer, &plan});
     ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, model.score(requests));
     for (const AnswerScore& score : scores) nll.push_back(score.mean_nll());
     return nll;
@@ -34,7 +35,8 @@ Result<std::vector<double>> NllScorer::toggles(MeteredModel& model, const Sample
   for (std::size_t first = 0; first < candidates.size();) {
     // Toggles of one layer share its batch.
     std::size_t last = first + 1;
-    while (last < candidates.size() && candidates[last] / units == candidates[first] / units) ++last;
+    while (last < candidates.size() && candidates[last] / units == candidates[first] / units)
+      ++last;
     ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores,
                      model.resume(trace, static_cast<int>(candidates[first] / units),
                                   std::span(plans).subspan(first, last - first)));
@@ -50,9 +52,12 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
   std::vector<std::vector<double>> nll(samples.size());  // [sample][0 = context, then candidates]
   context_.progress->begin("scoring units", static_cast<std::int64_t>(samples.size()));
   const Status status = for_each_sample(
-      *context_.model, samples.size(), *context_.progress, [&](MeteredModel& model, std::size_t i) -> Status {
+      *context_.model, samples.size(), *context_.progress,
+      [&](MeteredModel& model, std::size_t i) -> Status {
         Result<std::vector<double>> here = toggles(model, samples[i], context, candidates);
-        if (!here) return fail(std::move(here).error().at("calibration sample " + samples[i].id.substr(0, 12)));
+        if (!here)
+          return fail(
+              std::move(here).error().at("calibration sample " + samples[i].id.substr(0, 12)));
         nll[i] = *std::move(here);
         return {};
       },

@@ -1,8 +1,10 @@
-// NllScorer: the change of teacher-forced answer NLL when one unit is toggled (NLL-guided selection, arXiv 2606.27791).
+// NllScorer: the change of teacher-forced answer NLL when one unit is toggled (NLL-guided
+// selection, arXiv 2606.27791).
 //
-// s_u(C) = mean over samples of [NLL(C without u) − NLL(C with u)], NLL = mean nats a token over the answer. C = nothing kept
-// is restore-one, C = everything kept is ablate-one. With reuse, one run of C keeps every layer's input and a toggle
-// resumes at its layer; without, every toggle runs from the first layer. Scores agree up to rounding.
+// s_u(C) = mean over samples of [NLL(C without u) − NLL(C with u)], NLL = mean nats a token over
+// the answer. C = nothing kept is restore-one, C = everything kept is ablate-one. With reuse, one
+// run of C keeps every layer's input and a toggle resumes at its layer; without, every toggle runs
+// from the first layer. Scores agree up to rounding.
 #pragma once
 
 #include "strategies/scorer.h"
@@ -22,7 +24,8 @@ class NllScorer final : public UnitScorer {
   bool reuse_;
 
   // NLL of the context and of each toggle, on one sample.
-  Result<std::vector<double>> toggles(MeteredModel& model, const Sample& sample, const Mask& context,
+  Result<std::vector<double>> toggles(MeteredModel& model, const Sample& sample,
+                                      const Mask& context,
                                       std::span<const std::size_t> candidates) const;
 };
 

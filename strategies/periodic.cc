@@ -7,7 +7,8 @@ class Periodic final : public SelectionStrategy {
  public:
   explicit Periodic(PeriodicConfig config) : config_(config) {}
   std::string label() const override {
-    return fmt::format("periodic{}[{}]", config_.by == PeriodicBy::kStride ? "_stride" : "", config_.offset);
+    return fmt::format("periodic{}[{}]", config_.by == PeriodicBy::kStride ? "_stride" : "",
+                       config_.offset);
   }
   std::string group() const override { return "periodic"; }
 
@@ -15,7 +16,8 @@ class Periodic final : public SelectionStrategy {
     if (config_.offset >= 0) return Variants{};
     ASSIGN_OR_RETURN(const Spacing spacing, spacing_of(request));
     Variants variants{"offset", {}};
-    for (std::int64_t offset = 0; offset < spacing.offsets; ++offset) variants.values.push_back(offset);
+    for (std::int64_t offset = 0; offset < spacing.offsets; ++offset)
+      variants.values.push_back(offset);
     return variants;
   }
 
@@ -24,8 +26,9 @@ class Periodic final : public SelectionStrategy {
     ASSIGN_OR_RETURN(const Spacing spacing, spacing_of(request));
     const std::int64_t layers = request.layout.layers;
     if (config_.offset >= spacing.offsets)
-      return fail(ErrorKind::kInvalidArgument, "strategy.offset is {}; expected 0 to {} for {} of {} layers",
-                  config_.offset, spacing.offsets - 1, spacing.kept, layers);
+      return fail(ErrorKind::kInvalidArgument,
+                  "strategy.offset is {}; expected 0 to {} for {} of {} layers", config_.offset,
+                  spacing.offsets - 1, spacing.kept, layers);
     std::vector<int> kept;
     if (config_.by == PeriodicBy::kStride) {
       for (std::int64_t layer = config_.offset; layer < layers; layer += spacing.stride)
@@ -43,11 +46,13 @@ class Periodic final : public SelectionStrategy {
   };
   Result<Spacing> spacing_of(const SelectionRequest& request) const {
     ASSIGN_OR_RETURN(const std::size_t units, units_of(request));
-    const auto per_layer = static_cast<std::size_t>(request.layout.units_per_layer(request.granularity));
+    const auto per_layer =
+        static_cast<std::size_t>(request.layout.units_per_layer(request.granularity));
     if (units % per_layer != 0)
-      return fail(ErrorKind::kInvalidArgument,
-                  "periodic keeps whole layers: {} units are not a multiple of the {} units a layer", units,
-                  per_layer);
+      return fail(
+          ErrorKind::kInvalidArgument,
+          "periodic keeps whole layers: {} units are not a multiple of the {} units a layer", units,
+          per_layer);
     Spacing spacing;
     spacing.kept = static_cast<std::int64_t>(units / per_layer);
     spacing.stride = config_.stride > 0 ? config_.stride : request.layout.layers / spacing.kept;

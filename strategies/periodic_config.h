@@ -29,11 +29,15 @@ struct PeriodicConfig {
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("by", self.by,
-          "budget: exactly K layers, floor(offset + j*L/K); stride: every stride-th, as published, whose real share "
+          "budget: exactly K layers, floor(offset + j*L/K); stride: every stride-th, as published, "
+          "whose real share "
           "may differ from the budget");
-    visit("offset", self.offset, "first kept layer: 0 to floor(L/K)-1 (by=budget), 0 to stride-1 (by=stride); -1 = every offset, each a run",
+    visit("offset", self.offset,
+          "first kept layer: 0 to floor(L/K)-1 (by=budget), 0 to stride-1 (by=stride); -1 = every "
+          "offset, each a run",
           config::at_least(-1));
-    visit("stride", self.stride, "by=stride: distance of kept layers; 0 = floor(L/K)", config::at_least(0));
+    visit("stride", self.stride, "by=stride: distance of kept layers; 0 = floor(L/K)",
+          config::at_least(0));
   }
 };
 

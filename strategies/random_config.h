@@ -16,7 +16,8 @@ struct RandomConfig {
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("draws", self.draws, "how many draws, each a run", config::at_least(1));
-    visit("draw", self.draw, "one draw alone, by number; -1 = draws 0 to draws-1", config::at_least(-1));
+    visit("draw", self.draw, "one draw alone, by number; -1 = draws 0 to draws-1",
+          config::at_least(-1));
   }
 };
 

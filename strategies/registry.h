@@ -8,7 +8,8 @@
 
 namespace strata {
 
-// `strategy`: the mapping of the group, with its "name". Errors: an unknown name or key, a bad value.
+// `strategy`: the mapping of the group, with its "name". Errors: an unknown name or key, a bad
+// value.
 Result<std::unique_ptr<SelectionStrategy>> make_strategy(const config::Value& strategy);
 
 }  // namespace strata

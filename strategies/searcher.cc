@@ -24,7 +24,8 @@ std::vector<std::size_t> ranked(const std::vector<double>& scores) {
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    if (std::isnan(scores[a]) || std::isnan(scores[b])) return !std::isnan(scores[a]) && std::isnan(scores[b]);
+    if (std::isnan(scores[a]) || std::isnan(scores[b]))
+      return !std::isnan(scores[a]) && std::isnan(scores[b]);
     return scores[a] > scores[b];
   });
   return order;
@@ -49,7 +50,8 @@ Mask bottom_k(const SelectionRequest& request, const std::vector<double>& scores
   return mask;
 }
 
-Result<SearchOutcome> greedy_forward(UnitScorer& scorer, const SelectionRequest& request, std::size_t k) {
+Result<SearchOutcome> greedy_forward(UnitScorer& scorer, const SelectionRequest& request,
+                                     std::size_t k) {
   SearchOutcome outcome{Mask(request.granularity, request.layout, false), {}, {}};
   while (outcome.order.size() < k) {
     const std::vector<std::size_t> candidates = units_with(outcome.mask, false);
@@ -64,7 +66,8 @@ Result<SearchOutcome> greedy_forward(UnitScorer& scorer, const SelectionRequest&
   return outcome;
 }
 
-Result<SearchOutcome> greedy_backward(UnitScorer& scorer, const SelectionRequest& request, std::size_t k) {
+Result<SearchOutcome> greedy_backward(UnitScorer& scorer, const SelectionRequest& request,
+                                      std::size_t k) {
   SearchOutcome outcome{Mask(request.granularity, request.layout, true), {}, {}};
   while (outcome.mask.kept() > k) {
     const std::vector<std::size_t> candidates = units_with(outcome.mask, true);

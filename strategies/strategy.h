@@ -1,7 +1,9 @@
-// SelectionStrategy: what every selector is. It gets a request and a context and returns a mask with its evidence.
+// SelectionStrategy: what every selector is. It gets a request and a context and returns a mask
+// with its evidence.
 //
-// A strategy sees answers only through the calibration set, runs the model only through the metered handle (which counts
-// what the selection costs), and never sees a benchmark or the results. Used by one thread.
+// A strategy sees answers only through the calibration set, runs the model only through the metered
+// handle (which counts what the selection costs), and never sees a benchmark or the results. Used
+// by one thread.
 #pragma once
 
 #include <cstdint>
@@ -39,18 +41,20 @@ struct SelectionRequest {
   }
 };
 
-// What a strategy must be given; missing needs are an error before the model loads. Also its "supervision".
+// What a strategy must be given; missing needs are an error before the model loads. Also its
+// "supervision".
 struct CalibrationNeeds {
   bool answers = false;
   bool model = false;  // runs the model at all
 };
 
-// A score for each unit (flat order of the mask), higher = more worth keeping, in nats of answer NLL.
+// A score for each unit (flat order of the mask), higher = more worth keeping, in nats of answer
+// NLL.
 struct UnitScores {
   std::vector<double> score;
   std::vector<double> standard_error;  // paired over calibration samples; NaN for one sample
   std::vector<std::vector<double>> by_sample;  // [unit][sample]
-  double context_nll = 0;  // mean answer NLL of the context itself
+  double context_nll = 0;                      // mean answer NLL of the context itself
 };
 
 struct Selection {
@@ -85,7 +89,8 @@ class SelectionStrategy {
   virtual ~SelectionStrategy() = default;
   virtual CalibrationNeeds needs() const { return {}; }
   virtual bool uses_budget() const { return true; }  // false: run once in a sweep over budgets
-  // Values of one of the strategy's keys, each a run of its own (every offset, every draw); empty = just this one.
+  // Values of one of the strategy's keys, each a run of its own (every offset, every draw); empty =
+  // just this one.
   struct Variants {
     std::string key;
     std::vector<std::int64_t> values;
@@ -94,9 +99,10 @@ class SelectionStrategy {
     (void)request;
     return Variants{};
   }
-  virtual std::string label() const = 0;  // the row in a table: "periodic[1]", "nll_guided[restore]"
-  // Rows of one group are one strategy's draws or offsets. Reports know full, none, random, periodic and inverted, which
-  // stand outside the ranking; every other group is ranked.
+  virtual std::string label()
+      const = 0;  // the row in a table: "periodic[1]", "nll_guided[restore]"
+  // Rows of one group are one strategy's draws or offsets. Reports know full, none, random,
+  // periodic and inverted, which stand outside the ranking; every other group is ranked.
   virtual std::string group() const = 0;
   virtual Result<Selection> select(const SelectionRequest& request, SelectionContext& context) = 0;
 };

@@ -25,7 +25,8 @@ std::vector<StoreGroup> store_groups(const AttentionPlan& plan, int layer,
     const auto it = std::find_if(stores.begin(), stores.end(), [&](const StoreGroup& store) {
       return store.retention == retention;
     });
-    StoreGroup& store = it != stores.end() ? *it : stores.emplace_back(StoreGroup{retention, {}, {}});
+    StoreGroup& store =
+        it != stores.end() ? *it : stores.emplace_back(StoreGroup{retention, {}, {}});
     store.kv_heads.push_back(kv_head);
   }
   for (StoreGroup& store : stores)
@@ -61,7 +62,8 @@ BoundLayer bind_layer(const AttentionPlan& plan, int layer, const at::TensorOpti
         {std::get<1>(key), store,
          index_unless_all(members.query_heads, plan.layout().query_heads, options),
          index_unless_all(members.kv_in_store,
-                          static_cast<std::int64_t>(bound.stores[store].kv_heads.size()), options)});
+                          static_cast<std::int64_t>(bound.stores[store].kv_heads.size()),
+                          options)});
   }
   return bound;
 }

@@ -1,5 +1,5 @@
-// BoundPlan: an AttentionPlan compiled for the decoder: in each layer, which KV heads are stored together and which
-// query heads attend together. Immutable; shared between sequences of one plan.
+// BoundPlan: an AttentionPlan compiled for the decoder: in each layer, which KV heads are stored
+// together and which query heads attend together. Immutable; shared between sequences of one plan.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,8 +22,8 @@ struct StoreGroup {
 struct HeadGroup {
   PaletteEntry entry;
   std::size_t store = 0;
-  at::Tensor query_index;     // undefined = all heads of the layer, in order
-  at::Tensor kv_in_store;     // undefined = all heads of the store, in order
+  at::Tensor query_index;  // undefined = all heads of the layer, in order
+  at::Tensor kv_in_store;  // undefined = all heads of the store, in order
 };
 
 struct BoundLayer {

@@ -25,13 +25,15 @@ std::optional<at::Tensor> optional_tensor(const at::Tensor& tensor) {
 }
 
 // Rows of `x` that leave a layer, given x holds the rows that enter it.
-at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments, std::size_t row_index) {
+at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments,
+                     std::size_t row_index) {
   std::vector<at::Tensor> parts;
   std::int64_t offset = 0;
   bool all = true;
   for (const Segment& segment : segments) {
     const LayerRows& rows = segment.rows[row_index];
-    const std::int64_t in = segment.chunk.end - rows.in_begin, out = segment.chunk.end - rows.out_begin;
+    const std::int64_t in = segment.chunk.end - rows.in_begin,
+                       out = segment.chunk.end - rows.out_begin;
     parts.push_back(x.narrow(0, offset + in - out, out));
     offset += in;
     all &= in == out;
@@ -40,7 +42,8 @@ at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments, std
   return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
-// Rows of a table by position, for the rows that enter or leave a layer; a view where they are consecutive.
+// Rows of a table by position, for the rows that enter or leave a layer; a view where they are
+// consecutive.
 at::Tensor rows_by_position(const at::Tensor& table_PD, std::span<const Segment> segments,
                             std::size_t row_index, bool out) {
   const auto begin = [&](const Segment& segment) {
@@ -64,9 +67,9 @@ void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x) {
     if (change.rows.empty())
       target.copy_(change.value.to(x.options()).expand_as(target));
     else
-      target.index_copy_(0, index(change.rows),
-                         change.value.to(x.options())
-                             .expand_as(target.index_select(0, index(change.rows))));
+      target.index_copy_(
+          0, index(change.rows),
+          change.value.to(x.options()).expand_as(target.index_select(0, index(change.rows))));
   }
   for (Capture& capture : hooks->captures)
     if (capture.site == site && capture.layer == layer)
@@ -84,9 +87,10 @@ std::uint64_t SequenceState::bytes() const {
 
 Decoder::Decoder(Architecture architecture, Weights weights)
     : architecture_(std::move(architecture)), weights_(std::move(weights)) {
-  const at::Tensor position = at::arange(
-      architecture_.max_positions, weights_.inverse_frequencies.options().dtype(at::kFloat));
-  // Angles in float32, as the reference implementation has them; their cosines as exact as the model's dtype.
+  const at::Tensor position = at::arange(architecture_.max_positions,
+                                         weights_.inverse_frequencies.options().dtype(at::kFloat));
+  // Angles in float32, as the reference implementation has them; their cosines as exact as the
+  // model's dtype.
   at::Tensor angle = at::outer(position, weights_.inverse_frequencies);
   if (options().dtype() == at::kDouble) angle = angle.to(at::kDouble);
   cos_PD_ = at::cat({at::cos(angle), at::cos(angle)}, 1).to(options().dtype());
@@ -130,7 +134,7 @@ at::Tensor Decoder::rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND,
 
 void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
                              const at::Tensor& v_NGD, int layer, const LayerRows& rows,
-                             Segment& segment, at::Tensor out_NHD) const {
+                             Segment& segment, const at::Tensor& out_NHD) const {
   const BoundLayer& bound = segment.plan->layer(layer);
   std::vector<KvStore>* past = nullptr;
   if (segment.state != nullptr) past = &segment.state->layers[static_cast<std::size_t>(layer)];
@@ -165,14 +169,17 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
     };
     // Heads of a group that is the whole layer are written in place.
     const bool whole = !group.query_index.defined();
-    const at::Tensor out = whole ? out_NHD.transpose(0, 1) : at::empty_like(q, at::MemoryFormat::Contiguous);
+    const at::Tensor out =
+        whole ? out_NHD.transpose(0, 1) : at::empty_like(q, at::MemoryFormat::Contiguous);
     if (past != nullptr && segment.chunk.retain && one_token) {
       const KvStore& kept = (*past)[group.store];
       const auto* sliding = std::get_if<SlidingWindow>(&group.entry.mixer);
       const bool sees_all_kept =
-          sliding == nullptr || (store.retention.window == sliding->window &&
-                                 store.retention.sinks == sliding->sinks && !store.retention.all) ||
-          (group.entry.rule == DecodeRule::kFull && segment.chunk.begin >= segment.chunk.prompt_length);
+          sliding == nullptr ||
+          (store.retention.window == sliding->window && store.retention.sinks == sliding->sinks &&
+           !store.retention.all) ||
+          (group.entry.rule == DecodeRule::kFull &&
+           segment.chunk.begin >= segment.chunk.prompt_length);
       if (sees_all_kept) {
         const KeyView all = attend_here(kept.everything());
         out.copy_(attend_all(q, all.tail_k_GMD, all.tail_v_GMD));

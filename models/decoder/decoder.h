@@ -1,8 +1,10 @@
-// Decoder: layers of a Llama-family transformer over packed rows of many sequences, each under its own plan.
+// Decoder: layers of a Llama-family transformer over packed rows of many sequences, each under its
+// own plan.
 //
-// Rows of all segments stand one behind the other (no padding); linear layers see them all at once, attention sees
-// one segment at a time. Activation reuse, plans that share leading layers, and looped layer ranges are calls of
-// run_layers. Immutable after construction: several threads may run it at once, each on its own states.
+// Rows of all segments stand one behind the other (no padding); linear layers see them all at once,
+// attention sees one segment at a time. Activation reuse, plans that share leading layers, and
+// looped layer ranges are calls of run_layers. Immutable after construction: several threads may
+// run it at once, each on its own states.
 //
 // Legend: N packed rows, C hidden size, H query heads, G KV heads, D head size, V vocabulary.
 #pragma once
@@ -34,8 +36,9 @@ struct SequenceState {
 struct Segment {
   Chunk chunk;
   std::shared_ptr<const BoundPlan> plan;
-  SequenceState* state = nullptr;  // keys before the chunk; grows when chunk.retain, else is only read
-  std::vector<LayerRows> rows;     // [i] = layer first_layer + i of the call
+  SequenceState* state =
+      nullptr;                  // keys before the chunk; grows when chunk.retain, else is only read
+  std::vector<LayerRows> rows;  // [i] = layer first_layer + i of the call
 };
 
 class Decoder {
@@ -48,18 +51,21 @@ class Decoder {
   SequenceState make_state(const BoundPlan& plan, std::int64_t max_length) const;
 
   at::Tensor embed(const at::Tensor& token_ids_N) const;
-  // x holds rows [rows[0].in_begin, chunk.end) of each segment, in order; returns rows [rows.back().out_begin, end).
-  at::Tensor run_layers(at::Tensor x_NC, int first_layer, int end_layer, std::span<Segment> segments,
-                        ForwardHooks* hooks = nullptr) const;
+  // x holds rows [rows[0].in_begin, chunk.end) of each segment, in order; returns rows
+  // [rows.back().out_begin, end).
+  at::Tensor run_layers(at::Tensor x_NC, int first_layer, int end_layer,
+                        std::span<Segment> segments, ForwardHooks* hooks = nullptr) const;
   // Final norm and LM head; float32 unless the weights are float64.
   at::Tensor logits(const at::Tensor& x_NC) const;
 
  private:
-  at::Tensor rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND, const at::Tensor& sin_ND) const;
+  at::Tensor rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND,
+                    const at::Tensor& sin_ND) const;
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
                        std::span<Segment> segments, ForwardHooks* hooks) const;
   void attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD, const at::Tensor& v_NGD,
-                      int layer, const LayerRows& rows, Segment& segment, at::Tensor out_NHD) const;
+                      int layer, const LayerRows& rows, Segment& segment,
+                      const at::Tensor& out_NHD) const;
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
 
   Architecture architecture_;

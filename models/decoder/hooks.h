@@ -1,6 +1,8 @@
-// ForwardHooks: what to read from and write into a forward pass, as data. Empty hooks take the fast path.
+// ForwardHooks: what to read from and write into a forward pass, as data. Empty hooks take the fast
+// path.
 //
-// Rows are packed rows of the batch, counted at the site (after unread rows were left out). Row lists are ascending.
+// Rows are packed rows of the batch, counted at the site (after unread rows were left out). Row
+// lists are ascending.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,10 +18,11 @@ struct Capture {
   Site site = Site::kResidIn;
   int layer = 0;
   std::vector<std::int64_t> rows;  // empty = all
-  at::Tensor value;                // filled in: [rows, hidden], or [rows, heads, head_dim] for q, k, v, head_out
+  at::Tensor value;  // filled in: [rows, hidden], or [rows, heads, head_dim] for q, k, v, head_out
 };
 
-// Replaces what flows at a site. For q, k (after rotary embedding), v and head_out, `head` picks one head.
+// Replaces what flows at a site. For q, k (after rotary embedding), v and head_out, `head` picks
+// one head.
 struct Intervention {
   Site site = Site::kResidIn;
   int layer = 0;

@@ -3,8 +3,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/pow.h>
 #include <ATen/ops/logical_and.h>
+#include <ATen/ops/pow.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/where.h>
 
@@ -34,7 +34,8 @@ class Loader {
   Result<at::Tensor> operator()(const std::string& name, std::vector<std::int64_t> shape) const {
     ASSIGN_OR_RETURN(const TensorView* view, checkpoint_.require(name, shape));
     ASSIGN_OR_RETURN(const at::ScalarType stored, scalar_type(*view));
-    // from_blob wants a mutable pointer; the mapping is read-only and nothing here writes to weights.
+    // from_blob wants a mutable pointer; the mapping is read-only and nothing here writes to
+    // weights.
     auto* data = const_cast<std::byte*>(view->bytes.data());
     const at::Tensor mapped = at::from_blob(data, shape, at::TensorOptions().dtype(stored));
     const bool aligned = reinterpret_cast<std::uintptr_t>(data) % at::elementSize(stored) == 0;
@@ -66,11 +67,16 @@ Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int i
   ASSIGN_OR_RETURN(w.o, load(prefix + "self_attn.o_proj.weight", {a.hidden, query_width}));
   ASSIGN_OR_RETURN(w.q_bias,
                    load.if_present(a.qkv_bias, prefix + "self_attn.q_proj.bias", {query_width}));
-  ASSIGN_OR_RETURN(w.k_bias, load.if_present(a.qkv_bias, prefix + "self_attn.k_proj.bias", {kv_width}));
-  ASSIGN_OR_RETURN(w.v_bias, load.if_present(a.qkv_bias, prefix + "self_attn.v_proj.bias", {kv_width}));
-  ASSIGN_OR_RETURN(w.o_bias, load.if_present(a.o_bias, prefix + "self_attn.o_proj.bias", {a.hidden}));
-  ASSIGN_OR_RETURN(w.q_norm, load.if_present(a.qk_norm, prefix + "self_attn.q_norm.weight", {a.head_dim}));
-  ASSIGN_OR_RETURN(w.k_norm, load.if_present(a.qk_norm, prefix + "self_attn.k_norm.weight", {a.head_dim}));
+  ASSIGN_OR_RETURN(w.k_bias,
+                   load.if_present(a.qkv_bias, prefix + "self_attn.k_proj.bias", {kv_width}));
+  ASSIGN_OR_RETURN(w.v_bias,
+                   load.if_present(a.qkv_bias, prefix + "self_attn.v_proj.bias", {kv_width}));
+  ASSIGN_OR_RETURN(w.o_bias,
+                   load.if_present(a.o_bias, prefix + "self_attn.o_proj.bias", {a.hidden}));
+  ASSIGN_OR_RETURN(w.q_norm,
+                   load.if_present(a.qk_norm, prefix + "self_attn.q_norm.weight", {a.head_dim}));
+  ASSIGN_OR_RETURN(w.k_norm,
+                   load.if_present(a.qk_norm, prefix + "self_attn.k_norm.weight", {a.head_dim}));
   ASSIGN_OR_RETURN(w.gate, load(prefix + "mlp.gate_proj.weight", {a.intermediate, a.hidden}));
   ASSIGN_OR_RETURN(w.up, load(prefix + "mlp.up_proj.weight", {a.intermediate, a.hidden}));
   ASSIGN_OR_RETURN(w.down, load(prefix + "mlp.down_proj.weight", {a.hidden, a.intermediate}));
@@ -84,15 +90,16 @@ at::Tensor inverse_frequencies(const Architecture& a) {
   const at::Tensor base = at::scalar_tensor(a.rope_theta, at::kFloat);
   const at::Tensor plain = 1.0 / at::pow(base, exponent);
   if (!a.rope_scaling) return plain;
-  // Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+  // Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between
+  // interpolated.
   const auto& scaling = *a.rope_scaling;
   const double context = static_cast<double>(scaling.original_max_positions);
   const at::Tensor wavelength = 2.0 * std::numbers::pi / plain;
   const at::Tensor smooth = (context / wavelength - scaling.low_freq_factor) /
                             (scaling.high_freq_factor - scaling.low_freq_factor);
   const at::Tensor between = (1.0 - smooth) * plain / scaling.factor + smooth * plain;
-  const at::Tensor stretched = at::where(wavelength > context / scaling.low_freq_factor,
-                                         plain / scaling.factor, plain);
+  const at::Tensor stretched =
+      at::where(wavelength > context / scaling.low_freq_factor, plain / scaling.factor, plain);
   const at::Tensor is_between = at::logical_and(wavelength >= context / scaling.high_freq_factor,
                                                 wavelength <= context / scaling.low_freq_factor);
   return at::where(is_between, between, stretched);

@@ -1,4 +1,5 @@
-// Weights of a decoder as tensors. On the CPU in the file's own dtype they are views of the mapped file: no copy.
+// Weights of a decoder as tensors. On the CPU in the file's own dtype they are views of the mapped
+// file: no copy.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,12 +23,13 @@ struct LayerWeights {
 struct Weights {
   at::Tensor embedding;  // [vocabulary, hidden]
   at::Tensor final_norm;
-  at::Tensor lm_head;  // the embedding where tied
+  at::Tensor lm_head;              // the embedding where tied
   at::Tensor inverse_frequencies;  // of the rotary embedding, float32, [head_dim / 2]
   std::vector<LayerWeights> layers;
 };
 
-// Not under InferenceMode: weights made there could never be trained later. The checkpoint must outlive the weights.
+// Not under InferenceMode: weights made there could never be trained later. The checkpoint must
+// outlive the weights.
 Result<Weights> load_weights(const Checkpoint& checkpoint, at::Device device, at::ScalarType dtype);
 
 }  // namespace strata

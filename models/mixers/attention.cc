@@ -8,8 +8,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/lerp.h>
-#include <ATen/ops/logical_and.h>
 #include <ATen/ops/logaddexp.h>
+#include <ATen/ops/logical_and.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/sigmoid.h>
@@ -26,7 +26,8 @@
 namespace strata {
 namespace {
 
-// Attention over one key set, with what a merge with another key set needs. B counts blocks of queries.
+// Attention over one key set, with what a merge with another key set needs. B counts blocks of
+// queries.
 struct Partial {
   at::Tensor out_BHND;
   at::Tensor lse_BHN;
@@ -46,7 +47,8 @@ at::Tensor repeat_heads(const at::Tensor& x_BGMD, std::int64_t heads) {
       .flatten(1, 2);
 }
 
-// softmax(q kᵀ/√D + mask) v by plain matrix products: for small key sets, and for what the fused kernels lack.
+// softmax(q kᵀ/√D + mask) v by plain matrix products: for small key sets, and for what the fused
+// kernels lack.
 Partial by_products(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD,
                     const at::Tensor& mask_NM) {
   const std::int64_t blocks = q_BHND.size(0), heads = q_BHND.size(1), rows = q_BHND.size(2);
@@ -86,11 +88,10 @@ Partial fused(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at::Tens
   return {std::get<0>(result), std::get<1>(result).narrow(2, 0, q_BHND.size(2))};
 }
 
-bool has_fused_kernel(const at::Tensor& x) {
-  return x.is_cpu() || x.scalar_type() != at::kDouble;
-}
+bool has_fused_kernel(const at::Tensor& x) { return x.is_cpu() || x.scalar_type() != at::kDouble; }
 
-// −inf above the diagonal of the last N of M columns, 0 elsewhere; only for devices without a fused kernel.
+// −inf above the diagonal of the last N of M columns, 0 elsewhere; only for devices without a fused
+// kernel.
 at::Tensor causal_mask(std::int64_t rows, const at::Tensor& like) {
   const at::Tensor index = at::arange(rows, like.options().dtype(at::kLong));
   return at::where(index.unsqueeze(0) > index.unsqueeze(1),
@@ -99,7 +100,8 @@ at::Tensor causal_mask(std::int64_t rows, const at::Tensor& like) {
 }
 
 // Rows and keys cover the same positions; key j visible to row i iff j ≤ i.
-Partial square_causal(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD) {
+Partial square_causal(const at::Tensor& q_BHND, const at::Tensor& k_BGMD,
+                      const at::Tensor& v_BGMD) {
   if (q_BHND.size(2) == 1) return by_products(q_BHND, k_BGMD, v_BGMD, {});
   if (has_fused_kernel(q_BHND)) return fused(q_BHND, k_BGMD, v_BGMD, true, {});
   return by_products(q_BHND, k_BGMD, v_BGMD, causal_mask(q_BHND.size(2), q_BHND));
@@ -112,14 +114,14 @@ Partial all_visible(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at
   return fused(q_BHND, k_BGMD, v_BGMD, false, {});
 }
 
-// Rows at positions [begin, begin + N) see every key of [0, i]; keys hold [0, begin + N). The fused kernels align
-// their causal mask top-left, so the keys before the chunk are a part of their own.
+// Rows at positions [begin, begin + N) see every key of [0, i]; keys hold [0, begin + N). The fused
+// kernels align their causal mask top-left, so the keys before the chunk are a part of their own.
 Partial causal(const at::Tensor& q_BHND, std::int64_t begin, const at::Tensor& k_BGMD,
                const at::Tensor& v_BGMD) {
   const std::int64_t rows = q_BHND.size(2);
   if (rows == 1) return all_visible(q_BHND, k_BGMD, v_BGMD);
-  const Partial diagonal = square_causal(q_BHND, k_BGMD.narrow(2, begin, rows),
-                                         v_BGMD.narrow(2, begin, rows));
+  const Partial diagonal =
+      square_causal(q_BHND, k_BGMD.narrow(2, begin, rows), v_BGMD.narrow(2, begin, rows));
   if (begin == 0) return diagonal;
   return merge(diagonal,
                all_visible(q_BHND, k_BGMD.narrow(2, 0, begin), v_BGMD.narrow(2, 0, begin)));
@@ -135,7 +137,8 @@ at::Tensor strip_mask(std::int64_t rows, std::int64_t window, const at::Tensor& 
   return at::where(visible, 0.0, -std::numeric_limits<double>::infinity()).to(dtype);
 }
 
-// `count` blocks of `rows` queries, the first at q row `first`; block b's keys begin at k row key_first + b·rows.
+// `count` blocks of `rows` queries, the first at q row `first`; block b's keys begin at k row
+// key_first + b·rows.
 Partial strips(const at::Tensor& q_HND, std::int64_t first, const at::Tensor& k_GMD,
                const at::Tensor& v_GMD, std::int64_t key_first, std::int64_t rows,
                std::int64_t count, std::int64_t window) {
@@ -172,16 +175,19 @@ void attend_band(const at::Tensor& q_HND, std::int64_t begin, const KeyView& key
   const std::int64_t block = std::clamp(window / 2, kMinBlock, kMaxBlock);
   const std::int64_t key_offset = begin - window + 1 - keys.tail_begin;
   if (key_offset < 0) {
-    // The store keeps more sinks than this entry counts, so the first windows reach into its sinks part.
+    // The store keeps more sinks than this entry counts, so the first windows reach into its sinks
+    // part.
     attend_band(q_HND, begin, joined(keys), sliding, out_HND);
     return;
   }
 
   const auto with_sinks = [&](std::int64_t first, std::int64_t length, std::int64_t count) {
-    Partial part = strips(q_HND, first, keys.tail_k_GMD, keys.tail_v_GMD, key_offset + first, length,
-                          count, window);
+    Partial part = strips(q_HND, first, keys.tail_k_GMD, keys.tail_v_GMD, key_offset + first,
+                          length, count, window);
     // [count, H, length, D] → [1, H, count·length, D]: blocks follow each other.
-    const auto join = [](const at::Tensor& x) { return x.transpose(0, 1).flatten(1, 2).unsqueeze(0); };
+    const auto join = [](const at::Tensor& x) {
+      return x.transpose(0, 1).flatten(1, 2).unsqueeze(0);
+    };
     part = {join(part.out_BHND), join(part.lse_BHN)};
     if (sliding.sinks > 0) {
       const bool stored_apart = keys.sink_k_GSD.defined();
@@ -193,7 +199,8 @@ void attend_band(const at::Tensor& q_HND, std::int64_t begin, const KeyView& key
     }
     out_HND.narrow(1, first, length * count).copy_(part.out_BHND.squeeze(0));
   };
-  // On the CPU in slabs whose temporaries stay in the cache; elsewhere a launch costs more than memory.
+  // On the CPU in slabs whose temporaries stay in the cache; elsewhere a launch costs more than
+  // memory.
   const std::int64_t slab = q_HND.is_cpu() ? std::max<std::int64_t>(1, kSlabRows / block) : rows;
   const std::int64_t count = rows / block, rest = rows % block;
   for (std::int64_t done = 0; done < count; done += slab)
@@ -210,10 +217,9 @@ void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
   const auto plain = [&](std::int64_t from, std::int64_t to) {
     if (from >= to) return;
     const KeyView all = joined(keys);
-    const Partial part =
-        causal(q_HND.narrow(1, from - begin, to - from).unsqueeze(0), from,
-               all.tail_k_GMD.narrow(1, 0, to).unsqueeze(0),
-               all.tail_v_GMD.narrow(1, 0, to).unsqueeze(0));
+    const Partial part = causal(q_HND.narrow(1, from - begin, to - from).unsqueeze(0), from,
+                                all.tail_k_GMD.narrow(1, 0, to).unsqueeze(0),
+                                all.tail_v_GMD.narrow(1, 0, to).unsqueeze(0));
     out_HND.narrow(1, from - begin, to - from).copy_(part.out_BHND.squeeze(0));
   };
 
@@ -225,8 +231,7 @@ void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
   // Under rule `full` the rows from the prompt's end on see everything.
   const std::int64_t windowed_end =
       entry.rule == DecodeRule::kFull ? std::clamp(prompt_length, begin, end) : end;
-  const std::int64_t band_begin =
-      std::clamp(sliding->window + sliding->sinks, begin, windowed_end);
+  const std::int64_t band_begin = std::clamp(sliding->window + sliding->sinks, begin, windowed_end);
   plain(begin, band_begin);
   if (band_begin < windowed_end)
     attend_band(q_HND.narrow(1, band_begin - begin, windowed_end - band_begin), band_begin, keys,
@@ -235,7 +240,8 @@ void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
 }
 
 at::Tensor attend_all(const at::Tensor& q_H1D, const at::Tensor& k_GMD, const at::Tensor& v_GMD) {
-  return all_visible(q_H1D.unsqueeze(0), k_GMD.unsqueeze(0), v_GMD.unsqueeze(0)).out_BHND.squeeze(0);
+  return all_visible(q_H1D.unsqueeze(0), k_GMD.unsqueeze(0), v_GMD.unsqueeze(0))
+      .out_BHND.squeeze(0);
 }
 
 }  // namespace strata

@@ -40,9 +40,10 @@ KeyView KvStore::ordered() const {
   const std::int64_t sinks = std::min(length_, retention_.sinks);
   const std::int64_t tail_begin = std::max(sinks, length_ - retention_.window);
   KeyView view{k_GMD_.narrow(1, 0, sinks), v_GMD_.narrow(1, 0, sinks), {}, {}, tail_begin};
-  const std::int64_t first_slot = tail_begin < retention_.sinks
-                                      ? tail_begin
-                                      : retention_.sinks + (tail_begin - retention_.sinks) % retention_.window;
+  const std::int64_t first_slot =
+      tail_begin < retention_.sinks
+          ? tail_begin
+          : retention_.sinks + (tail_begin - retention_.sinks) % retention_.window;
   if (first_slot + (length_ - tail_begin) <= capacity_) {  // not wrapped: no copy
     view.tail_k_GMD = k_GMD_.narrow(1, first_slot, length_ - tail_begin);
     view.tail_v_GMD = v_GMD_.narrow(1, first_slot, length_ - tail_begin);
@@ -63,7 +64,8 @@ KeyView KvStore::view_with(const at::Tensor& k_GND, const at::Tensor& v_GND,
     STRATA_CHECK(!gap || length_ >= 0);
     if (length_ == 0) return {{}, {}, k_GND, v_GND, begin};
     if (gap) {
-      // Unread rows were left out: only the first tokens (sinks among them) and the new rows are looked at.
+      // Unread rows were left out: only the first tokens (sinks among them) and the new rows are
+      // looked at.
       return {k_GMD_.narrow(1, 0, length_), v_GMD_.narrow(1, 0, length_), k_GND, v_GND, begin};
     }
     return {{},
@@ -129,8 +131,8 @@ KeyView KvStore::everything() const {
 
 KvStore KvStore::copy(AttentionPlan::Retention retention, const at::Tensor& heads,
                       std::int64_t max_length) const {
-  KvStore out(retention, heads.defined() ? heads.size(0) : k_GMD_.size(0), k_GMD_.size(2), max_length,
-              k_GMD_.options());
+  KvStore out(retention, heads.defined() ? heads.size(0) : k_GMD_.size(0), k_GMD_.size(2),
+              max_length, k_GMD_.options());
   const auto chosen = [&](const at::Tensor& x) {
     return heads.defined() ? x.index_select(0, heads) : x;
   };

@@ -15,8 +15,8 @@ std::string keys_help() {
   std::string out = "Keys (key=value; what each strategy and benchmark adds is below):\n";
   const auto list = [&](const std::vector<config::FieldHelp>& fields) {
     for (const config::FieldHelp& field : fields)
-      out += fmt::format("  {:<26} {} [{}]{}\n", field.path + "=" + field.default_text, field.help, field.type,
-                         field.constraint.empty() ? "" : " " + field.constraint);
+      out += fmt::format("  {:<26} {} [{}]{}\n", field.path + "=" + field.default_text, field.help,
+                         field.type, field.constraint.empty() ? "" : " " + field.constraint);
   };
   list(config::describe(ExperimentConfig{}));
   for (const StrategyInfo& info : strategy_infos()) {
@@ -25,7 +25,8 @@ std::string keys_help() {
   }
   for (const BenchmarkInfo& info : benchmark_infos()) {
     out += fmt::format("\nbenchmark={}: {}\n", info.name, info.help);
-    visit_benchmark_config(info.name, [&](const auto& defaults) { list(config::describe(defaults, "benchmark")); });
+    visit_benchmark_config(
+        info.name, [&](const auto& defaults) { list(config::describe(defaults, "benchmark")); });
   }
   return out;
 }
@@ -37,9 +38,11 @@ std::filesystem::path program_dir() {
 }
 
 void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::string>& dirs) {
-  command->add_option("--config-dir", dirs, "another folder with configuration groups; searched first")
+  command
+      ->add_option("--config-dir", dirs, "another folder with configuration groups; searched first")
       ->allow_extra_args(false);
-  command->add_flag("-m,--multirun", arguments.load.multirun, "sweep: a=1,2 b=range(3) gives a job for each combination");
+  command->add_flag("-m,--multirun", arguments.load.multirun,
+                    "sweep: a=1,2 b=range(3) gives a job for each combination");
   command->add_option("--cfg", "print the job's configuration and stop")
       ->check(CLI::IsMember({"job"}))
       ->each([&](const std::string&) { arguments.show_job = true; });
@@ -48,7 +51,9 @@ void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::s
       ->check(CLI::IsMember({"defaults-tree"}))
       ->each([&](const std::string&) { arguments.show_defaults = true; });
   command->add_flag("--dry-run", arguments.dry_run, "check every job and list what would run");
-  command->add_option("overrides", arguments.load.overrides, "key=value, group=option, +new=value, ~gone")
+  command
+      ->add_option("overrides", arguments.load.overrides,
+                   "key=value, group=option, +new=value, ~gone")
       ->option_text("OVERRIDES");
   command->footer([] { return keys_help(); });
 }
@@ -59,7 +64,8 @@ std::vector<std::filesystem::path> default_config_dirs() {
   std::vector<std::filesystem::path> dirs;
   std::error_code code;
   for (const std::filesystem::path& candidate :
-       {std::filesystem::path("configs"), program_dir() / "configs", program_dir() / ".." / "configs"})
+       {std::filesystem::path("configs"), program_dir() / "configs",
+        program_dir() / ".." / "configs"})
     if (std::filesystem::is_regular_file(candidate / "config.yaml", code)) {
       dirs.push_back(candidate.lexically_normal());
       break;
@@ -72,7 +78,9 @@ Parsed parse(int argc, char** argv) {
   Arguments& arguments = parsed.arguments;
   std::vector<std::string> dirs;
   CLI::App app{
-      "strata: which layers and heads of a language model must keep full attention, and what each choice costs", "strata"};
+      "strata: which layers and heads of a language model must keep full attention, and what each "
+      "choice costs",
+      "strata"};
   app.require_subcommand(1);
   app.set_version_flag("--version", STRATA_VERSION);
 
@@ -81,33 +89,48 @@ Parsed parse(int argc, char** argv) {
   CLI::App* select = app.add_subcommand("select", "select and write the plan");
   add_composition(select, arguments, dirs);
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();
-  select->add_option("--selection", arguments.selection_out, "where selection.json (scores, cost) goes");
+  select->add_option("--selection", arguments.selection_out,
+                     "where selection.json (scores, cost) goes");
   CLI::App* bench = app.add_subcommand("bench", "measure this machine");
   bench->require_subcommand(1);
-  CLI::App* prefill = bench->add_subcommand("prefill", "one prompt of benchmark.length tokens under the strategy's plan, threads= threads");
+  CLI::App* prefill = bench->add_subcommand(
+      "prefill",
+      "one prompt of benchmark.length tokens under the strategy's plan, threads= threads");
   add_composition(prefill, arguments, dirs);
-  prefill->add_option("--repeats", arguments.repeats, "measurements after one warm-up")->check(CLI::Range(1, 1000));
-  CLI::App* samples = app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
+  prefill->add_option("--repeats", arguments.repeats, "measurements after one warm-up")
+      ->check(CLI::Range(1, 1000));
+  CLI::App* samples =
+      app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
   add_composition(samples, arguments, dirs);
 
   CLI::App* report = app.add_subcommand("report", "tables from a database; runs no model");
   report->require_subcommand(1);
-  CLI::App* leaderboard = report->add_subcommand("leaderboard", "strategies compared at equal budget");
-  CLI::App* run_report = report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
-  run_report->add_option("run", arguments.names, "a run's id, or its beginning")->required()->expected(1);
+  CLI::App* leaderboard =
+      report->add_subcommand("leaderboard", "strategies compared at equal budget");
+  CLI::App* run_report =
+      report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
+  run_report->add_option("run", arguments.names, "a run's id, or its beginning")
+      ->required()
+      ->expected(1);
   for (CLI::App* command : {leaderboard, run_report}) {
-    command->add_option("--format", arguments.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
+    command->add_option("--format", arguments.format, "text, md or csv")
+        ->check(CLI::IsMember({"text", "md", "csv"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
-    command->add_option("overrides", arguments.load.overrides, "db=FILE, and filters (leaderboard): model= benchmark= "
-                                                              "decode_rule= window= budget.units=")->option_text("KEY=VALUE");
+    command
+        ->add_option("overrides", arguments.load.overrides,
+                     "db=FILE, and filters (leaderboard): model= benchmark= "
+                     "decode_rule= window= budget.units=")
+        ->option_text("KEY=VALUE");
   }
 
   CLI::App* db = app.add_subcommand("db", "look after a database");
   db->require_subcommand(1);
   CLI::App* check = db->add_subcommand("check", "integrity, references, content ids");
   CLI::App* dump = db->add_subcommand("dump", "every row as sorted text");
-  CLI::App* merge = db->add_subcommand("merge", "insert the rows of other databases into the first");
-  for (CLI::App* command : {check, dump}) command->add_option("db", arguments.names, "database file")->required()->expected(1);
+  CLI::App* merge =
+      db->add_subcommand("merge", "insert the rows of other databases into the first");
+  for (CLI::App* command : {check, dump})
+    command->add_option("db", arguments.names, "database file")->required()->expected(1);
   merge->add_option("db", arguments.names, "target, then sources")->required()->expected(2, 1000);
 
   try {
@@ -118,15 +141,20 @@ Parsed parse(int argc, char** argv) {
     return parsed;
   }
   const std::vector<std::pair<CLI::App*, Command>> commands = {
-      {run, Command::kRun},           {select, Command::kSelect},
+      {run, Command::kRun},
+      {select, Command::kSelect},
       {prefill, Command::kBenchPrefill},
-      {samples, Command::kSamples},   {leaderboard, Command::kReportLeaderboard},
-      {run_report, Command::kReportRun}, {check, Command::kDbCheck},
-      {dump, Command::kDbDump},       {merge, Command::kDbMerge}};
+      {samples, Command::kSamples},
+      {leaderboard, Command::kReportLeaderboard},
+      {run_report, Command::kReportRun},
+      {check, Command::kDbCheck},
+      {dump, Command::kDbDump},
+      {merge, Command::kDbMerge}};
   for (const auto& [command, value] : commands)
     if (command->parsed()) arguments.command = value;
   for (const std::string& dir : dirs) arguments.load.config_dirs.emplace_back(dir);
-  for (std::filesystem::path& dir : default_config_dirs()) arguments.load.config_dirs.push_back(std::move(dir));
+  for (std::filesystem::path& dir : default_config_dirs())
+    arguments.load.config_dirs.push_back(std::move(dir));
   return parsed;
 }
 

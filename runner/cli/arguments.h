@@ -1,5 +1,5 @@
-// The command line of both programs, parsed once: `strata` checks and answers what needs no model and hands the rest, word for
-// word, to `strata-engine` beside it.
+// The command line of both programs, parsed once: `strata` checks and answers what needs no model
+// and hands the rest, word for word, to `strata-engine` beside it.
 #pragma once
 
 #include <string>
@@ -24,14 +24,14 @@ enum class Command {
 
 struct Arguments {
   Command command = Command::kRun;
-  LoadRequest load;               // config dirs, overrides, multirun
-  bool show_job = false;          // --cfg job
-  bool resolve = false;           // --resolve
-  bool show_defaults = false;     // --info defaults-tree
+  LoadRequest load;            // config dirs, overrides, multirun
+  bool show_job = false;       // --cfg job
+  bool resolve = false;        // --resolve
+  bool show_defaults = false;  // --info defaults-tree
   bool dry_run = false;
-  int repeats = 7;                // bench
-  std::string plan_out;           // select -o
-  std::string selection_out;      // select --selection
+  int repeats = 7;            // bench
+  std::string plan_out;       // select -o
+  std::string selection_out;  // select --selection
   std::string format = "text";
   bool ascii = false;
   std::vector<std::string> names;  // run ids, database files
@@ -44,7 +44,8 @@ struct Parsed {
 
 Parsed parse(int argc, char** argv);
 
-// Folders with configs/: --config-dir first, then ./configs, then the one that belongs to this build.
+// Folders with configs/: --config-dir first, then ./configs, then the one that belongs to this
+// build.
 std::vector<std::filesystem::path> default_config_dirs();
 
 // "error: …" on standard error; 1, or 130 where the user interrupted.

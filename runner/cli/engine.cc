@@ -17,7 +17,8 @@
 namespace strata::cli {
 namespace {
 
-// Version and the running binary's own hash: two builds that could differ in numbers never share a name.
+// Version and the running binary's own hash: two builds that could differ in numbers never share a
+// name.
 std::string build_id() {
   std::ifstream in("/proc/self/exe", std::ios::binary);
   Sha256 hash;
@@ -35,7 +36,9 @@ Status write_file(const std::string& path, const std::string& text) {
     return fail(make_error(ErrorKind::kIo, "cannot {}: {}", what, std::strerror(errno)).at(path));
   };
   if (file < 0) return failed("create the file");
-  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(file) == 0;
+  const bool written =
+      ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+      ::fsync(file) == 0;
   const int saved_errno = errno;
   ::close(file);
   errno = saved_errno;
@@ -47,9 +50,11 @@ Status write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
-Status select(const Arguments& arguments, const std::vector<Job>& jobs, TerminalProgress& progress) {
+Status select(const Arguments& arguments, const std::vector<Job>& jobs,
+              TerminalProgress& progress) {
   if (jobs.size() != 1)
-    return fail(make_error(ErrorKind::kInvalidArgument, "select makes one plan; the sweep has {} jobs", jobs.size())
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "select makes one plan; the sweep has {} jobs", jobs.size())
                     .with_hint("use `strata run -m` for sweeps"));
   Workbench workbench;
   const ExperimentConfig& config = jobs[0].config;
@@ -59,8 +64,9 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs, Terminal
   if (!arguments.selection_out.empty())
     RETURN_IF_ERROR(write_file(arguments.selection_out,
                                selection_json(config, selected, model->id()).dump(1) + "\n"));
-  std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n", selected.plan.id().substr(0, 12).c_str(),
-              selected.selection.mask.kept(), selected.selection.mask.size(), arguments.plan_out.c_str());
+  std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n",
+              selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),
+              selected.selection.mask.size(), arguments.plan_out.c_str());
   return {};
 }
 
@@ -85,7 +91,8 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
     }
     Result<RunOutcome> outcome = run_job(jobs[i], workbench, store, build, progress);
     if (outcome) {
-      std::printf("run %s %s done\n", outcome->run_id.substr(0, 12).c_str(), outcome->label.c_str());
+      std::printf("run %s %s done\n", outcome->run_id.substr(0, 12).c_str(),
+                  outcome->label.c_str());
       std::fflush(stdout);
       continue;
     }
@@ -96,7 +103,8 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
     if (!first_error) first_error = std::move(outcome).error();
   }
   if (!first_error) {
-    std::printf("%zu run%s recorded in %s", jobs.size() - known, jobs.size() - known == 1 ? "" : "s", store.path().c_str());
+    std::printf("%zu run%s recorded in %s", jobs.size() - known,
+                jobs.size() - known == 1 ? "" : "s", store.path().c_str());
     std::printf("%s\n", known > 0 ? fmt::format("; {} were there already", known).c_str() : "");
     return {};
   }
@@ -105,7 +113,8 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
 }
 
 // One line of JSON: seconds of each measured prefill, one sequence, only the last row's logits.
-Status bench_prefill(const Arguments& arguments, const std::vector<Job>& jobs, TerminalProgress& progress) {
+Status bench_prefill(const Arguments& arguments, const std::vector<Job>& jobs,
+                     TerminalProgress& progress) {
   const ExperimentConfig& config = jobs[0].config;
   Workbench workbench;
   ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
@@ -115,7 +124,8 @@ Status bench_prefill(const Arguments& arguments, const std::vector<Job>& jobs, T
   Rng rng(config.seed, "bench prefill");
   Tokens prompt;
   for (std::int64_t i = 0; i < length; ++i)
-    prompt.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
+    prompt.push_back(
+        static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
   MeteredModel metered(*model);
   std::vector<double> seconds;
   for (int repeat = -1; repeat < arguments.repeats; ++repeat) {  // −1: warm-up
@@ -123,12 +133,9 @@ Status bench_prefill(const Arguments& arguments, const std::vector<Job>& jobs, T
     ASSIGN_OR_RETURN(const Session session, metered.prefill(std::span(&request, 1)));
     if (repeat >= 0) seconds.push_back(session.prefill_seconds(0));
   }
-  const nlohmann::json line = {{"tokens", length},
-                               {"threads", worker_threads(config)},
-                               {"dtype", config.dtype},
-                               {"device", model->device_name()},
-                               {"plan", selected.plan.id()},
-                               {"seconds", seconds}};
+  const nlohmann::json line = {{"tokens", length},           {"threads", worker_threads(config)},
+                               {"dtype", config.dtype},      {"device", model->device_name()},
+                               {"plan", selected.plan.id()}, {"seconds", seconds}};
   std::printf("%s\n", line.dump().c_str());
   return {};
 }

@@ -47,9 +47,11 @@ Result<ReportKeys> report_keys(const std::vector<std::string>& words) {
     } else if (key == "budget.units") {
       RETURN_IF_ERROR(number(keys.filters.budget_units));
     } else {
-      const std::vector<std::string> known = {"db", "model", "benchmark", "decode_rule", "window", "budget.units"};
-      return fail(make_error(ErrorKind::kInvalidArgument, "command line: '{}': unknown key '{}'", word, key)
-                      .with_hint(config::nearest_hint(key, known, "keys")));
+      const std::vector<std::string> known = {"db",          "model",  "benchmark",
+                                              "decode_rule", "window", "budget.units"};
+      return fail(
+          make_error(ErrorKind::kInvalidArgument, "command line: '{}': unknown key '{}'", word, key)
+              .with_hint(config::nearest_hint(key, known, "keys")));
     }
   }
   return keys;
@@ -74,7 +76,8 @@ Result<int> report(const Arguments& arguments) {
 
 Result<int> database(const Arguments& arguments) {
   const bool writes = arguments.command == Command::kDbMerge;
-  ASSIGN_OR_RETURN(Store store, Store::open(arguments.names[0], writes ? Store::Mode::kReadWrite : Store::Mode::kReadOnly));
+  ASSIGN_OR_RETURN(Store store, Store::open(arguments.names[0], writes ? Store::Mode::kReadWrite
+                                                                       : Store::Mode::kReadOnly));
   if (arguments.command == Command::kDbDump) {
     RETURN_IF_ERROR(store.canonical_dump(std::cout, Store::Timings::kInclude));
     return 0;

@@ -65,15 +65,16 @@ void TerminalProgress::draw(bool last) {
   if (last) {
     line += fmt::format("  {}", duration(elapsed));
   } else if (done_ > 0 && total_ > 0) {
-    line += fmt::format("  {} left",
-                        duration(elapsed / static_cast<double>(done_) * static_cast<double>(total_ - done_)));
+    line += fmt::format("  {} left", duration(elapsed / static_cast<double>(done_) *
+                                              static_cast<double>(total_ - done_)));
   }
   if (!terminal_) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;
   }
   const auto filled = total_ > 0 ? static_cast<std::size_t>(kBarWidth * done_ / total_) : 0;
-  const std::string bar = std::string(filled, '#') + std::string(kBarWidth - std::min<std::size_t>(filled, kBarWidth), '.');
+  const std::string bar = std::string(filled, '#') +
+                          std::string(kBarWidth - std::min<std::size_t>(filled, kBarWidth), '.');
   std::fprintf(stderr, "\r\x1b[K[%s] %s%s", bar.c_str(), line.c_str(), last ? "\n" : "");
   std::fflush(stderr);
 }

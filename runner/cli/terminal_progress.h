@@ -1,4 +1,5 @@
-// Progress on standard error: a bar with the time left on a terminal, a plain line now and then elsewhere.
+// Progress on standard error: a bar with the time left on a terminal, a plain line now and then
+// elsewhere.
 #pragma once
 
 #include <chrono>
@@ -8,7 +9,8 @@
 
 namespace strata::cli {
 
-// From here on, the first SIGINT or SIGTERM asks running work to stop after its sample; the second ends the process.
+// From here on, the first SIGINT or SIGTERM asks running work to stop after its sample; the second
+// ends the process.
 void listen_for_interrupts();
 
 class TerminalProgress final : public Progress {

@@ -1,4 +1,5 @@
-// The programs as a person meets them: start-up, help, and what is said about wrong input. Runs build/strata.
+// The programs as a person meets them: start-up, help, and what is said about wrong input. Runs
+// build/strata.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -32,7 +33,8 @@ Outcome run(const std::string& command) {
   Outcome outcome;
   FILE* pipe = popen((command + " 2>&1").c_str(), "r");
   char buffer[4096];
-  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.text.append(buffer, got);
+  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe))
+    outcome.text.append(buffer, got);
   const int status = pclose(pipe);
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
   return outcome;
@@ -55,7 +57,9 @@ TEST(ProgramsTest, HelpComesWithin50Milliseconds) {
   for (int i = 0; i < 7; ++i) {
     const auto start = std::chrono::steady_clock::now();
     const Outcome help = run(binary_dir() + "/strata --help");
-    milliseconds.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    milliseconds.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+            .count());
     EXPECT_EQ(help.code, 0);
     EXPECT_NE(help.text.find("report"), std::string::npos);
   }
@@ -69,8 +73,8 @@ TEST(ProgramsTest, HelpComesWithin50Milliseconds) {
 TEST(ProgramsTest, RunHelpListsEveryKeyFromItsStruct) {
   const Outcome help = strata("run --help");
   EXPECT_EQ(help.code, 0);
-  for (const char* key : {"decode_rule=same", "mixer.window=128", "budget.fraction=0.25", "strategy.mode=restore",
-                          "benchmark.length=1024", "strategy=periodic"})
+  for (const char* key : {"decode_rule=same", "mixer.window=128", "budget.fraction=0.25",
+                          "strategy.mode=restore", "benchmark.length=1024", "strategy=periodic"})
     EXPECT_NE(help.text.find(key), std::string::npos) << key;
 }
 
@@ -83,17 +87,21 @@ struct WrongInput {
 class WrongInputTest : public ::testing::TestWithParam<WrongInput> {};
 
 TEST_P(WrongInputTest, IsOneClearErrorWithoutAStackTrace) {
-  const std::filesystem::path dir = std::filesystem::path(::testing::TempDir()) / "strata_wrong_input";
+  const std::filesystem::path dir =
+      std::filesystem::path(::testing::TempDir()) / "strata_wrong_input";
   std::filesystem::create_directories(dir);
   std::ofstream(dir / "text.db") << "this is no database, but somebody's notes";
-  std::ofstream(dir / "bad.jsonl") << "{\"id\": \"a\", \"prompt\": \"x\", \"answer\": \"y\"}\n{\"id\": \"b\", \"prompt\": 3, \"answer\": \"y\"}\n";
+  std::ofstream(dir / "bad.jsonl") << "{\"id\": \"a\", \"prompt\": \"x\", \"answer\": "
+                                      "\"y\"}\n{\"id\": \"b\", \"prompt\": 3, \"answer\": \"y\"}\n";
   std::filesystem::create_directories(dir / "empty_model");
   std::string arguments = GetParam().arguments;
-  for (std::size_t at; (at = arguments.find("@DIR@")) != std::string::npos;) arguments.replace(at, 5, dir.string());
+  for (std::size_t at; (at = arguments.find("@DIR@")) != std::string::npos;)
+    arguments.replace(at, 5, dir.string());
   const Outcome outcome = strata(arguments);
   EXPECT_NE(outcome.code, 0);
   EXPECT_LT(outcome.code, 128) << "ended by a signal";
-  for (const char* words : GetParam().says) EXPECT_NE(outcome.text.find(words), std::string::npos) << outcome.text;
+  for (const char* words : GetParam().says)
+    EXPECT_NE(outcome.text.find(words), std::string::npos) << outcome.text;
   for (const char* trace : {"terminate called", "what():", "frame #", "Aborted"})
     EXPECT_EQ(outcome.text.find(trace), std::string::npos) << outcome.text;
   EXPECT_EQ(std::filesystem::file_size(dir / "text.db"), 41u) << "a foreign file was touched";
@@ -106,7 +114,9 @@ const WrongInput kWrongInputs[] = {
     {"UnknownStrategy", "run strategy=periodik", {"periodik", "periodic"}},
     {"UnknownOptionOfAStrategy", "run strategy=periodic strategy.ofset=1", {"ofset", "offset"}},
     {"NotANumber", "run budget.fraction=much", {"budget.fraction", "much"}},
-    {"MissingModel", "run model=directory model.path=@DIR@/nothing", {"nothing: expected a model directory"}},
+    {"MissingModel",
+     "run model=directory model.path=@DIR@/nothing",
+     {"nothing: expected a model directory"}},
     {"EmptyModelDirectory", "run model=directory model.path=@DIR@/empty_model", {"config.json"}},
     {"MandatoryValue", "run model=directory", {"model.path"}},
     {"ForeignDatabase", "report leaderboard db=@DIR@/text.db", {"text.db"}},
@@ -125,20 +135,25 @@ std::string model_dir() {
   if (const char* given = std::getenv("STRATA_SMOLLM2")) return given;
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  return (cache != nullptr ? std::string(cache) : std::string(home != nullptr ? home : "") + "/.cache") +
+  return (cache != nullptr ? std::string(cache)
+                           : std::string(home != nullptr ? home : "") + "/.cache") +
          "/strata/models/smollm2-135m-instruct";
 }
 
 TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
-  if (!std::filesystem::exists(model_dir() + "/config.json")) GTEST_SKIP() << "no model at " << model_dir();
-  const std::filesystem::path db = std::filesystem::path(::testing::TempDir()) / "strata_refused.db";
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path db =
+      std::filesystem::path(::testing::TempDir()) / "strata_refused.db";
   const auto refused = [&](const std::string& arguments) {
-    const Outcome outcome = strata("run model.path=" + model_dir() + " db=" + db.string() + " benchmark.samples=1 " + arguments);
+    const Outcome outcome = strata("run model.path=" + model_dir() + " db=" + db.string() +
+                                   " benchmark.samples=1 " + arguments);
     EXPECT_EQ(outcome.code, 1) << outcome.text;
     return outcome.text;
   };
-  EXPECT_NE(refused("strategy=random budget.units=31").find("budget.units is 31; the model has 30 units"),
-            std::string::npos);
+  EXPECT_NE(
+      refused("strategy=random budget.units=31").find("budget.units is 31; the model has 30 units"),
+      std::string::npos);
   EXPECT_NE(refused("strategy=full benchmark.length=100000").find("positions"), std::string::npos);
   if (std::system("nvidia-smi -L > /dev/null 2>&1") != 0) {
     EXPECT_NE(refused("strategy=full device=cuda").find("no CUDA device"), std::string::npos);
@@ -147,13 +162,19 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
 }
 
 TEST(ProgramsTest, ATruncatedModelFileIsNamed) {
-  if (!std::filesystem::exists(model_dir() + "/config.json")) GTEST_SKIP() << "no model at " << model_dir();
-  const std::filesystem::path copy = std::filesystem::path(::testing::TempDir()) / "strata_truncated_model";
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path copy =
+      std::filesystem::path(::testing::TempDir()) / "strata_truncated_model";
   std::filesystem::create_directories(copy);
-  for (const char* file : {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"})
-    std::filesystem::copy_file(model_dir() + "/" + file, copy / file, std::filesystem::copy_options::overwrite_existing);
-  run("head -c 1000000 " + model_dir() + "/model.safetensors > " + (copy / "model.safetensors").string());
-  const Outcome outcome = strata("run model=directory strategy=full model.path=" + copy.string() + " db=" + (copy / "x.db").string());
+  for (const char* file :
+       {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"})
+    std::filesystem::copy_file(model_dir() + "/" + file, copy / file,
+                               std::filesystem::copy_options::overwrite_existing);
+  run("head -c 1000000 " + model_dir() + "/model.safetensors > " +
+      (copy / "model.safetensors").string());
+  const Outcome outcome = strata("run model=directory strategy=full model.path=" + copy.string() +
+                                 " db=" + (copy / "x.db").string());
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.text.find("model.safetensors"), std::string::npos) << outcome.text;
   std::filesystem::remove_all(copy);

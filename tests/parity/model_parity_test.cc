@@ -1,4 +1,5 @@
-// The default model against `transformers` in float32, through the golden that tools/make_model_golden.py wrote.
+// The default model against `transformers` in float32, through the golden that
+// tools/make_model_golden.py wrote.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -18,7 +19,8 @@ std::filesystem::path model_dir() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   const std::filesystem::path base =
-      cache != nullptr ? std::filesystem::path(cache) : std::filesystem::path(home != nullptr ? home : "/") / ".cache";
+      cache != nullptr ? std::filesystem::path(cache)
+                       : std::filesystem::path(home != nullptr ? home : "/") / ".cache";
   return base / "strata/models/smollm2-135m-instruct";
 }
 
@@ -26,8 +28,10 @@ class ModelParityTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!std::filesystem::exists(model_dir() / "config.json"))
-      GTEST_SKIP() << "no model at " << model_dir() << "; tools/setup puts it there, STRATA_SMOLLM2 names another place";
-    model_ = std::move(*Model::load(model_dir(), {.device = "cpu", .dtype = "float32", .threads = 2}));
+      GTEST_SKIP() << "no model at " << model_dir()
+                   << "; tools/setup puts it there, STRATA_SMOLLM2 names another place";
+    model_ =
+        std::move(*Model::load(model_dir(), {.device = "cpu", .dtype = "float32", .threads = 2}));
     std::ifstream in("tests/golden/model_smollm2.json");
     golden_ = nlohmann::json::parse(in);
   }
@@ -45,16 +49,21 @@ TEST_F(ModelParityTest, LogitsOfTheLastPromptTokenAgreeWithin2e3) {
     const AttentionPlan full = AttentionPlan::full(model_->layout());
     const c10::InferenceMode inference;
     std::vector<Segment> segments{{{0, length, length, length - 1, false},
-                                   std::make_shared<const BoundPlan>(full, at::TensorOptions()), nullptr, {}}};
+                                   std::make_shared<const BoundPlan>(full, at::TensorOptions()),
+                                   nullptr,
+                                   {}}};
     segments[0].rows = plan_rows(full, segments[0].chunk);
-    const at::Tensor x = decoder.run_layers(decoder.embed(token_tensor(tokens, at::kCPU)), 0, model_->layout().layers,
-                                            segments);
+    const at::Tensor x = decoder.run_layers(decoder.embed(token_tensor(tokens, at::kCPU)), 0,
+                                            model_->layout().layers, segments);
     const at::Tensor logits = decoder.logits(x)[0].contiguous();
     const std::vector<double> probes = expected["logits"].get<std::vector<double>>();
     const auto step = expected["probe_step"].get<std::int64_t>();
     for (std::size_t i = 0; i < probes.size(); ++i)
-      worst = std::max(worst, std::abs(probes[i] - static_cast<double>(
-                                                       logits.const_data_ptr<float>()[static_cast<std::int64_t>(i) * step])));
+      worst = std::max(
+          worst,
+          std::abs(probes[i] -
+                   static_cast<double>(
+                       logits.const_data_ptr<float>()[static_cast<std::int64_t>(i) * step])));
   }
   EXPECT_LT(worst, 2e-3);
   RecordProperty("worst_logit_difference", std::to_string(worst));
@@ -66,7 +75,8 @@ TEST_F(ModelParityTest, GreedyTokensAreTheSameWhereTheReferenceIsNotInDoubt) {
   const AttentionPlan full = AttentionPlan::full(model_->layout());
   std::vector<Tokens> prompts;
   std::vector<Request> requests;
-  for (const nlohmann::json& expected : golden_["cases"]) prompts.push_back(expected["tokens"].get<Tokens>());
+  for (const nlohmann::json& expected : golden_["cases"])
+    prompts.push_back(expected["tokens"].get<Tokens>());
   for (const Tokens& prompt : prompts) requests.push_back({prompt, &full, 64});
   Session session = *model.prefill(requests);
   const std::vector<Tokens> generated = *session.generate({.max_new_tokens = 64, .stop = {}});
@@ -76,12 +86,14 @@ TEST_F(ModelParityTest, GreedyTokensAreTheSameWhereTheReferenceIsNotInDoubt) {
     const nlohmann::json& expected = golden_["cases"][i];
     const Tokens reference = expected["greedy"].get<Tokens>();
     ASSERT_GE(reference.size(), 64u);
-    const auto [ours, theirs] = std::mismatch(generated[i].begin(), generated[i].end(), reference.begin());
+    const auto [ours, theirs] =
+        std::mismatch(generated[i].begin(), generated[i].end(), reference.begin());
     if (ours == generated[i].end()) {
       ++same;
       continue;
     }
-    // From a deviation on the texts differ; it is allowed only where the reference's best two were this close.
+    // From a deviation on the texts differ; it is allowed only where the reference's best two were
+    // this close.
     const auto step = static_cast<std::size_t>(ours - generated[i].begin());
     EXPECT_LT(expected["gaps"][step].get<double>(), 1e-3) << "prompt " << i << ", step " << step;
   }

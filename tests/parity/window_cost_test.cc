@@ -15,7 +15,8 @@ namespace strata {
 namespace {
 
 double seconds(std::int64_t length, const PaletteEntry& entry) {
-  const at::Tensor q = at::randn({9, length, 64}), k = at::randn({3, length, 64}), v = at::randn({3, length, 64});
+  const at::Tensor q = at::randn({9, length, 64}), k = at::randn({3, length, 64}),
+                   v = at::randn({3, length, 64});
   const at::Tensor out = at::empty_like(q);
   const KeyView keys{{}, {}, k, v, 0};
   const auto start = std::chrono::steady_clock::now();
@@ -41,9 +42,10 @@ TEST(WindowCostTest, FourTimesTheTokensCostAtMost4Point4TimesTheAttentionTime) {
     return times[kRuns / 2];
   };
   const double ratio = median(longer) / median(shorter);
-  std::printf("attention, window 124 + 4 sinks: %lld tokens %.2f ms, %lld tokens %.2f ms, ratio %.2f\n",
-              static_cast<long long>(kLength), median(shorter) * 1e3, static_cast<long long>(4 * kLength),
-              median(longer) * 1e3, ratio);
+  std::printf(
+      "attention, window 124 + 4 sinks: %lld tokens %.2f ms, %lld tokens %.2f ms, ratio %.2f\n",
+      static_cast<long long>(kLength), median(shorter) * 1e3, static_cast<long long>(4 * kLength),
+      median(longer) * 1e3, ratio);
   EXPECT_LE(ratio, 4.4);
 }
 

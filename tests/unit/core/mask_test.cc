@@ -45,7 +45,9 @@ TEST(MaskTest, AQueryHeadKeepsItsWholeKvHead) {
 }
 
 TEST(BudgetTest, IsAShareOfTheLayersAtEveryGranularity) {
-  const auto units = [](Budget budget, Granularity g) { return *units_to_keep(budget, kLayout, g); };
+  const auto units = [](Budget budget, Granularity g) {
+    return *units_to_keep(budget, kLayout, g);
+  };
   EXPECT_EQ(units({.fraction = 0.25}, Granularity::kLayer), 7u);
   EXPECT_EQ(units({.fraction = 0.25}, Granularity::kKvHead), 21u);
   EXPECT_EQ(units({.fraction = 0.25}, Granularity::kQueryHead), 63u);

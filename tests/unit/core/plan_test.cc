@@ -35,8 +35,8 @@ TEST(PlanTest, UnusedEntriesOrderAndTheRuleOfFullAttentionDoNotCount) {
   const std::vector<int> cells = {0, 1, 1, 0, 0, 1};
   const std::vector<int> swapped = {2, 0, 0, 2, 2, 0};
   const AttentionPlan a = *AttentionPlan::from_cells(
-      Granularity::kLayer, kLayout, {{FullAttention{}, DecodeRule::kSame}, {kWindow, DecodeRule::kSame}},
-      cells);
+      Granularity::kLayer, kLayout,
+      {{FullAttention{}, DecodeRule::kSame}, {kWindow, DecodeRule::kSame}}, cells);
   const AttentionPlan b = *AttentionPlan::from_cells(Granularity::kLayer, kLayout,
                                                      {{kWindow, DecodeRule::kSame},
                                                       {SlidingWindow{99, 0}, DecodeRule::kSame},
@@ -68,8 +68,8 @@ TEST(PlanTest, RandomPlansRoundTripThroughJson) {
     const auto units = 4 / kLayout.units_per_layer(g);
     for (int layer = 0; layer < 6; ++layer)
       for (int head = 0; head < 4; ++head) {
-        PaletteEntry expected =
-            palette[static_cast<std::size_t>(cells[static_cast<std::size_t>(layer * (4 / units) + head / units)])];
+        PaletteEntry expected = palette[static_cast<std::size_t>(
+            cells[static_cast<std::size_t>(layer * (4 / units) + head / units)])];
         ASSERT_EQ(plan.entry(layer, head), expected) << "seed " << seed;
       }
     const Result<AttentionPlan> back =
@@ -95,7 +95,8 @@ TEST(PlanTest, ImpossiblePlansAreErrors) {
                 .text(),
             "window is 0; expected at least 1 token\n"
             "  hint: the window counts the query's own token, so 1 sees only itself");
-  EXPECT_FALSE(AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{8, -1}, DecodeRule::kSame));
+  EXPECT_FALSE(
+      AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{8, -1}, DecodeRule::kSame));
 }
 
 TEST(PlanTest, FilesOfOthersAreChecked) {
@@ -137,11 +138,11 @@ TEST(VisibilityTest, TheRuleWordForWord) {
   const PaletteEntry same{SlidingWindow{4, 2}, DecodeRule::kSame};
   const PaletteEntry full_decode{SlidingWindow{4, 2}, DecodeRule::kFull};
   EXPECT_TRUE(is_visible(same, 10, 10, 20));
-  EXPECT_TRUE(is_visible(same, 10, 7, 20));    // i − j = 3 < 4
-  EXPECT_FALSE(is_visible(same, 10, 6, 20));   // i − j = 4
-  EXPECT_TRUE(is_visible(same, 10, 1, 20));    // sink
-  EXPECT_FALSE(is_visible(same, 10, 2, 20));   // one past the sinks
-  EXPECT_FALSE(is_visible(same, 10, 11, 20));  // the future
+  EXPECT_TRUE(is_visible(same, 10, 7, 20));          // i − j = 3 < 4
+  EXPECT_FALSE(is_visible(same, 10, 6, 20));         // i − j = 4
+  EXPECT_TRUE(is_visible(same, 10, 1, 20));          // sink
+  EXPECT_FALSE(is_visible(same, 10, 2, 20));         // one past the sinks
+  EXPECT_FALSE(is_visible(same, 10, 11, 20));        // the future
   EXPECT_FALSE(is_visible(full_decode, 10, 6, 11));  // the last prompt token is a prompt query
   EXPECT_TRUE(is_visible(full_decode, 11, 6, 11));
   EXPECT_FALSE(is_visible(same, 11, 6, 11));

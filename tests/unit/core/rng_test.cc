@@ -36,7 +36,8 @@ TEST(RngTest, BelowIsUniform) {
   std::array<int, kBound> counts{};
   for (int i = 0; i < kDraws; ++i) ++counts[rng.below(kBound)];
   double chi_squared = 0;
-  for (const int count : counts) chi_squared += std::pow(count - kDraws / kBound, 2) / (kDraws / kBound);
+  for (const int count : counts)
+    chi_squared += std::pow(count - kDraws / kBound, 2) / (kDraws / kBound);
   EXPECT_LT(chi_squared, 22.5);  // 6 degrees of freedom: exceeded once in 1,000 seeds
 }
 

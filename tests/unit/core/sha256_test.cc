@@ -12,7 +12,8 @@ TEST(Sha256Test, GivesThePublishedDigests) {
 
 TEST(Sha256Test, PiecesHashLikeTheWhole) {
   EXPECT_EQ(Sha256().update("a").update("bc").hex_digest(), sha256_hex("abc"));
-  EXPECT_EQ(Sha256().update_u64(0x0807060504030201).hex_digest(), sha256_hex("\x01\x02\x03\x04\x05\x06\x07\x08"));
+  EXPECT_EQ(Sha256().update_u64(0x0807060504030201).hex_digest(),
+            sha256_hex("\x01\x02\x03\x04\x05\x06\x07\x08"));
 }
 
 }  // namespace

@@ -18,8 +18,10 @@ const ModelShape kShape{.heads = {.layers = 2, .query_heads = 2, .kv_heads = 1},
                         .max_positions = 64,
                         .bytes_per_value = 4};
 
-AttentionPlan layers_kept(std::vector<int> kept, SlidingWindow sliding, DecodeRule rule = DecodeRule::kSame) {
-  return *AttentionPlan::from_mask(Mask::of_layers(kShape.heads, kept), FullAttention{}, sliding, rule);
+AttentionPlan layers_kept(std::vector<int> kept, SlidingWindow sliding,
+                          DecodeRule rule = DecodeRule::kSame) {
+  return *AttentionPlan::from_mask(Mask::of_layers(kShape.heads, kept), FullAttention{}, sliding,
+                                   rule);
 }
 
 TEST(CostTest, FullPrefillOfFiveTokensByHand) {
@@ -42,7 +44,8 @@ TEST(CostTest, DecodeOfThreeTokensFeedsTwo) {
   EXPECT_EQ(same.attention, 2 * (3 + 3) * 2 * 16);
   EXPECT_EQ(same.linear, 2 * 2 * (256 + 128 + 768));
   EXPECT_EQ(same.lm_head, 2 * 2 * 8 * 10);
-  const Flops full = decode_flops(layers_kept({}, {.window = 2, .sinks = 1}, DecodeRule::kFull), kShape, 5, 3);
+  const Flops full =
+      decode_flops(layers_kept({}, {.window = 2, .sinks = 1}, DecodeRule::kFull), kShape, 5, 3);
   EXPECT_EQ(full.attention, 2 * (6 + 7) * 2 * 16);
   EXPECT_EQ(decode_flops(AttentionPlan::full(kShape.heads), kShape, 5, 1).total(), 0);
 }
@@ -53,16 +56,19 @@ TEST(CostTest, KvBytesByHand) {
   EXPECT_EQ(kv_bytes(layers_kept({1}, {.window = 6, .sinks = 2}), kShape, 20), (20u + 8) * 32);
   EXPECT_EQ(kv_bytes(layers_kept({1}, {.window = 6, .sinks = 2}), kShape, 5), (5u + 5) * 32);
   // Rule full keeps everything: nothing is saved.
-  EXPECT_EQ(kv_bytes(layers_kept({1}, {.window = 6, .sinks = 2}, DecodeRule::kFull), kShape, 20), 2u * 20 * 32);
+  EXPECT_EQ(kv_bytes(layers_kept({1}, {.window = 6, .sinks = 2}, DecodeRule::kFull), kShape, 20),
+            2u * 20 * 32);
 }
 
 TEST(CostTest, VisiblePairsEqualCountingByTheRule) {
   for (int seed = 0; seed < 500; ++seed) {
     Rng rng(static_cast<std::uint64_t>(seed), "pairs");
-    const PaletteEntry entry{rng.below(4) == 0 ? MixerSpec(FullAttention{})
-                                               : MixerSpec(SlidingWindow{rng.between(1, 20), rng.between(0, 5)}),
+    const PaletteEntry entry{rng.below(4) == 0
+                                 ? MixerSpec(FullAttention{})
+                                 : MixerSpec(SlidingWindow{rng.between(1, 20), rng.between(0, 5)}),
                              rng.below(2) == 0 ? DecodeRule::kSame : DecodeRule::kFull};
-    const std::int64_t end = rng.between(1, 60), begin = rng.between(0, end - 1), prompt = rng.between(1, 60);
+    const std::int64_t end = rng.between(1, 60), begin = rng.between(0, end - 1),
+                       prompt = rng.between(1, 60);
     double counted = 0;
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t j = 0; j <= i; ++j) counted += testing::oracle_sees(entry, i, j, prompt);
@@ -72,19 +78,19 @@ TEST(CostTest, VisiblePairsEqualCountingByTheRule) {
 
 TEST(RowPlanTest, WindowsLeaveASuffixThatShrinksTowardsTheTop) {
   const HeadLayout layout{.layers = 4, .query_heads = 1, .kv_heads = 1};
-  const AttentionPlan plan = *AttentionPlan::from_mask(Mask::of_layers(layout, {1}), FullAttention{},
-                                                       SlidingWindow{10, 4}, DecodeRule::kSame);
+  const AttentionPlan plan = *AttentionPlan::from_mask(
+      Mask::of_layers(layout, {1}), FullAttention{}, SlidingWindow{10, 4}, DecodeRule::kSame);
   // Rows [20, 100), only row 99 is read, nothing is kept for later.
-  const std::vector<LayerRows> rows =
-      plan_rows(plan, {.begin = 20, .end = 100, .prompt_length = 100, .first_read = 99, .retain = false});
+  const std::vector<LayerRows> rows = plan_rows(
+      plan, {.begin = 20, .end = 100, .prompt_length = 100, .first_read = 99, .retain = false});
   EXPECT_EQ(rows, (std::vector<LayerRows>{{20, 20}, {20, 81}, {81, 90}, {90, 99}}));
   // Kept for later: the last 10 rows of each windowed layer, all rows of the full one.
-  const std::vector<LayerRows> kept =
-      plan_rows(plan, {.begin = 20, .end = 100, .prompt_length = 100, .first_read = 99, .retain = true});
+  const std::vector<LayerRows> kept = plan_rows(
+      plan, {.begin = 20, .end = 100, .prompt_length = 100, .first_read = 99, .retain = true});
   EXPECT_EQ(kept, (std::vector<LayerRows>{{20, 20}, {20, 81}, {81, 90}, {90, 99}}));
   // Sinks inside the chunk: every row stays.
-  const std::vector<LayerRows> first =
-      plan_rows(plan, {.begin = 0, .end = 100, .prompt_length = 100, .first_read = 99, .retain = true});
+  const std::vector<LayerRows> first = plan_rows(
+      plan, {.begin = 0, .end = 100, .prompt_length = 100, .first_read = 99, .retain = true});
   EXPECT_EQ(first, (std::vector<LayerRows>{{0, 0}, {0, 0}, {0, 0}, {0, 99}}));
 }
 

@@ -6,7 +6,6 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -19,7 +18,8 @@ namespace {
 
 using testing::Matrix;
 
-// Runs tokens in chunks of the given sizes (the last repeats) and returns logits of the rows from first_read on.
+// Runs tokens in chunks of the given sizes (the last repeats) and returns logits of the rows from
+// first_read on.
 Matrix run_in_chunks(const Decoder& decoder, const std::vector<TokenId>& tokens,
                      const AttentionPlan& plan, std::int64_t prompt_length,
                      const std::vector<std::int64_t>& chunk_sizes, std::int64_t first_read,
@@ -36,7 +36,8 @@ Matrix run_in_chunks(const Decoder& decoder, const std::vector<TokenId>& tokens,
     std::vector<Segment> segments{
         {{begin, end, prompt_length, std::clamp(first_read, begin, end), true}, bound, &state, {}}};
     segments[0].rows = plan_rows(plan, segments[0].chunk);
-    std::vector<std::int64_t> ids(tokens.begin() + segments[0].rows[0].in_begin, tokens.begin() + end);
+    std::vector<std::int64_t> ids(tokens.begin() + segments[0].rows[0].in_begin,
+                                  tokens.begin() + end);
     const at::Tensor x = decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong)), 0,
                                             decoder.architecture().layers, segments);
     if (x.size(0) > 0) {
@@ -56,7 +57,8 @@ double worst_difference(const Matrix& got, const Matrix& oracle, std::int64_t fi
   EXPECT_EQ(got.size(), oracle.size() - static_cast<std::size_t>(first));
   for (std::size_t i = 0; i < got.size(); ++i)
     for (std::size_t c = 0; c < got[i].size(); ++c) {
-      const double difference = std::abs(got[i][c] - oracle[i + static_cast<std::size_t>(first)][c]);
+      const double difference =
+          std::abs(got[i][c] - oracle[i + static_cast<std::size_t>(first)][c]);
       worst = std::isnan(difference) ? 1e9 : std::max(worst, difference);
     }
   return worst;
@@ -75,18 +77,20 @@ struct Case {
 Case random_case(Rng& rng, at::ScalarType dtype) {
   const int kv_heads = static_cast<int>(1 + rng.below(2));
   const int query_heads = kv_heads * static_cast<int>(1 + rng.below(3));
-  const Architecture a = testing::tiny_architecture(static_cast<int>(1 + rng.below(3)), query_heads, kv_heads,
-                                                    rng.below(2) == 0 ? 4 : 8);
+  const Architecture a = testing::tiny_architecture(static_cast<int>(1 + rng.below(3)), query_heads,
+                                                    kv_heads, rng.below(2) == 0 ? 4 : 8);
   const std::int64_t max_window = rng.between(1, 40), max_sinks = rng.between(0, 4);
   const std::int64_t chunk = rng.between(1, 24);
   const bool beyond = rng.below(4) != 0;
-  const std::int64_t length =
-      beyond ? max_window + max_sinks + chunk + rng.between(1, 40) : rng.between(1, max_window + max_sinks);
+  const std::int64_t length = beyond ? max_window + max_sinks + chunk + rng.between(1, 40)
+                                     : rng.between(1, max_window + max_sinks);
   std::vector<TokenId> tokens;
   for (std::int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<TokenId>(rng.below(11)));
   Weights weights = testing::random_weights(a, rng, dtype);
   AttentionPlan plan = testing::random_plan(a.layout(), rng, max_window, max_sinks);
-  return {a, std::move(weights), std::move(plan), std::move(tokens), rng.between(1, length), chunk, beyond};
+  return {
+      a,     std::move(weights), std::move(plan), std::move(tokens), rng.between(1, length), chunk,
+      beyond};
 }
 
 TEST(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
@@ -101,15 +105,19 @@ TEST(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
     const Matrix oracle =
         testing::oracle_logits(c.architecture, c.weights, c.tokens, c.plan, c.prompt_length);
     const std::int64_t first_read = rng.between(0, length - 1);
-    const double worst =
-        worst_difference(run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, first_read),
-                         oracle, first_read);
-    ASSERT_LT(worst, 1e-9) << "seed " << seed << " plan " << c.plan.to_json().dump() << " length " << length
-                           << " chunk " << c.chunk << " prompt " << c.prompt_length << " read " << first_read;
+    const double worst = worst_difference(
+        run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, first_read), oracle,
+        first_read);
+    ASSERT_LT(worst, 1e-9) << "seed " << seed << " plan " << c.plan.to_json().dump() << " length "
+                           << length << " chunk " << c.chunk << " prompt " << c.prompt_length
+                           << " read " << first_read;
     beyond += c.beyond_window;
     for (const PaletteEntry& entry : c.plan.palette())
       if (const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer))
-        if (sliding->sinks > 0) { ++with_sinks; break; }
+        if (sliding->sinks > 0) {
+          ++with_sinks;
+          break;
+        }
     grouped += c.architecture.query_heads > c.architecture.kv_heads;
     mixed += c.plan.granularity() != Granularity::kLayer;
     boundary_inside += c.prompt_length % c.chunk != 0;
@@ -145,9 +153,10 @@ TEST(DecoderTest, Float32StaysCloseToTheOracle) {
     const Decoder decoder(c.architecture, c.weights);
     const Matrix oracle =
         testing::oracle_logits(c.architecture, c.weights, c.tokens, c.plan, c.prompt_length);
-    EXPECT_LT(worst_difference(
-                  run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, 0), oracle, 0),
-              2e-3)
+    EXPECT_LT(
+        worst_difference(run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, 0),
+                         oracle, 0),
+        2e-3)
         << "seed " << seed;
   }
 }
@@ -165,9 +174,12 @@ TEST(DecoderTest, AWindowOneTokenWiderIsAnotherFunction) {
                                      SlidingWindow{window, 2}, DecodeRule::kSame);
   };
   const Matrix oracle = testing::oracle_logits(a, weights, tokens, plan(9), 50);
-  EXPECT_LT(worst_difference(run_in_chunks(decoder, tokens, plan(9), 50, {50}, 0), oracle, 0), 1e-9);
-  EXPECT_GT(worst_difference(run_in_chunks(decoder, tokens, plan(10), 50, {50}, 0), oracle, 0), 1e-3);
-  EXPECT_GT(worst_difference(run_in_chunks(decoder, tokens, plan(8), 50, {50}, 0), oracle, 0), 1e-3);
+  EXPECT_LT(worst_difference(run_in_chunks(decoder, tokens, plan(9), 50, {50}, 0), oracle, 0),
+            1e-9);
+  EXPECT_GT(worst_difference(run_in_chunks(decoder, tokens, plan(10), 50, {50}, 0), oracle, 0),
+            1e-3);
+  EXPECT_GT(worst_difference(run_in_chunks(decoder, tokens, plan(8), 50, {50}, 0), oracle, 0),
+            1e-3);
 }
 
 TEST(DecoderTest, WindowedLayersFreeTheirOldKeysToTheByte) {
@@ -178,8 +190,13 @@ TEST(DecoderTest, WindowedLayersFreeTheirOldKeysToTheByte) {
     const auto length = static_cast<std::int64_t>(c.tokens.size());
     SequenceState state;
     run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, length - 1, &state);
-    const ModelShape shape{.heads = c.architecture.layout(), .hidden = 12, .head_dim = c.architecture.head_dim,
-                           .intermediate = 10, .vocabulary = 11, .max_positions = 512, .bytes_per_value = 8};
+    const ModelShape shape{.heads = c.architecture.layout(),
+                           .hidden = 12,
+                           .head_dim = c.architecture.head_dim,
+                           .intermediate = 10,
+                           .vocabulary = 11,
+                           .max_positions = 512,
+                           .bytes_per_value = 8};
     EXPECT_EQ(state.bytes(), kv_bytes(c.plan, shape, length)) << "seed " << seed;
   }
 }
@@ -197,8 +214,8 @@ TEST(DecoderTest, InterventionWithTheCapturedValueChangesNothing) {
     return decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong)), 0, 3, segments, hooks);
   };
   const at::Tensor plain = run(nullptr);
-  for (const Site site : {Site::kResidIn, Site::kQ, Site::kK, Site::kV, Site::kHeadOut, Site::kMixerOut,
-                          Site::kMlpOut}) {
+  for (const Site site : {Site::kResidIn, Site::kQ, Site::kK, Site::kV, Site::kHeadOut,
+                          Site::kMixerOut, Site::kMlpOut}) {
     ForwardHooks capture{{{site, 1, {2, 4}, {}}}, {}};
     EXPECT_TRUE(run(&capture).equal(plain));
     const at::Tensor value = capture.captures[0].value;

@@ -26,7 +26,8 @@ std::vector<double> times(const Matrix& weight, const std::vector<double>& x) {
   return out;
 }
 
-std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<double>& weight, double eps) {
+std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<double>& weight,
+                             double eps) {
   double squares = 0;
   for (const double value : x) squares += value * value;
   const double scale = 1.0 / std::sqrt(squares / static_cast<double>(x.size()) + eps);
@@ -84,7 +85,8 @@ Architecture tiny_architecture(int layers, int query_heads, int kv_heads, std::i
 Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
   const auto random = [&](std::vector<std::int64_t> shape, double scale, double mean = 0.0) {
     at::Tensor t = at::empty(shape, at::kDouble);
-    for (std::int64_t i = 0; i < t.numel(); ++i) t.mutable_data_ptr<double>()[i] = mean + scale * rng.normal();
+    for (std::int64_t i = 0; i < t.numel(); ++i)
+      t.mutable_data_ptr<double>()[i] = mean + scale * rng.normal();
     // Rounded to float32 first, so that float32 and float64 models hold the same numbers.
     return t.to(at::kFloat).to(dtype);
   };
@@ -94,8 +96,8 @@ Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
   w.lm_head = random({a.vocabulary, a.hidden}, 0.7);
   w.inverse_frequencies = at::empty({a.head_dim / 2}, at::kFloat);
   for (std::int64_t i = 0; i < a.head_dim / 2; ++i)
-    w.inverse_frequencies.mutable_data_ptr<float>()[i] =
-        static_cast<float>(std::pow(a.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(a.head_dim)));
+    w.inverse_frequencies.mutable_data_ptr<float>()[i] = static_cast<float>(
+        std::pow(a.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(a.head_dim)));
   for (int layer = 0; layer < a.layers; ++layer) {
     LayerWeights& l = w.layers.emplace_back();
     l.input_norm = random({a.hidden}, 0.1, 1.0);
@@ -111,8 +113,9 @@ Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
   return w;
 }
 
-Matrix oracle_logits(const Architecture& a, const Weights& weights, const std::vector<TokenId>& tokens,
-                     const AttentionPlan& plan, std::int64_t prompt_length) {
+Matrix oracle_logits(const Architecture& a, const Weights& weights,
+                     const std::vector<TokenId>& tokens, const AttentionPlan& plan,
+                     std::int64_t prompt_length) {
   const auto head_dim = static_cast<std::size_t>(a.head_dim);
   const std::vector<double> frequencies = to_matrix(weights.inverse_frequencies)[0];
   const Matrix embedding = to_matrix(weights.embedding);
@@ -143,10 +146,12 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights, const std::v
         double total = 0;
         std::vector<double> weight(i + 1, 0.0);
         for (std::size_t j = 0; j <= i; ++j) {
-          if (!oracle_sees(entry, static_cast<std::int64_t>(i), static_cast<std::int64_t>(j), prompt_length))
+          if (!oracle_sees(entry, static_cast<std::int64_t>(i), static_cast<std::int64_t>(j),
+                           prompt_length))
             continue;
           double dot = 0;
-          for (std::size_t d = 0; d < head_dim; ++d) dot += q[i][head * head_dim + d] * k[j][kv * head_dim + d];
+          for (std::size_t d = 0; d < head_dim; ++d)
+            dot += q[i][head * head_dim + d] * k[j][kv * head_dim + d];
           weight[j] = std::exp(dot / std::sqrt(static_cast<double>(head_dim)));
           total += weight[j];
         }
@@ -159,7 +164,8 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights, const std::v
       const auto normed = rms_norm(x[i], post_norm, a.rms_norm_eps);
       const auto gates = times(gate, normed), ups = times(up, normed);
       std::vector<double> inner(gates.size());
-      for (std::size_t c = 0; c < inner.size(); ++c) inner[c] = gates[c] / (1.0 + std::exp(-gates[c])) * ups[c];
+      for (std::size_t c = 0; c < inner.size(); ++c)
+        inner[c] = gates[c] / (1.0 + std::exp(-gates[c])) * ups[c];
       const auto out = times(down, inner);
       for (std::size_t c = 0; c < out.size(); ++c) x[i][c] += out[c];
     }
@@ -167,7 +173,8 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights, const std::v
   const Matrix head = to_matrix(weights.lm_head);
   const auto final_norm = to_matrix(weights.final_norm)[0];
   Matrix logits;
-  for (const auto& row : x) logits.push_back(times(head, rms_norm(row, final_norm, a.rms_norm_eps)));
+  for (const auto& row : x)
+    logits.push_back(times(head, rms_norm(row, final_norm, a.rms_norm_eps)));
   return logits;
 }
 
@@ -179,7 +186,8 @@ AttentionPlan random_plan(const HeadLayout& layout, Rng& rng, std::int64_t max_w
   for (std::uint64_t i = 0; i < windows; ++i)
     palette.push_back({SlidingWindow{rng.between(1, max_window), rng.between(0, max_sinks)},
                        rng.below(2) == 0 ? DecodeRule::kSame : DecodeRule::kFull});
-  std::vector<int> cells(static_cast<std::size_t>(layout.layers * layout.units_per_layer(granularity)));
+  std::vector<int> cells(
+      static_cast<std::size_t>(layout.layers * layout.units_per_layer(granularity)));
   for (int& cell : cells) cell = static_cast<int>(rng.below(palette.size()));
   return *AttentionPlan::from_cells(granularity, layout, palette, cells);
 }

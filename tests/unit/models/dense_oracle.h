@@ -1,5 +1,6 @@
-// The slow, obvious twin of the decoder: a transformer in float64, loops over every pair of positions, and its own
-// statement of the visibility rule. Shares nothing with models/ but the weights it is given.
+// The slow, obvious twin of the decoder: a transformer in float64, loops over every pair of
+// positions, and its own statement of the visibility rule. Shares nothing with models/ but the
+// weights it is given.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,8 +19,10 @@ namespace strata::testing {
 
 using Matrix = std::vector<std::vector<double>>;  // [rows][columns]
 
-// Small random weights in `dtype`; every projection large enough that attention is far from uniform.
-Architecture tiny_architecture(int layers, int query_heads, int kv_heads, std::int64_t head_dim = 4);
+// Small random weights in `dtype`; every projection large enough that attention is far from
+// uniform.
+Architecture tiny_architecture(int layers, int query_heads, int kv_heads,
+                               std::int64_t head_dim = 4);
 Weights random_weights(const Architecture& architecture, Rng& rng, at::ScalarType dtype);
 
 bool oracle_sees(const PaletteEntry& entry, std::int64_t query, std::int64_t key,

@@ -35,8 +35,8 @@ class MeteredModelTest : public ::testing::Test {
   std::vector<double> oracle_nll(const AttentionPlan& under) const {
     Tokens tokens = prompt_;
     tokens.insert(tokens.end(), answer_.begin(), answer_.end());
-    const testing::Matrix logits = testing::oracle_logits(architecture_, weights_, tokens, under,
-                                                          static_cast<std::int64_t>(prompt_.size()));
+    const testing::Matrix logits = testing::oracle_logits(
+        architecture_, weights_, tokens, under, static_cast<std::int64_t>(prompt_.size()));
     std::vector<double> nll;
     for (std::size_t k = 0; k < answer_.size(); ++k) {
       const auto& row = logits[prompt_.size() + k - 1];
@@ -62,9 +62,10 @@ TEST_F(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
   MeteredModel model(*model_);
   const SharedPrefix prefix = *model.share(prompt_, 10);
   for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
-    for (const AttentionPlan& under : {layers({}, rule), layers({0, 3}, rule), layers({5}, rule),
-                                       plan(Mask(Granularity::kKvHead, model_->layout(), false).with(3, true), rule),
-                                       plan(Mask(Granularity::kQueryHead, model_->layout(), false).with(9, true), rule)}) {
+    for (const AttentionPlan& under :
+         {layers({}, rule), layers({0, 3}, rule), layers({5}, rule),
+          plan(Mask(Granularity::kKvHead, model_->layout(), false).with(3, true), rule),
+          plan(Mask(Granularity::kQueryHead, model_->layout(), false).with(9, true), rule)}) {
       const std::vector<double> expected = oracle_nll(under);
       const ForcedRequest forced{prompt_, answer_, &under};
       expect_close((*model.score(std::span(&forced, 1)))[0].nll, expected);
@@ -81,7 +82,8 @@ TEST_F(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
 
 TEST_F(MeteredModelTest, GenerationEqualsTeacherForcingOnItself) {
   MeteredModel model(*model_);
-  const AttentionPlan a = layers({1}), b = layers({0, 4}, DecodeRule::kFull), c = AttentionPlan::full(model_->layout());
+  const AttentionPlan a = layers({1}), b = layers({0, 4}, DecodeRule::kFull),
+                      c = AttentionPlan::full(model_->layout());
   const Tokens shorter(prompt_.begin(), prompt_.begin() + 23);
   const std::vector<Request> requests = {{prompt_, &a, 12}, {shorter, &b, 12}, {shorter, &c, 12}};
   Session session = *model.prefill(requests);
@@ -104,7 +106,8 @@ TEST_F(MeteredModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
   MeteredModel model(*model_);
   for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
     for (const bool keep : {false, true})
-      for (const Granularity granularity : {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead}) {
+      for (const Granularity granularity :
+           {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead}) {
         const Mask base(granularity, model_->layout(), keep);
         const AttentionPlan base_plan = plan(base, rule);
         const Trace trace = *model.trace({prompt_, answer_, &base_plan}, 10);
@@ -127,7 +130,8 @@ TEST_F(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {
   EXPECT_EQ(model.meter().forward_tokens, 64);
   EXPECT_EQ(model.meter().evaluations, 1);
   const Chunk chunk{.begin = 0, .end = 64, .prompt_length = 60, .first_read = 59, .retain = false};
-  EXPECT_EQ(model.meter().flops, run_cost(full, model_->shape(), chunk, plan_rows(full, chunk), 0).flops.total());
+  EXPECT_EQ(model.meter().flops,
+            run_cost(full, model_->shape(), chunk, plan_rows(full, chunk), 0).flops.total());
   const Meter taken = model.take_meter();
   EXPECT_EQ(taken.evaluations, 1);
   EXPECT_EQ(model.meter().evaluations, 0);
@@ -145,7 +149,8 @@ TEST_F(MeteredModelTest, WhatCannotRunIsAnErrorWithTheReason) {
   EXPECT_EQ(error({}, full), "the prompt is empty; expected at least 1 token");
   EXPECT_EQ(error({1, 99}, full), "token 99 is outside the vocabulary of 11");
   EXPECT_EQ(error(prompt_, full, 1000),
-            "prompt and answer are 1060 tokens long; the model has 512 positions\n  hint: lower benchmark.length");
+            "prompt and answer are 1060 tokens long; the model has 512 positions\n  hint: lower "
+            "benchmark.length");
   EXPECT_EQ(error(prompt_, AttentionPlan::full({.layers = 2, .query_heads = 4, .kv_heads = 2})),
             "the plan is for 2 layers, 4 query and 2 KV heads; the model has 6, 4 and 2");
   const Request request{prompt_, &full, 3};

@@ -1,4 +1,5 @@
-// nll_guided on a small random model: its scores against the dense oracle, its cost against hand values.
+// nll_guided on a small random model: its scores against the dense oracle, its cost against hand
+// values.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -25,8 +26,10 @@ class NllGuidedTest : public ::testing::Test {
     model_ = Model::in_memory("tiny", architecture_, weights_);
     for (int s = 0; s < kSamples; ++s) {
       Sample sample;
-      for (int i = 0; i < kPrompt; ++i) sample.prompt.push_back(static_cast<TokenId>(rng.below(11)));
-      for (int i = 0; i < kAnswer; ++i) sample.answer.push_back(static_cast<TokenId>(rng.below(11)));
+      for (int i = 0; i < kPrompt; ++i)
+        sample.prompt.push_back(static_cast<TokenId>(rng.below(11)));
+      for (int i = 0; i < kAnswer; ++i)
+        sample.answer.push_back(static_cast<TokenId>(rng.below(11)));
       sample.id = sha256_hex(std::to_string(s));
       calibration_.samples.push_back(sample);
     }
@@ -38,7 +41,8 @@ class NllGuidedTest : public ::testing::Test {
 
   UnitScores score(bool restore, bool reuse, Meter* meter = nullptr) {
     MeteredModel metered(*model_);
-    SelectionContext context{.model = &metered, .calibration = &calibration_, .progress = &progress_};
+    SelectionContext context{
+        .model = &metered, .calibration = &calibration_, .progress = &progress_};
     NllScorer scorer(request_, context, reuse);
     std::vector<std::size_t> all(kLayers);
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
@@ -50,7 +54,8 @@ class NllGuidedTest : public ::testing::Test {
   double oracle_nll(const Sample& sample, const Mask& mask) const {
     Tokens tokens = sample.prompt;
     tokens.insert(tokens.end(), sample.answer.begin(), sample.answer.end());
-    const auto logits = testing::oracle_logits(architecture_, weights_, tokens, *request_.plan(mask), kPrompt);
+    const auto logits =
+        testing::oracle_logits(architecture_, weights_, tokens, *request_.plan(mask), kPrompt);
     double nll = 0;
     for (std::size_t k = 0; k < kAnswer; ++k) {
       double total = 0;
@@ -75,9 +80,12 @@ TEST_F(NllGuidedTest, ScoresAreTheOraclesWithPairedStandardErrors) {
     for (std::size_t unit = 0; unit < kLayers; ++unit) {
       std::vector<double> gains;
       for (const Sample& sample : calibration_.samples)
-        gains.push_back(oracle_nll(sample, context.with(unit, false)) - oracle_nll(sample, context.with(unit, true)));
+        gains.push_back(oracle_nll(sample, context.with(unit, false)) -
+                        oracle_nll(sample, context.with(unit, true)));
       const double mean = (gains[0] + gains[1] + gains[2]) / 3;
-      const double variance = (std::pow(gains[0] - mean, 2) + std::pow(gains[1] - mean, 2) + std::pow(gains[2] - mean, 2)) / 2;
+      const double variance = (std::pow(gains[0] - mean, 2) + std::pow(gains[1] - mean, 2) +
+                               std::pow(gains[2] - mean, 2)) /
+                              2;
       EXPECT_NEAR(scores.score[unit], mean, 1e-8);
       EXPECT_NEAR(scores.standard_error[unit], std::sqrt(variance / 3), 1e-8);
     }
@@ -87,22 +95,26 @@ TEST_F(NllGuidedTest, ScoresAreTheOraclesWithPairedStandardErrors) {
 TEST_F(NllGuidedTest, ReuseGivesTheSameScoresAndOrder) {
   for (const bool restore : {true, false}) {
     const UnitScores with = score(restore, true), without = score(restore, false);
-    for (std::size_t unit = 0; unit < kLayers; ++unit) EXPECT_NEAR(with.score[unit], without.score[unit], 1e-9);
+    for (std::size_t unit = 0; unit < kLayers; ++unit)
+      EXPECT_NEAR(with.score[unit], without.score[unit], 1e-9);
     EXPECT_EQ(ranked(with.score), ranked(without.score));
   }
 }
 
 TEST_F(NllGuidedTest, AblateCostsWhatTheHandSays) {
-  // 43 rows (40 + 4 − 1); the last layer outputs the 4 that are read; all other layers are full, so all rows count.
+  // 43 rows (40 + 4 − 1); the last layer outputs the 4 that are read; all other layers are full, so
+  // all rows count.
   constexpr double kRows = kPrompt + kAnswer - 1;
   Meter without;
   score(false, false, &without);
   EXPECT_EQ(without.evaluations, (kLayers + 1) * kSamples);
-  // Every run: 4 layers of 43 rows and one of 4; ablating the last layer lets the rows below it stay.
+  // Every run: 4 layers of 43 rows and one of 4; ablating the last layer lets the rows below it
+  // stay.
   EXPECT_EQ(without.layer_tokens, kSamples * ((kLayers + 1) * ((kLayers - 1) * kRows + kAnswer)));
 
-  // With reuse, rows below window + sinks are run once (all layers; nobody reads the top layer's output), and a
-  // toggle of layer l runs layers l to 4. A toggled top layer reads only its queries' windows from the layer's input.
+  // With reuse, rows below window + sinks are run once (all layers; nobody reads the top layer's
+  // output), and a toggle of layer l runs layers l to 4. A toggled top layer reads only its
+  // queries' windows from the layer's input.
   constexpr double kShared = kWindow + kSinks, kRest = kRows - kShared;
   Meter with;
   score(false, true, &with);
@@ -115,7 +127,8 @@ TEST_F(NllGuidedTest, AblateCostsWhatTheHandSays) {
 }
 
 TEST_F(NllGuidedTest, RestoreCostsWhatTheHandSays) {
-  // All layers but one are windowed: a layer needs rows back to window − 1 before the first row that the next one reads.
+  // All layers but one are windowed: a layer needs rows back to window − 1 before the first row
+  // that the next one reads.
   const auto rows_out = [](int full_layer, int first_layer, std::int64_t begin) {
     double total = 0;
     std::int64_t out = kPrompt - 1;  // first row that is read
@@ -137,7 +150,8 @@ TEST_F(NllGuidedTest, RestoreCostsWhatTheHandSays) {
   Meter without;
   score(true, false, &without);
   EXPECT_EQ(without.layer_tokens,
-            kSamples * (kLayers + 1) * ((kLayers - 1) * static_cast<double>(kPrompt + kAnswer - 1) + kAnswer));
+            kSamples * (kLayers + 1) *
+                ((kLayers - 1) * static_cast<double>(kPrompt + kAnswer - 1) + kAnswer));
   EXPECT_LT(with.layer_tokens, 0.5 * without.layer_tokens);
 }
 
@@ -156,7 +170,8 @@ TEST_F(NllGuidedTest, StrategiesShareScoresAndCountThemForEach) {
     map.set("name", name);
     map.set("mode", mode);
     MeteredModel metered(*model_);
-    SelectionContext context{.model = &metered, .calibration = &calibration_, .cache = &cache, .progress = &progress_};
+    SelectionContext context{
+        .model = &metered, .calibration = &calibration_, .cache = &cache, .progress = &progress_};
     Selection selection = *(*make_strategy(config::Value(map)))->select(request_, context);
     *own = metered.meter();
     return selection;
@@ -177,7 +192,8 @@ TEST_F(NllGuidedTest, StrategiesShareScoresAndCountThemForEach) {
 TEST_F(NllGuidedTest, WorkersGiveTheScoresAndTheCostOfOneThread) {
   const auto run = [&](int workers, Meter* meter) {
     MeteredModel metered(*model_, {}, workers);
-    SelectionContext context{.model = &metered, .calibration = &calibration_, .progress = &progress_};
+    SelectionContext context{
+        .model = &metered, .calibration = &calibration_, .progress = &progress_};
     NllScorer scorer(request_, context, true);
     const std::vector<std::size_t> all = {0, 1, 2, 3, 4};
     UnitScores scores = *scorer.score(Mask(Granularity::kLayer, request_.layout, false), all);

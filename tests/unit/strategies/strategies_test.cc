@@ -15,7 +15,8 @@ namespace {
 
 constexpr HeadLayout kLayout{.layers = 30, .query_heads = 9, .kv_heads = 3};
 
-config::Value named(const char* name, std::vector<std::pair<std::string, config::Value>> keys = {}) {
+config::Value named(const char* name,
+                    std::vector<std::pair<std::string, config::Value>> keys = {}) {
   config::Map map;
   map.set("name", name);
   for (auto& [key, value] : keys) map.set(key, value);
@@ -32,18 +33,23 @@ Result<Mask> select(const config::Value& strategy, SelectionRequest request = {.
   return selection->mask;
 }
 
-std::vector<std::size_t> kept(const config::Value& strategy) { return select(strategy)->kept_units(); }
+std::vector<std::size_t> kept(const config::Value& strategy) {
+  return select(strategy)->kept_units();
+}
 
 TEST(StrategiesTest, FullAndNoneIgnoreTheBudget) {
   EXPECT_EQ(select(named("full"))->kept(), 30u);
   EXPECT_EQ(select(named("none"))->kept(), 0u);
-  for (const char* name : {"full", "none"}) EXPECT_FALSE((*make_strategy(named(name)))->uses_budget());
+  for (const char* name : {"full", "none"})
+    EXPECT_FALSE((*make_strategy(named(name)))->uses_budget());
 }
 
 TEST(StrategiesTest, PeriodicByBudgetKeepsExactlyKAtEveryOffset) {
   // K = 7 of 30: floor(offset + 30 j / 7).
-  EXPECT_EQ(kept(named("periodic", {{"offset", 0}})), (std::vector<std::size_t>{0, 4, 8, 12, 17, 21, 25}));
-  EXPECT_EQ(kept(named("periodic", {{"offset", 3}})), (std::vector<std::size_t>{3, 7, 11, 15, 20, 24, 28}));
+  EXPECT_EQ(kept(named("periodic", {{"offset", 0}})),
+            (std::vector<std::size_t>{0, 4, 8, 12, 17, 21, 25}));
+  EXPECT_EQ(kept(named("periodic", {{"offset", 3}})),
+            (std::vector<std::size_t>{3, 7, 11, 15, 20, 24, 28}));
   EXPECT_EQ(select(named("periodic", {{"offset", 4}})).error().text(),
             "strategy.offset is 4; expected 0 to 3 for 7 of 30 layers");
   const auto every = (*make_strategy(named("periodic")))->variants({.layout = kLayout});
@@ -55,7 +61,8 @@ TEST(StrategiesTest, PeriodicByStrideMayDifferFromTheBudget) {
   // Stride 4 over 30 layers: 8, 8, 7, 7.
   const std::size_t expected[] = {8, 8, 7, 7};
   for (int offset = 0; offset < 4; ++offset)
-    EXPECT_EQ(kept(named("periodic", {{"by", "stride"}, {"offset", offset}})).size(), expected[offset]);
+    EXPECT_EQ(kept(named("periodic", {{"by", "stride"}, {"offset", offset}})).size(),
+              expected[offset]);
 }
 
 TEST(StrategiesTest, RandomDrawsAreReproducibleDistinctAndUniform) {
@@ -69,16 +76,20 @@ TEST(StrategiesTest, RandomDrawsAreReproducibleDistinctAndUniform) {
     for (const std::size_t unit : units) ++counts[unit];
   }
   EXPECT_GT(sets.size(), 590u);
-  for (const int count : counts) EXPECT_NEAR(count, 140, 50);  // 600 · 7/30, 4.8 standard deviations
+  for (const int count : counts)
+    EXPECT_NEAR(count, 140, 50);  // 600 · 7/30, 4.8 standard deviations
   EXPECT_NE(select(named("random", {{"draw", 0}}), {.layout = kLayout, .seed = 1})->kept_units(),
             kept(named("random", {{"draw", 0}})));
 }
 
 TEST(StrategiesTest, FileReadsPlansAndRefusesOthers) {
-  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "strata_plan.json";
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) / "strata_plan.json";
   const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
   const Mask mask = Mask::of_layers(kLayout, {2, 9, 29});
-  write(AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{64, 4}, DecodeRule::kSame)->to_json().dump());
+  write(AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{64, 4}, DecodeRule::kSame)
+            ->to_json()
+            .dump());
   const config::Value strategy = named("file", {{"path", path.string()}});
   EXPECT_EQ(*select(strategy), mask);
   write(R"({"mask": )" + to_json(mask).dump() + "}");
@@ -86,15 +97,23 @@ TEST(StrategiesTest, FileReadsPlansAndRefusesOthers) {
   write("{");
   EXPECT_EQ(select(strategy).error().text(), path.string() + ": not valid JSON; expected a plan");
   write("{}");
-  EXPECT_NE(select(strategy).error().text().find("no 'cells' and no 'mask'; expected a plan"), std::string::npos);
-  EXPECT_NE(select(strategy, {.layout = {.layers = 4, .query_heads = 2, .kv_heads = 2}}).error().text(), "");
+  EXPECT_NE(select(strategy).error().text().find("no 'cells' and no 'mask'; expected a plan"),
+            std::string::npos);
+  EXPECT_NE(
+      select(strategy, {.layout = {.layers = 4, .query_heads = 2, .kv_heads = 2}}).error().text(),
+      "");
   std::filesystem::remove(path);
-  EXPECT_NE(select(strategy).error().text().find("cannot read the plan: No such file"), std::string::npos);
+  EXPECT_NE(select(strategy).error().text().find("cannot read the plan: No such file"),
+            std::string::npos);
 }
 
 TEST(RegistryTest, UnknownNamesAndKeysNameTheNearest) {
-  EXPECT_NE(make_strategy(named("periodik")).error().text().find("did you mean 'periodic'?"), std::string::npos);
-  EXPECT_NE(make_strategy(named("periodic", {{"ofset", 1}})).error().text().find("did you mean 'offset'?"),
+  EXPECT_NE(make_strategy(named("periodik")).error().text().find("did you mean 'periodic'?"),
+            std::string::npos);
+  EXPECT_NE(make_strategy(named("periodic", {{"ofset", 1}}))
+                .error()
+                .text()
+                .find("did you mean 'offset'?"),
             std::string::npos);
   std::vector<std::string> names;
   for (const StrategyInfo& info : strategy_infos()) names.emplace_back(info.name);
@@ -125,26 +144,32 @@ constexpr HeadLayout kSix{.layers = 6, .query_heads = 1, .kv_heads = 1};
 TEST(SearcherTest, TiesGoToTheLowerLayer) {
   const SelectionRequest request{.layout = kSix};
   EXPECT_EQ(top_k(request, {1, 2, 2, 2, 0, 2}, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
-  EXPECT_EQ(bottom_k(request, {1, 0, 0, 2, 0, 2}, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
-  EXPECT_EQ(top_k(request, {std::nan(""), 1, 2, 0, 0, 0}, 3).kept_units(), (std::vector<std::size_t>{1, 2, 3}));
+  EXPECT_EQ(bottom_k(request, {1, 0, 0, 2, 0, 2}, 2).kept_units(),
+            (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(top_k(request, {std::nan(""), 1, 2, 0, 0, 0}, 3).kept_units(),
+            (std::vector<std::size_t>{1, 2, 3}));
 }
 
 TEST(SearcherTest, AtMostDropsUnitsThatGainNothing) {
   SelectionRequest request{.layout = kSix};
   request.budget.mode = BudgetMode::kAtMost;
-  EXPECT_EQ(top_k(request, {0.5, -1, 0, 2, -3, -4}, 4).kept_units(), (std::vector<std::size_t>{0, 3}));
+  EXPECT_EQ(top_k(request, {0.5, -1, 0, 2, -3, -4}, 4).kept_units(),
+            (std::vector<std::size_t>{0, 3}));
   EXPECT_EQ(top_k(request, {-1, -2, -3, -4, -5, -6}, 4).kept(), 1u);
 }
 
 TEST(SearcherTest, GreedySeesRedundancyThatSingleScoresDoNot) {
   // Units 1 and 2 do the same job (worth 3 together or alone); unit 4 is worth 2.
-  const auto value = [](const Mask& m) { return (m.at(1) || m.at(2) ? 3.0 : 0.0) + (m.at(4) ? 2.0 : 0.0); };
+  const auto value = [](const Mask& m) {
+    return (m.at(1) || m.at(2) ? 3.0 : 0.0) + (m.at(4) ? 2.0 : 0.0);
+  };
   const SelectionRequest request{.layout = kSix};
   KnownScorer scorer(value);
   const auto forward = greedy_forward(scorer, request, 2);
   EXPECT_EQ(forward->mask.kept_units(), (std::vector<std::size_t>{1, 4}));
   EXPECT_EQ(scorer.rounds, 2);
-  EXPECT_EQ(top_k(request, forward->scores.score, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(top_k(request, forward->scores.score, 2).kept_units(),
+            (std::vector<std::size_t>{1, 2}));
   // An AND of two units is invisible from below and plain from above.
   KnownScorer both([](const Mask& m) { return m.at(0) && m.at(5) ? 1.0 : 0.0; });
   EXPECT_EQ(greedy_backward(both, request, 2)->mask.kept_units(), (std::vector<std::size_t>{0, 5}));
