@@ -4,10 +4,10 @@
 #include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "models/cost.h"
-#include "models/parallel.h"
-#include "models/row_plan.h"
+#include "runner/evaluation.h"
 #include "strategies/registry.h"
 
 namespace strata {
@@ -33,146 +33,13 @@ std::string cpu_model() {
   return "unknown";
 }
 
-// What is scored of one sample, ready to be recorded.
-struct Evaluated {
-  AnswerScore answer;
-  Response response;
-  double prefill_ms = 0, decode_ms = 0;
-  std::uint64_t kv_bytes = 0;
-};
-
-std::int64_t generation_limit(const Task& task, std::size_t first, std::size_t last) {
-  std::int64_t limit = 1;
-  for (std::size_t i = first; i < last; ++i)
-    limit = std::max(limit, task.benchmark->generation_limit(task.samples[i]));
-  return limit;
-}
-
-// Evaluates a plan on every sample in batches, and records each batch's samples as soon as they are
-// scored.
-class Evaluation {
- public:
-  Evaluation(const ExperimentConfig& config, Workbench& workbench, const Task& task,
-             const TextTools& text, const Model& model, const AttentionPlan& plan)
-      : config_(config),
-        workbench_(workbench),
-        task_(task),
-        text_(text),
-        model_(model),
-        plan_(plan),
-        results_(task.samples.size()),
-        prefixes_(task.samples.size()) {
-    for (const Sample& sample : task.samples)
-      known_prefixes_.push_back(workbench.prefix(sample.id, shared_length(sample)));
-  }
-
-  Status run(Progress& progress,
-             const std::function<Status(std::size_t, const Evaluated&)>& record) {
-    const bool on_cpu = config_.device == "cpu";
-    MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768},
-                         on_cpu ? worker_threads(config_) : 1);
-    const auto batch = static_cast<std::size_t>(config_.batch);
-    const std::size_t batches = (task_.samples.size() + batch - 1) / batch;
-    const auto range = [&](std::size_t index) {
-      return std::pair(index * batch, std::min(task_.samples.size(), (index + 1) * batch));
-    };
-    const Status status = for_each_sample(
-        metered, batches, progress,
-        [&](MeteredModel& model, std::size_t index) -> Status {
-          const auto [first, last] = range(index);
-          return evaluate(model, first, last);
-        },
-        [&](std::size_t index) -> Status {
-          const auto [first, last] = range(index);
-          for (std::size_t i = first; i < last; ++i) {
-            RETURN_IF_ERROR(record(i, results_[i]));
-            progress.advance(1);
-          }
-          return {};
-        });
-    // Only now: the workers read the bench without a lock.
-    for (std::size_t i = 0; i < prefixes_.size(); ++i)
-      if (prefixes_[i])
-        workbench_.keep_prefix(task_.samples[i].id, *std::move(prefixes_[i]), prefix_bytes(i));
-    return status;
-  }
-
- private:
-  const ExperimentConfig& config_;
-  Workbench& workbench_;
-  const Task& task_;
-  const TextTools& text_;
-  const Model& model_;
-  const AttentionPlan& plan_;
-  std::vector<Evaluated> results_;
-  std::vector<const SharedPrefix*> known_prefixes_;    // of earlier evaluations; may be null
-  std::vector<std::optional<SharedPrefix>> prefixes_;  // computed by this evaluation
-
-  // The part of every prompt that all plans of this window compute alike.
-  std::int64_t shared_length(const Sample& sample) const {
-    return std::min(config_.mixer.window + config_.mixer.sinks,
-                    static_cast<std::int64_t>(sample.prompt.size()) - 1);
-  }
-  std::uint64_t prefix_bytes(std::size_t i) const {
-    return kv_bytes(AttentionPlan::full(model_.layout()), model_.shape(),
-                    shared_length(task_.samples[i]));
-  }
-
-  Status evaluate(MeteredModel& model, std::size_t first, std::size_t last) {
-    const std::int64_t limit = generation_limit(task_, first, last);
-    std::vector<Session> sessions;
-    std::vector<Tokens> answers;
-    const bool one_by_one = config_.device == "cpu";  // so that each prefill has a time of its own
-    std::vector<Request> requests;
-    for (std::size_t i = first; i < last; ++i) {
-      const Sample& sample = task_.samples[i];
-      Request request{sample.prompt, &plan_,
-                      std::max(limit, static_cast<std::int64_t>(sample.answer.size())), nullptr};
-      if (const std::int64_t length = shared_length(sample); length > 0) {
-        request.prefix = known_prefixes_[i];
-        if (request.prefix == nullptr) {
-          ASSIGN_OR_RETURN(SharedPrefix prefix, model.share(sample.prompt, length));
-          prefixes_[i] = std::move(prefix);
-          request.prefix = &*prefixes_[i];
-        }
-      }
-      answers.push_back(sample.answer);
-      requests.push_back(request);
-      if (one_by_one || i + 1 == last) {
-        ASSIGN_OR_RETURN(Session session, model.prefill(requests));
-        sessions.push_back(std::move(session));
-        requests.clear();
-      }
-    }
-    Session session = Session::join(std::move(sessions));
-    ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, session.score(answers));
-    const auto start = std::chrono::steady_clock::now();
-    ASSIGN_OR_RETURN(const std::vector<Tokens> generated,
-                     session.generate({.max_new_tokens = limit, .stop = text_.tokenizer.eos()}));
-    const double decode_ms =
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-            .count() /
-        static_cast<double>(last - first);
-    for (std::size_t i = first; i < last; ++i) {
-      Evaluated& result = results_[i];
-      result.answer = scores[i - first];
-      result.response = {
-          .text = text_.tokenizer.decode(generated[i - first], /*skip_special=*/true),
-          .tokens = generated[i - first],
-          .answer_nll = result.answer.nll,
-          .argmax = result.answer.argmax};
-      result.prefill_ms = session.prefill_seconds(i - first) * 1e3;
-      result.decode_ms = decode_ms;
-      result.kv_bytes = session.kv_bytes(i - first);
-    }
-    return {};
-  }
-};
-
 nlohmann::json generation_spec(const ExperimentConfig& config, const Task& task) {
+  std::int64_t limit = 0;
+  for (const Sample& sample : task.samples)
+    limit = std::max(limit, task.benchmark->generation_limit(sample));
   return {{"decode", "greedy"},
           {"dtype", config.dtype},
-          {"limit", generation_limit(task, 0, task.samples.size())},
+          {"limit", limit},
           {"chat_template", config.model.chat_template}};
 }
 
@@ -229,24 +96,18 @@ SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& s
 
 // Mean answer NLL of a plan on the calibration prompts: how periodic-best is chosen, without a look
 // at the test.
-Result<double> calibration_nll(const ExperimentConfig& config, const Task& task, const Model& model,
+Result<double> calibration_nll(const ExperimentConfig& config, Workbench& workbench,
+                               const Task& task, const TextTools& text, const Model& model,
                                const AttentionPlan& plan, const Progress& progress) {
-  MeteredModel metered(model, {}, config.device == "cpu" ? worker_threads(config) : 1);
-  std::vector<double> nll(task.calibration.samples.size());
-  RETURN_IF_ERROR(
-      for_each_sample(metered, nll.size(), progress,
-                      [&](MeteredModel& worker, std::size_t i) -> Status {
-                        const Sample& sample = task.calibration.samples[i];
-                        const ForcedRequest request{sample.prompt, sample.answer, &plan};
-                        ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores,
-                                         worker.score(std::span(&request, 1)));
-                        nll[i] = scores[0].mean_nll();
-                        return {};
-                      },
-                      {}));
-  double mean = 0;
-  for (const double value : nll) mean += value / static_cast<double>(nll.size());
-  return mean;
+  const std::vector<Sample>& samples = task.calibration.samples;
+  std::vector<double> nll(samples.size());
+  Evaluation evaluation(config, workbench, *task.benchmark, samples, text, model, plan,
+                        Generate::kNo);
+  RETURN_IF_ERROR(evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
+    nll[i] = result.answer.mean_nll();
+    return {};
+  }));
+  return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
 }
 
 RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
@@ -274,8 +135,8 @@ RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
 }
 
 // Everything after the run's row is there; what fails here is written into that row by run_job.
-Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
-                 Workbench& workbench, Store& store, const std::string& build, Progress& progress) {
+Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store,
+                 const std::string& build, Progress& progress) {
   const ExperimentConfig& config = job.config;
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
@@ -288,8 +149,8 @@ Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
   run.selection_id = selection;
   run.experiment_id = experiment.id;
   if (run.group == "periodic") {
-    ASSIGN_OR_RETURN(run.calibration_nll,
-                     calibration_nll(config, *task, *model, selected.plan, progress));
+    ASSIGN_OR_RETURN(run.calibration_nll, calibration_nll(config, workbench, *task, *text, *model,
+                                                          selected.plan, progress));
   }
   RETURN_IF_ERROR(store.update(run));
   ASSIGN_OR_RETURN(const std::string execution,
@@ -300,9 +161,9 @@ Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
                                              .threads = worker_threads(config),
                                              .dtype = config.dtype,
                                              .cpu = cpu_model()}));
-  (void)strategy;
   progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
-  Evaluation evaluation(config, workbench, *task, *text, *model, selected.plan);
+  Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model,
+                        selected.plan, Generate::kYes);
   const Status status =
       evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
         const Sample& sample = task->samples[i];
@@ -322,6 +183,7 @@ Status carry_out(const Job& job, const SelectionStrategy& strategy, RunRow& run,
                                          static_cast<std::int64_t>(result.response.tokens.size()))
                                 .total(),
             .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
+        progress.advance(1);
         return store.record(row);
       });
   progress.end();
@@ -357,7 +219,7 @@ Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
   }
   RETURN_IF_ERROR(workbench.task(job.config));
   ASSIGN_OR_RETURN(run.id, store.record(run));
-  const Status status = carry_out(job, *strategy, run, workbench, store, build, progress);
+  const Status status = carry_out(job, run, workbench, store, build, progress);
   run.finished = utc_now();
   run.status = RunStatus::kDone;
   if (!status) {

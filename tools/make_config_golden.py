@@ -168,7 +168,7 @@ SINGLE = [
     ["strategy=nll", "strategy/searcher=greedy"], ["strategy/scorer=ablate"], ["strategy=bad_layout"], ["mixer=full"],
     ["mixer=named", "window_again=0"], ["mixer=global"], ["mixer={window:5}"], ["mixer=null"], ["mixer=3"], ["~mixer", "window_again=0"],
     ["~mixer=window", "window_again=0"], ["~mixer=full"], ["~db"], ["db=one"], ["+db=one"], ["+db=one", "db.port=9"],
-    ["+db=[one,two]"], ["+db@source=one", "+db@target=two"], ["+db@_global_=one"], ["+db@a.b=two"], ["++db=one"],
+    ["+db=[one,two]"], ["+db=[1]"], ["+db=[]"], ["mixer=[window,1]"], ["mixer=[]", "window_again=0"], ["+db@source=one", "+db@target=two"], ["+db@_global_=one"], ["+db@a.b=two"], ["++db=one"],
     ["+model=large"], ["model@other=large"], ["+model@other=large"], ["seed@x=3"], ["launcher=none"], ["extra=1"],
     # experiments
     ["experiment=wide"], ["experiment=wide", "model=tiny"], ["experiment=wide", "mixer=full"], ["experiment=wide", "seed=1"],

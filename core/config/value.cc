@@ -18,6 +18,13 @@ std::string SourcePos::text() const {
   return column > 0 ? fmt::format("{}:{}", file, column) : file;
 }
 
+Map::Map() = default;
+Map::~Map() = default;
+Map::Map(const Map&) = default;
+Map::Map(Map&&) noexcept = default;
+Map& Map::operator=(const Map&) = default;
+Map& Map::operator=(Map&&) noexcept = default;
+
 const MapEntry* Map::find_entry(std::string_view key) const {
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [&](const MapEntry& entry) { return entry.key == key; });

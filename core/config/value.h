@@ -32,6 +32,14 @@ using List = std::vector<Value>;
 
 class Map {
  public:
+  // Defined where MapEntry is complete, as are the members below.
+  Map();
+  ~Map();
+  Map(const Map&);
+  Map(Map&&) noexcept;
+  Map& operator=(const Map&);
+  Map& operator=(Map&&) noexcept;
+
   // Pointers hold until the map changes.
   const Value* find(std::string_view key) const;
   Value* find(std::string_view key);
@@ -43,12 +51,12 @@ class Map {
   Value& set(std::string key, SourcePos key_pos, Value value);
   bool erase(std::string_view key);
 
-  std::size_t size() const { return entries_.size(); }
-  bool empty() const { return entries_.empty(); }
-  std::vector<MapEntry>::const_iterator begin() const { return entries_.begin(); }
-  std::vector<MapEntry>::const_iterator end() const { return entries_.end(); }
-  std::vector<MapEntry>::iterator begin() { return entries_.begin(); }
-  std::vector<MapEntry>::iterator end() { return entries_.end(); }
+  std::size_t size() const;
+  bool empty() const;
+  std::vector<MapEntry>::const_iterator begin() const;
+  std::vector<MapEntry>::const_iterator end() const;
+  std::vector<MapEntry>::iterator begin();
+  std::vector<MapEntry>::iterator end();
 
  private:
   std::vector<MapEntry> entries_;
@@ -106,6 +114,13 @@ struct MapEntry {
   SourcePos key_pos;
   Value value;
 };
+
+inline std::size_t Map::size() const { return entries_.size(); }
+inline bool Map::empty() const { return entries_.empty(); }
+inline std::vector<MapEntry>::const_iterator Map::begin() const { return entries_.begin(); }
+inline std::vector<MapEntry>::const_iterator Map::end() const { return entries_.end(); }
+inline std::vector<MapEntry>::iterator Map::begin() { return entries_.begin(); }
+inline std::vector<MapEntry>::iterator Map::end() { return entries_.end(); }
 
 inline constexpr std::string_view kMandatory = "???";
 

@@ -72,7 +72,12 @@ class Builder {
       deletions_[key] = {value == nullptr ? Value() : *value, override.key_pos};
       return {};
     }
-    if (!is_name && value->if_list() == nullptr) {
+    const List* names = value == nullptr ? nullptr : value->if_list();
+    const bool is_names =
+        names != nullptr && std::all_of(names->begin(), names->end(), [](const Value& name) {
+          return name.if_string() != nullptr;
+        });
+    if (!is_name && !is_names) {
       Error error{ErrorKind::kInvalidArgument,
                   fmt::format("'{}' is a group: expected the name of an option, got {}", key,
                               value->describe()),
@@ -132,9 +137,10 @@ class Builder {
     RETURN_IF_ERROR(take_overrides(node, entries));
     if (appends) entries.insert(entries.end(), appended_.begin(), appended_.end());
     // Backwards, so that an `override` in a later entry's own file reaches the entries before it.
-    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-      if (entry->is_override) continue;
-      for (DefaultsNode& child : children_of(node, *entry)) {
+    std::reverse(entries.begin(), entries.end());
+    for (const DefaultsEntry& entry : entries) {
+      if (entry.is_override) continue;
+      for (DefaultsNode& child : children_of(node, entry)) {
         if (!child.entry.is_self()) RETURN_IF_ERROR(expand(child, depth + 1));
         node.children.push_back(std::move(child));
       }
@@ -168,13 +174,14 @@ class Builder {
       child.entry.pos = choice->second.pos;
       choice->second.used = true;
     }
-    const List* options = child.entry.option.if_list();
-    if (options == nullptr) return {std::move(child)};
+    if (child.entry.option.if_list() == nullptr) return {std::move(child)};
+    List options = *child.entry.option.if_list();
+    std::reverse(options.begin(), options.end());
     std::vector<DefaultsNode> out;
-    for (auto option = options->rbegin(); option != options->rend(); ++option) {
+    for (const Value& option : options) {
       DefaultsEntry one = child.entry;
-      one.option = Value(one.group + '/' + *option->if_string());
-      one.option.pos = option->pos;
+      one.option = Value(one.group + '/' + *option.if_string());
+      one.option.pos = option.pos;
       one.group.clear();
       out.push_back(DefaultsNode::child(node, one));
     }

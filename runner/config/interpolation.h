@@ -14,7 +14,7 @@ namespace strata::config {
 
 inline constexpr std::size_t kMaxInterpolationSteps = 100'000;  // values visited or copied
 inline constexpr std::size_t kMaxInterpolationDepth = 64;
-inline constexpr std::size_t kMaxInterpolatedBytes = 64 * 1024;  // of one string
+inline constexpr std::size_t kMaxInterpolatedBytes = std::size_t{64} * 1024;  // of one string
 
 Result<Value> resolve(const Value& config, const Environment& environment);
 

@@ -41,7 +41,7 @@ struct Override {
   std::string prefixed_key() const;
 };
 
-inline constexpr std::size_t kMaxOverrideBytes = 64 * 1024;
+inline constexpr std::size_t kMaxOverrideBytes = std::size_t{64} * 1024;
 inline constexpr std::size_t kMaxOverrideDepth = 32;
 inline constexpr std::size_t kMaxSweepValues = 100'000;
 

@@ -157,19 +157,17 @@ Result<Value> cast(const Call& call, const Value& value) {
     if (const bool* flag = read.if_bool())
       read = call.name == "bool" ? Value(*flag) : Value(*flag ? 1 : 0);
     const auto real = number(read);
+    const bool is_text = value.if_string() != nullptr;
+    const bool castable = real && std::abs(*real) <= 9e15 && !(is_text && call.name == "bool") &&
+                          !(is_text && call.name == "int" && read.if_double() != nullptr);
     if (call.name == "bool" && read.if_bool() != nullptr) {
       out = read;
-    } else if (!real || (value.if_string() != nullptr && call.name == "bool") ||
-               std::abs(*real) > 9e15) {
+    } else if (!castable) {
       return fail_call(call, "cannot cast " + value.describe());
     } else if (call.name == "bool") {
       out = Value(*real != 0);
-    } else if (call.name == "float") {
-      out = Value(*real);
-    } else if (value.if_string() != nullptr && read.if_double() != nullptr) {
-      return fail_call(call, "cannot cast " + value.describe());
     } else {
-      out = Value(static_cast<std::int64_t>(*real));
+      out = call.name == "float" ? Value(*real) : Value(static_cast<std::int64_t>(*real));
     }
   }
   out.pos = call.pos;
@@ -194,7 +192,7 @@ Result<Argument> cast_all(const Call& call) {
 }
 
 // Numbers by size or strings by bytes; a mixture has no order.
-Result<Argument> sort(Call call) {
+Result<Argument> sort(const Call& call) {
   bool reverse = false;
   for (const auto& [name, argument] : call.named) {
     const auto* value = std::get_if<Value>(&argument);
@@ -236,11 +234,11 @@ Result<Argument> sort(Call call) {
 
 }  // namespace
 
-Result<Argument> evaluate(Call call) {
+Result<Argument> evaluate(const Call& call) {
   if (call.name == "choice") return choice(call);
   if (call.name == "range") return range(call);
   if (call.name == "glob") return glob(call);
-  if (call.name == "sort") return sort(std::move(call));
+  if (call.name == "sort") return sort(call);
   if (call.name == "int" || call.name == "float" || call.name == "str" || call.name == "bool")
     return cast_all(call);
   if (call.name == "interval" || call.name == "shuffle" || call.name == "tag") {

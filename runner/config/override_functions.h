@@ -23,6 +23,6 @@ struct Call {
 };
 
 // The values carry the call's position.
-Result<Argument> evaluate(Call call);
+Result<Argument> evaluate(const Call& call);
 
 }  // namespace strata::config::internal

@@ -165,7 +165,7 @@ class Parser {
       } while (accept(TokenKind::kComma));
       RETURN_IF_ERROR(expect(TokenKind::kParenClose, "',' or ')'"));
     }
-    return internal::evaluate(std::move(call));
+    return internal::evaluate(call);
   }
 
   static bool in_primitive(TokenKind kind, bool key) {

@@ -1,0 +1,96 @@
+// The YAML that is shipped, against the structs that read it.
+#include "runner/experiment_config.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+namespace strata {
+namespace {
+
+std::vector<std::filesystem::path> shipped() {
+  const char* source = std::getenv("STRATA_SOURCE_DIR");
+  return {std::filesystem::path(source != nullptr ? source : ".") / "configs"};
+}
+
+Result<std::vector<Job>> jobs(std::vector<std::string> overrides, bool multirun = false) {
+  return load_jobs(
+      {.config_dirs = shipped(), .overrides = std::move(overrides), .multirun = multirun});
+}
+
+TEST(ExperimentConfigTest, EveryShippedOptionOfEveryGroupBinds) {
+  std::size_t options = 0;
+  for (const std::string& group : config::groups(shipped()))
+    for (const std::string& option : config::group_options(shipped(), group)) {
+      ++options;
+      std::vector<std::string> overrides = {group + "=" + option};
+      // What only the user can know.
+      if (group == "model" && option == "directory") overrides.emplace_back("model.path=/m");
+      if (group == "strategy" && option == "file") overrides.emplace_back("strategy.path=/p");
+      if (group == "benchmark" && option == "jsonl") overrides.emplace_back("benchmark.path=/q");
+      const auto bound = jobs(overrides);
+      EXPECT_TRUE(bound) << group << "=" << option << ": " << bound.error().text();
+    }
+  EXPECT_GE(options, 15u);
+}
+
+TEST(ExperimentConfigTest, DefaultsAreTheDocumentedOnes) {
+  const ExperimentConfig config = jobs({})->at(0).config;
+  EXPECT_EQ(config.strategy_name(), "nll_guided");
+  EXPECT_EQ(config.benchmark_name(), "niah");
+  EXPECT_EQ(config.mixer.window, 128);
+  EXPECT_EQ(config.budget.fraction, 0.25);
+  EXPECT_EQ(config.decode_rule, DecodeRule::kSame);
+  EXPECT_EQ(config.device, "cpu");
+  EXPECT_EQ(config.db, "results.db");
+}
+
+TEST(ExperimentConfigTest, SeedsDeriveByPurposeAndCanBeSetAlone) {
+  const ExperimentConfig base = jobs({})->at(0).config;
+  EXPECT_NE(base.benchmark_seed(), base.calibration_seed());
+  EXPECT_NE(base.benchmark_seed(), base.strategy_seed());
+  const ExperimentConfig other = jobs({"seed=1"})->at(0).config;
+  EXPECT_NE(base.benchmark_seed(), other.benchmark_seed());
+  const ExperimentConfig alone = jobs({"calibration.seed=5"})->at(0).config;
+  EXPECT_EQ(alone.calibration_seed(), 5u);
+  EXPECT_EQ(alone.benchmark_seed(), base.benchmark_seed());
+  EXPECT_EQ(jobs({"benchmark.seed=7"})->at(0).config.benchmark_seed(), 7u);
+  EXPECT_EQ(jobs({"strategy.seed=9"})->at(0).config.strategy_seed(), 9u);
+}
+
+TEST(ExperimentConfigTest, SweepsGiveAJobForEachCombination) {
+  const auto swept = jobs({"strategy=full,periodic", "budget.fraction=0.125,0.25,0.5"}, true);
+  ASSERT_TRUE(swept) << swept.error().text();
+  ASSERT_EQ(swept->size(), 6u);
+  EXPECT_EQ((*swept)[0].config.strategy_name(), "full");
+  EXPECT_EQ((*swept)[5].config.strategy_name(), "periodic");
+  EXPECT_EQ((*swept)[5].config.budget.fraction, 0.5);
+}
+
+TEST(ExperimentConfigTest, AStrategysKeysNeedNoPlus) {
+  const auto bound = jobs({"strategy=periodic", "strategy.offset=2"});
+  ASSERT_TRUE(bound) << bound.error().text();
+  EXPECT_EQ(*bound->at(0).config.strategy.find("offset")->if_int(), 2);
+}
+
+TEST(ExperimentConfigTest, WrongValuesSayWhereAndWhat) {
+  const auto error = [](std::vector<std::string> overrides) {
+    const auto bound = jobs(std::move(overrides));
+    return bound ? std::string("accepted") : bound.error().text();
+  };
+  EXPECT_NE(error({"mixer.windw=3"}).find("did you mean 'mixer.window'?"), std::string::npos)
+      << error({"mixer.windw=3"});
+  EXPECT_NE(error({"mixer.window=0"}).find("at least 1"), std::string::npos);
+  EXPECT_NE(error({"decode_rule=fulll"}).find("same | full"), std::string::npos)
+      << error({"decode_rule=fulll"});
+  EXPECT_NE(error({"benchmark.samples=-1"}).find("at least 0"), std::string::npos);
+  EXPECT_NE(error({"strategy=periodic", "strategy.offset=x"}).find("strategy.offset"),
+            std::string::npos);
+  EXPECT_NE(error({"strategy.mode=restor"}).find("restore"), std::string::npos);
+  EXPECT_NE(error({"benchmark.lenght=5"}).find("length"), std::string::npos);
+  EXPECT_NE(error({"device=tpu"}).find("cpu"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace strata
