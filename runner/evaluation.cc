@@ -48,7 +48,7 @@ Status Evaluation::run(const Progress& progress,
   const auto range = [&](std::size_t index) {
     return std::pair(index * batch, std::min(samples_.size(), (index + 1) * batch));
   };
-  const Status status = for_each_sample(
+  Status status = for_each_sample(
       metered, batches, progress,
       [&](MeteredModel& model, std::size_t index) -> Status {
         const auto [first, last] = range(index);

@@ -164,7 +164,7 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
   progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
   Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model,
                         selected.plan, Generate::kYes);
-  const Status status =
+  Status status =
       evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
         const Sample& sample = task->samples[i];
         const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
