@@ -2,7 +2,8 @@ add_library(strata_options INTERFACE)
 target_include_directories(strata_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(strata_options INTERFACE -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wnon-virtual-dtor
                        -Wno-missing-field-initializers  # designated initialisers leave defaults out
-                       -Wno-restrict)  # GCC 12 sees overlaps in std::string that are not there (bug 105329)
+                       # GCC 12 sees overlaps in std::string that are not there (bug 105329)
+                       $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
 if(STRATA_WERROR)
   target_compile_options(strata_options INTERFACE -Werror)
 endif()

@@ -41,8 +41,7 @@ std::int64_t Evaluation::shared_length(const Sample& sample) const {
 Status Evaluation::run(const Progress& progress,
                        const std::function<Status(std::size_t, const Evaluated&)>& finished) {
   const bool on_cpu = config_.device == "cpu";
-  MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768},
-                       on_cpu ? worker_threads(config_) : 1);
+  MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768}, sample_workers(config_));
   const std::size_t batch = batch_size(static_cast<std::size_t>(metered.workers()));
   const std::size_t batches = (samples_.size() + batch - 1) / batch;
   const auto range = [&](std::size_t index) {

@@ -164,41 +164,51 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
   progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
   Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model,
                         selected.plan, Generate::kYes);
-  Status status =
-      evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
-        const Sample& sample = task->samples[i];
-        const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
-        ResponseRow row{
-            .experiment_id = experiment.id,
-            .sample_id = sample.id,
-            .execution_id = execution,
-            .text = *result.response.text,
-            .tokens = result.response.tokens,
-            .answer_nll = result.answer.nll,
-            .argmax = result.answer.argmax,
-            .metrics = task->benchmark->score(sample, result.response),
-            .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
-            .prefill_flops = prefill_flops(selected.plan, model->shape(), prompt).total(),
-            .decode_flops = decode_flops(selected.plan, model->shape(), prompt,
-                                         static_cast<std::int64_t>(result.response.tokens.size()))
-                                .total(),
-            .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
-        progress.advance(1);
-        return store.record(row);
-      });
+  Status status = evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
+    const Sample& sample = task->samples[i];
+    const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
+    ResponseRow row{
+        .experiment_id = experiment.id,
+        .sample_id = sample.id,
+        .execution_id = execution,
+        .text = *result.response.text,
+        .tokens = result.response.tokens,
+        .answer_nll = result.answer.nll,
+        .argmax = result.answer.argmax,
+        .metrics = task->benchmark->score(sample, result.response),
+        .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
+        .prefill_flops = prefill_flops(selected.plan, model->shape(), prompt).total(),
+        .decode_flops = decode_flops(selected.plan, model->shape(), prompt,
+                                     static_cast<std::int64_t>(result.response.tokens.size()))
+                            .total(),
+        .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
+    progress.advance(1);
+    return store.record(row);
+  });
   progress.end();
   return status;
 }
 
 }  // namespace
 
-Result<bool> is_recorded(const Job& job, const Store& store) {
+Result<bool> is_recorded(const Job& job, Workbench& workbench, const Store& store) {
   const std::string hash = config::config_hash(config::to_json(job.config));
   ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store.runs());
   for (const RunRow& run : runs) {
-    if (run.config_hash != hash || run.status != RunStatus::kDone || !run.experiment_id) continue;
+    if (run.config_hash != hash || run.status != RunStatus::kDone || !run.experiment_id ||
+        !run.selection_id)
+      continue;
+    ASSIGN_OR_RETURN(const Model* model, workbench.model(job.config));
+    ASSIGN_OR_RETURN(const TextTools* text, workbench.text(job.config));
+    ASSIGN_OR_RETURN(const Task* task, workbench.task(job.config));
     ASSIGN_OR_RETURN(const ExperimentRow experiment, store.experiment(*run.experiment_id));
-    if (experiment.numerics_version == kNumericsVersion) return true;
+    ASSIGN_OR_RETURN(const SelectionRow selection, store.selection(*run.selection_id));
+    const bool same_calibration =
+        selection.calibration_id.empty() || selection.calibration_id == task->calibration.id;
+    if (experiment.numerics_version == kNumericsVersion && experiment.model_id == model->id() &&
+        experiment.tokenizer_id == text->tokenizer.id() &&
+        experiment.data_id == content_id(task->samples) && same_calibration)
+      return true;
   }
   return false;
 }

@@ -28,8 +28,10 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,
                               const std::string& model_id);
 
-// Whether a finished run of this very configuration, under these numerics, is in the store.
-Result<bool> is_recorded(const Job& job, const Store& store);
+// Whether a finished run of this very configuration is in the store, of the model, tokenizer,
+// samples and calibration that its paths hold now and under these numerics: a path says nothing
+// about what is behind it.
+Result<bool> is_recorded(const Job& job, Workbench& workbench, const Store& store);
 
 struct RunOutcome {
   std::string run_id;

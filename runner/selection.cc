@@ -23,12 +23,12 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
 
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
                                    Progress& progress) {
-  config::Value own = config.strategy;
-  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy, make_strategy(own));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
+                   make_strategy(config.strategy));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   const SelectionRequest request = request_for(config, *model);
   const CalibrationNeeds needs = strategy->needs();
-  MeteredModel metered(*model, {}, config.device == "cpu" ? worker_threads(config) : 1);
+  MeteredModel metered(*model, {}, sample_workers(config));
   SelectionContext context{.cache = &workbench.scores(), .progress = &progress};
   if (needs.model) context.model = &metered;
   if (needs.answers) {

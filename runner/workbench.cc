@@ -13,6 +13,10 @@ int worker_threads(const ExperimentConfig& config) {
   return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
+int sample_workers(const ExperimentConfig& config) {
+  return config.device == "cpu" ? worker_threads(config) : 1;
+}
+
 const ScoreCache::Entry* MemoryScoreCache::find(const std::string& key) const {
   const auto it = entries_.find(key);
   return it == entries_.end() ? nullptr : &it->second;

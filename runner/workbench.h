@@ -59,5 +59,7 @@ class Workbench {
 // Cores for the config: `threads`, or all there are. On the CPU, samples are spread over them, one
 // thread each.
 int worker_threads(const ExperimentConfig& config);
+// How many samples run at once: one a thread on the CPU, one after the other on a GPU.
+int sample_workers(const ExperimentConfig& config);
 
 }  // namespace strata

@@ -37,6 +37,7 @@ inline Status read(const Value& value, Value& out, const Place& /*place*/) {
 template <NamedEnum E>
 std::vector<std::string> enum_names() {
   std::vector<std::string> names;
+  names.reserve(EnumTable<E>::kNames.size());
   for (const auto& entry : EnumTable<E>::kNames) names.emplace_back(entry.second);
   return names;
 }

@@ -84,7 +84,7 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
       ASSIGN_OR_RETURN(store, Store::open(jobs[i].config.db, Store::Mode::kReadWrite));
     }
     progress.set_prefix(jobs.size() > 1 ? fmt::format("[{:>2}/{}] ", i + 1, jobs.size()) : "");
-    ASSIGN_OR_RETURN(const bool recorded, is_recorded(jobs[i], store));
+    ASSIGN_OR_RETURN(const bool recorded, is_recorded(jobs[i], workbench, store));
     if (recorded) {
       ++known;
       continue;

@@ -161,6 +161,34 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
   std::filesystem::remove(db);
 }
 
+TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path dir =
+      std::filesystem::path(::testing::TempDir()) / "strata_recorded_run";
+  std::filesystem::create_directories(dir);
+  const auto record = [&](const std::string& answer) {
+    std::ofstream(dir / "q.jsonl")
+        << R"({"id": "a", "prompt": "One and one is", "answer": ")" << answer
+        << R"(", "split": "test"})"
+        << "\n"
+        << R"({"id": "b", "prompt": "Two and two is", "answer": " four", "split": "calibration"})"
+        << "\n";
+    const Outcome outcome =
+        strata("run strategy=full benchmark=jsonl calibration.samples=1 model.path=" + model_dir() +
+               " benchmark.path=" + (dir / "q.jsonl").string() + " db=" + (dir / "r.db").string());
+    EXPECT_EQ(outcome.code, 0) << outcome.text;
+    return outcome.text;
+  };
+  EXPECT_NE(record(" two").find("1 run recorded"), std::string::npos);
+  EXPECT_NE(record(" two").find("1 were there already"), std::string::npos);
+  // The path and the whole configuration are the same; what is asked is not.
+  const std::string changed = record(" 2");
+  EXPECT_NE(changed.find("1 run recorded"), std::string::npos) << changed;
+  EXPECT_EQ(changed.find("already"), std::string::npos) << changed;
+  std::filesystem::remove_all(dir);
+}
+
 TEST(ProgramsTest, ATruncatedModelFileIsNamed) {
   if (!std::filesystem::exists(model_dir() + "/config.json"))
     GTEST_SKIP() << "no model at " << model_dir();

@@ -203,6 +203,7 @@ TEST(Binder, HashesMeaningAndNotOrder) {
 TEST(Binder, DescribesEveryLeafInOrder) {
   const std::vector<FieldHelp> help = describe(Outer{}, "run");
   std::vector<std::string> lines;
+  lines.reserve(help.size());
   for (const FieldHelp& field : help) {
     lines.push_back(field.path + "|" + field.type + "|" + field.default_text + "|" +
                     field.constraint);
