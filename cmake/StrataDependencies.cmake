@@ -13,16 +13,9 @@ find_package(Threads REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Boost REQUIRED)
 find_library(YAML_CPP_LIBRARY yaml-cpp REQUIRED)
-find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
 
 add_library(strata_yaml INTERFACE)
 target_link_libraries(strata_yaml INTERFACE ${YAML_CPP_LIBRARY})
-add_library(strata_pcre2 INTERFACE)
-target_link_libraries(strata_pcre2 INTERFACE ${PCRE2_LIBRARY})
-if(STRATA_PORTABLE)
-  target_compile_definitions(strata_pcre2 INTERFACE PCRE2_STATIC)
-endif()
-
 # LibTorch's wheel carries another fmt in its include folder, which would shadow ours and break it. A folder that
 # holds only a link to the system's fmt/ stands first in every include path.
 find_path(FMT_INCLUDE_DIR fmt/format.h REQUIRED NO_CMAKE_FIND_ROOT_PATH)

@@ -35,11 +35,11 @@ struct Error {
   // "where: where: message", and the hint on its own line.
   std::string text() const;
 
-  Error&& at(std::string place) && {
+  Error at(std::string place) && {
     where.insert(where.begin(), std::move(place));
     return std::move(*this);
   }
-  Error&& with_hint(std::string text) && {
+  Error with_hint(std::string text) && {
     hint = std::move(text);
     return std::move(*this);
   }

@@ -25,23 +25,25 @@ void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> se
   for (const Segment& segment : segments) {
     const RunCost cost =
         run_cost(segment.plan->plan(), shape, segment.chunk, segment.rows, first_layer);
-    meter.flops += cost.flops.total();
-    meter.layer_tokens += cost.layer_tokens;
-    meter.forward_tokens += static_cast<double>(segment.chunk.end - segment.rows[0].in_begin);
+    const auto sequences = static_cast<double>(segment.batch);
+    meter.flops += sequences * cost.flops.total();
+    meter.layer_tokens += sequences * cost.layer_tokens;
+    meter.forward_tokens += static_cast<double>(segment.rows_in(0));
   }
 }
 
-SequenceState borrow(const SequenceState& prefix, const BoundPlan& plan, int first_layer) {
-  SequenceState state;
+BatchState borrow(const BatchState& prefix, const BoundPlan& plan, int first_layer) {
+  BatchState state;
   state.layers.resize(prefix.layers.size());
   for (std::size_t layer = static_cast<std::size_t>(first_layer); layer < prefix.layers.size();
        ++layer) {
     const KvStore& stored = prefix.layers[layer][0];
+    const KvStore* const one = &stored;
     for (const StoreGroup& group : plan.layer(static_cast<int>(layer)).stores)
-      state.layers[layer].push_back(
-          group.kv_index.defined()
-              ? stored.copy(stored.retention(), group.kv_index, stored.length())
-              : stored);
+      state.layers[layer].push_back(group.kv_index.defined()
+                                        ? KvStore::gather(std::span(&one, 1), stored.retention(),
+                                                          group.kv_index, stored.length())
+                                        : stored);
   }
   return state;
 }

@@ -34,7 +34,7 @@ struct LoadOptions {
 
 struct RunLimits {
   std::int64_t prefill_chunk = 2048;  // tokens of one sequence at once
-  std::int64_t batch_rows = 1024;     // rows of all sequences at once
+  std::int64_t batch_rows = 1024;     // rows of all sequences at once; at least a sequence's chunk
 };
 
 // Teacher-forced answer: −log p (nats) and the most likely token at each answer position.
@@ -63,7 +63,7 @@ struct Meter {
 
 class Decoder;
 struct Architecture;
-struct SequenceState;
+struct BatchState;
 struct Weights;
 
 // Threads of one operation, for the whole process: 1 where samples are spread over threads
@@ -103,7 +103,7 @@ class SharedPrefix {
 
  private:
   friend class MeteredModel;
-  std::shared_ptr<const SequenceState> state_;
+  std::shared_ptr<const BatchState> state_;
   std::int64_t length_ = 0;
   double seconds_ = 0;
 };
@@ -115,7 +115,8 @@ struct Request {
   const SharedPrefix* prefix = nullptr;  // of this very prompt
 };
 
-// Sequences after their prompts. Movable; fork() copies the states.
+// Sequences after their prompts. Sequences of one length under one plan are stored and decoded as a
+// batch. Movable; fork() copies the states.
 class Session {
  public:
   ~Session();
@@ -127,11 +128,11 @@ class Session {
   double prefill_seconds(
       std::size_t index) const;  // its share of the prefill, shared prefix included
   Session fork() const;
-  static Session join(std::vector<Session> sessions);
 
   // Scores an answer for each sequence; the session stays as it is.
   Result<std::vector<AnswerScore>> score(std::span<const Tokens> answers) const;
-  // Greedy; advances the session. Sequences stop one by one.
+  // Greedy; advances the session. A sequence ends at its stop token; its batch goes on until all of
+  // it ended.
   Result<std::vector<Tokens>> generate(const GenerationSpec& spec);
 
  private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "models/forward.h"
 #include "models/model.h"
@@ -11,42 +12,31 @@
 namespace strata {
 namespace {
 
-struct Sequence {
-  SequenceState state;
+// Sequences of one length under one plan, stored side by side.
+struct Batch {
+  std::vector<std::size_t> members;  // of the session; [row] of the state
   std::shared_ptr<const BoundPlan> plan;
   std::int64_t prompt_length = 0;
   std::int64_t max_length = 0;
-  at::Tensor last_logits_1V;
-  double prefill_seconds = 0;
+  BatchState state;
+  at::Tensor last_logits_BV;
+
+  std::int64_t size() const { return static_cast<std::int64_t>(members.size()); }
 };
 
-std::shared_ptr<const BoundPlan> bind_once(
-    std::map<std::string, std::shared_ptr<const BoundPlan>>& bound, const AttentionPlan& plan,
-    const at::TensorOptions& options) {
-  std::shared_ptr<const BoundPlan>& entry = bound[plan.id()];
-  if (entry == nullptr)
-    entry = std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options.device()));
-  return entry;
-}
-
-// The shared prefix's keys, stored as the plan wants them.
-SequenceState adopt(const SequenceState& prefix, const BoundPlan& plan, std::int64_t max_length) {
-  SequenceState state;
-  for (std::size_t layer = 0; layer < prefix.layers.size(); ++layer) {
+// The same sequences' keys in stores of their own; `parts` follow each other.
+BatchState gather(std::span<const BatchState* const> parts, const BoundPlan& plan, bool pick_heads,
+                  std::int64_t max_length) {
+  BatchState state;
+  for (std::size_t layer = 0; layer < parts[0]->layers.size(); ++layer) {
     std::vector<KvStore>& stores = state.layers.emplace_back();
-    for (const StoreGroup& group : plan.layer(static_cast<int>(layer)).stores)
-      stores.push_back(prefix.layers[layer][0].copy(group.retention, group.kv_index, max_length));
-  }
-  return state;
-}
-
-SequenceState copy_of(const SequenceState& from, const BoundPlan& plan, std::int64_t max_length) {
-  SequenceState state;
-  for (std::size_t layer = 0; layer < from.layers.size(); ++layer) {
-    std::vector<KvStore>& stores = state.layers.emplace_back();
-    const auto& groups = plan.layer(static_cast<int>(layer)).stores;
-    for (std::size_t i = 0; i < groups.size(); ++i)
-      stores.push_back(from.layers[layer][i].copy(groups[i].retention, {}, max_length));
+    const std::vector<StoreGroup>& groups = plan.layer(static_cast<int>(layer)).stores;
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      std::vector<const KvStore*> from;
+      for (const BatchState* part : parts) from.push_back(&part->layers[layer][pick_heads ? 0 : i]);
+      stores.push_back(KvStore::gather(from, groups[i].retention,
+                                       pick_heads ? groups[i].kv_index : at::Tensor(), max_length));
+    }
   }
   return state;
 }
@@ -57,57 +47,75 @@ struct Session::Impl {
   const Model* model = nullptr;
   std::shared_ptr<Meter> meter;
   RunLimits limits;
-  std::vector<Sequence> sequences;
+  std::vector<Batch> batches;
+  std::vector<double> prefill_seconds;  // [sequence]
 
   const Decoder& decoder() const { return model->decoder(); }
   at::Device device() const { return decoder().options().device(); }
 
+  const Batch& batch_of(std::size_t sequence) const {
+    return *std::find_if(batches.begin(), batches.end(), [&](const Batch& batch) {
+      return std::find(batch.members.begin(), batch.members.end(), sequence) != batch.members.end();
+    });
+  }
+
   void note_peak() const {
     std::uint64_t bytes = 0;
-    for (const Sequence& sequence : sequences) bytes += sequence.state.bytes();
+    for (const Batch& batch : batches) bytes += batch.state.bytes();
     meter->peak_kv_bytes = std::max(meter->peak_kv_bytes, bytes);
   }
 
   // Runs segments whose input rows are the given tokens; returns the logits of the rows that are
   // read.
-  at::Tensor run(std::vector<Segment>& segments, const std::vector<at::Tensor>& token_rows) const {
-    const at::Tensor x = decoder().embed(at::cat(token_rows, 0));
+  at::Tensor run(std::span<Segment> segments, std::span<const TokenId> token_rows) const {
+    const at::Tensor x = decoder().embed(token_tensor(token_rows, device()));
     const at::Tensor top = run_metered(decoder(), model->shape(), x, 0, segments, *meter);
     return top.size(0) == 0 ? at::Tensor() : decoder().logits(top);
   }
 
-  // The next chunks of these sequences, together; their prompts are `requests`.
-  void prefill_group(std::span<const Request> requests, std::span<const std::size_t> members) {
+  // As many sequences at once as fit batch_rows.
+  void prefill(std::span<const Request> requests, Batch& batch) {
+    std::vector<at::Tensor> last_logits;
+    for (std::int64_t begin = batch.state.length(); begin < batch.prompt_length;) {
+      const std::int64_t end = std::min(begin + limits.prefill_chunk, batch.prompt_length);
+      const std::int64_t at_once = std::max<std::int64_t>(1, limits.batch_rows / (end - begin));
+      for (std::int64_t first = 0; first < batch.size(); first += at_once) {
+        const std::int64_t count = std::min(at_once, batch.size() - first);
+        const at::Tensor logits = prefill_chunk(requests, batch, {begin, end}, first, count);
+        if (logits.defined()) last_logits.push_back(logits);
+      }
+      batch.state.advance(end);
+      begin = end;
+    }
+    batch.last_logits_BV = at::cat(last_logits, 0);
+  }
+
+  at::Tensor prefill_chunk(std::span<const Request> requests, const Batch& batch,
+                           std::pair<std::int64_t, std::int64_t> range, std::int64_t first,
+                           std::int64_t count) {
     const Stopwatch watch;
-    std::vector<Segment> segments;
-    std::vector<at::Tensor> token_rows;
+    const auto [begin, end] = range;
+    BatchState state = batch.state.sequences(first, count);
+    const bool last = end == batch.prompt_length;
+    Segment segment{{begin, end, batch.prompt_length, last ? end - 1 : end, true},
+                    batch.plan,
+                    &state,
+                    plan_rows(batch.plan->plan(),
+                              {begin, end, batch.prompt_length, last ? end - 1 : end, true}),
+                    count};
+    const auto members =
+        std::span(batch.members)
+            .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+    Tokens tokens;
     for (const std::size_t index : members) {
-      Sequence& sequence = sequences[index];
-      const std::int64_t begin = sequence.state.length();
-      const std::int64_t end = std::min(begin + limits.prefill_chunk, sequence.prompt_length);
-      const bool last = end == sequence.prompt_length;
-      Segment segment{{begin, end, sequence.prompt_length, last ? end - 1 : end, true},
-                      sequence.plan,
-                      &sequence.state,
-                      {}};
-      segment.rows = plan_rows(sequence.plan->plan(), segment.chunk);
-      const std::int64_t from = segment.rows[0].in_begin;
-      token_rows.push_back(
-          token_tensor(requests[index].prompt.subspan(static_cast<std::size_t>(from),
-                                                      static_cast<std::size_t>(end - from)),
-                       device()));
-      segments.push_back(std::move(segment));
+      const std::span<const TokenId> prompt = requests[index].prompt;
+      tokens.insert(tokens.end(), prompt.begin() + segment.rows[0].in_begin, prompt.begin() + end);
     }
-    const at::Tensor logits = run(segments, token_rows);
-    std::int64_t row = 0;
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      Sequence& sequence = sequences[members[i]];
-      if (segments[i].chunk.first_read < segments[i].chunk.end)
-        sequence.last_logits_1V = logits.narrow(0, row++, 1).clone();
-    }
+    const at::Tensor logits = run(std::span(&segment, 1), tokens);
     synchronize(device());
     for (const std::size_t index : members)
-      sequences[index].prefill_seconds += watch.seconds() / static_cast<double>(members.size());
+      prefill_seconds[index] += watch.seconds() / static_cast<double>(count);
+    return logits;
   }
 };
 
@@ -116,78 +124,98 @@ Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
-std::size_t Session::size() const { return impl_->sequences.size(); }
+std::size_t Session::size() const { return impl_->prefill_seconds.size(); }
 
 std::uint64_t Session::kv_bytes(std::size_t index) const {
-  return impl_->sequences[index].state.bytes();
+  const Batch& batch = impl_->batch_of(index);
+  return batch.state.bytes() / batch.members.size();
 }
 
-double Session::prefill_seconds(std::size_t index) const {
-  return impl_->sequences[index].prefill_seconds;
-}
+double Session::prefill_seconds(std::size_t index) const { return impl_->prefill_seconds[index]; }
 
 Session Session::fork() const {
   auto impl = std::make_unique<Impl>();
   impl->model = impl_->model;
   impl->meter = impl_->meter;
   impl->limits = impl_->limits;
-  for (const Sequence& from : impl_->sequences) {
-    Sequence& to = impl->sequences.emplace_back();
-    to.plan = from.plan;
-    to.prompt_length = from.prompt_length;
-    to.max_length = from.max_length;
-    to.last_logits_1V = from.last_logits_1V;
-    to.prefill_seconds = from.prefill_seconds;
-    to.state = copy_of(from.state, *from.plan, from.max_length);
+  impl->prefill_seconds = impl_->prefill_seconds;
+  for (const Batch& from : impl_->batches) {
+    const BatchState* const state = &from.state;
+    Batch copy = from;
+    copy.state = gather(std::span(&state, 1), *from.plan, false, from.max_length);
+    impl->batches.push_back(std::move(copy));
   }
   return Session(std::move(impl));
 }
 
-Session Session::join(std::vector<Session> sessions) {
-  STRATA_CHECK(!sessions.empty());
-  Session joined = std::move(sessions[0]);
-  for (std::size_t i = 1; i < sessions.size(); ++i)
-    for (Sequence& sequence : sessions[i].impl_->sequences)
-      joined.impl_->sequences.push_back(std::move(sequence));
-  return joined;
-}
+namespace {
+
+// Answers fed behind the prompts, for scoring: whole batches where their answers are equally long,
+// else sequence by sequence.
+struct FedAnswers {
+  std::vector<BatchState> states;  // the segments point here
+  std::vector<Segment> segments;
+  Tokens tokens;
+  // Per scored row range of the logits, in order: the sequence, its batch and its row there.
+  struct Part {
+    std::size_t sequence;
+    const Batch* batch;
+    std::int64_t row;
+  };
+  std::vector<Part> parts;
+
+  void add(const Batch& batch, std::int64_t first, std::int64_t count,
+           std::span<const Tokens> answers) {
+    const auto begin_index = static_cast<std::size_t>(first);
+    const auto fed = static_cast<std::int64_t>(answers[batch.members[begin_index]].size()) - 1;
+    for (std::int64_t row = first; row < first + count; ++row) {
+      const std::size_t sequence = batch.members[static_cast<std::size_t>(row)];
+      parts.push_back({sequence, &batch, row});
+      tokens.insert(tokens.end(), answers[sequence].begin(), answers[sequence].end() - 1);
+    }
+    if (fed == 0) return;
+    const std::int64_t begin = batch.state.length();
+    const Chunk chunk{begin, begin + fed, batch.prompt_length, begin, false};
+    states.push_back(batch.state.sequences(first, count));
+    segments.push_back({chunk, batch.plan, nullptr, plan_rows(batch.plan->plan(), chunk), count});
+  }
+};
+
+}  // namespace
 
 Result<std::vector<AnswerScore>> Session::score(std::span<const Tokens> answers) const {
   STRATA_CHECK(answers.size() == size(), "{} {}", answers.size(), size());
   return guarded([&]() -> Result<std::vector<AnswerScore>> {
-    std::vector<Segment> segments;
-    std::vector<at::Tensor> token_rows;
-    for (std::size_t i = 0; i < size(); ++i) {
-      Sequence& sequence = impl_->sequences[i];
-      if (answers[i].empty())
-        return fail(ErrorKind::kInvalidArgument, "answer {} is empty; expected at least 1 token",
-                    i);
-      const std::int64_t begin = sequence.state.length();
-      const auto fed = static_cast<std::int64_t>(answers[i].size()) - 1;
-      if (begin + fed > impl_->model->shape().max_positions)
-        return fail(ErrorKind::kInvalidArgument,
-                    "prompt and answer are {} tokens long; the model has {} positions", begin + fed,
-                    impl_->model->shape().max_positions);
-      if (fed == 0) continue;
-      Segment segment{{begin, begin + fed, sequence.prompt_length, begin, false},
-                      sequence.plan,
-                      &sequence.state,
-                      {}};
-      segment.rows = plan_rows(sequence.plan->plan(), segment.chunk);
-      token_rows.push_back(token_tensor(std::span(answers[i]).first(static_cast<std::size_t>(fed)),
-                                        impl_->device()));
-      segments.push_back(std::move(segment));
+    FedAnswers fed;
+    for (const Batch& batch : impl_->batches) {
+      bool equally_long = true;
+      for (const std::size_t i : batch.members) {
+        const auto length = static_cast<std::int64_t>(answers[i].size());
+        if (length == 0)
+          return fail(ErrorKind::kInvalidArgument, "answer {} is empty; expected at least 1 token",
+                      i);
+        const std::int64_t total = batch.state.length() + length - 1;
+        if (total > impl_->model->shape().max_positions)
+          return fail(ErrorKind::kInvalidArgument,
+                      "prompt and answer are {} tokens long; the model has {} positions", total,
+                      impl_->model->shape().max_positions);
+        equally_long &= answers[i].size() == answers[batch.members[0]].size();
+      }
+      const std::int64_t step = equally_long ? batch.size() : 1;
+      for (std::int64_t row = 0; row < batch.size(); row += step)
+        fed.add(batch, row, step, answers);
     }
+    for (std::size_t i = 0; i < fed.segments.size(); ++i) fed.segments[i].state = &fed.states[i];
     at::Tensor logits;
-    if (!segments.empty()) logits = impl_->run(segments, token_rows);
-    std::vector<AnswerScore> scores;
+    if (!fed.segments.empty()) logits = impl_->run(fed.segments, fed.tokens);
+    std::vector<AnswerScore> scores(size());
     std::int64_t row = 0;
-    for (std::size_t i = 0; i < size(); ++i) {
-      at::Tensor rows = impl_->sequences[i].last_logits_1V;
-      const auto fed = static_cast<std::int64_t>(answers[i].size()) - 1;
-      if (fed > 0) rows = at::cat({rows, logits.narrow(0, row, fed)}, 0);
-      row += fed;
-      scores.push_back(score_rows(rows, answers[i]));
+    for (const FedAnswers::Part& part : fed.parts) {
+      at::Tensor rows = part.batch->last_logits_BV.narrow(0, part.row, 1);
+      const auto count = static_cast<std::int64_t>(answers[part.sequence].size()) - 1;
+      if (count > 0) rows = at::cat({rows, logits.narrow(0, row, count)}, 0);
+      row += count;
+      scores[part.sequence] = score_rows(rows, answers[part.sequence]);
       ++impl_->meter->evaluations;
     }
     return scores;
@@ -196,45 +224,50 @@ Result<std::vector<AnswerScore>> Session::score(std::span<const Tokens> answers)
 
 Result<std::vector<Tokens>> Session::generate(const GenerationSpec& spec) {
   return guarded([&]() -> Result<std::vector<Tokens>> {
-    std::vector<Tokens> generated(size());
-    std::vector<std::size_t> active;
-    for (std::size_t i = 0; i < size(); ++i) {
-      const Sequence& sequence = impl_->sequences[i];
-      if (sequence.state.length() + spec.max_new_tokens - 1 > sequence.max_length)
+    for (const Batch& batch : impl_->batches)
+      if (batch.state.length() + spec.max_new_tokens - 1 > batch.max_length)
         return fail(ErrorKind::kInvalidArgument,
                     "max_new_tokens is {}; the session has room for {} more tokens",
-                    spec.max_new_tokens, sequence.max_length - sequence.state.length());
-      active.push_back(i);
-    }
+                    spec.max_new_tokens, batch.max_length - batch.state.length());
+    std::vector<Tokens> generated(size());
+    std::vector<bool> ended(size(), false);
+    std::vector<Batch*> active;
+    for (Batch& batch : impl_->batches) active.push_back(&batch);
     for (std::int64_t step = 0; step < spec.max_new_tokens && !active.empty(); ++step) {
       std::vector<at::Tensor> last;
-      for (const std::size_t i : active) last.push_back(impl_->sequences[i].last_logits_1V);
+      for (const Batch* batch : active) last.push_back(batch->last_logits_BV);
       const at::Tensor next = at::cat(last, 0).argmax(1).to(at::kCPU, at::kInt);
-      std::vector<std::size_t> going;
+      const TokenId* token = next.const_data_ptr<TokenId>();
+      std::vector<Batch*> going;
       std::vector<Segment> segments;
-      std::vector<at::Tensor> token_rows;
-      for (std::size_t k = 0; k < active.size(); ++k) {
-        const TokenId token = next.const_data_ptr<TokenId>()[k];
-        if (std::find(spec.stop.begin(), spec.stop.end(), token) != spec.stop.end()) continue;
-        generated[active[k]].push_back(token);
-        if (step + 1 == spec.max_new_tokens) continue;
-        Sequence& sequence = impl_->sequences[active[k]];
-        const std::int64_t begin = sequence.state.length();
-        Segment segment{{begin, begin + 1, sequence.prompt_length, begin, true},
-                        sequence.plan,
-                        &sequence.state,
-                        {}};
-        segment.rows = plan_rows(sequence.plan->plan(), segment.chunk);
-        segments.push_back(std::move(segment));
-        token_rows.push_back(token_tensor(std::span(&token, 1), impl_->device()));
-        going.push_back(active[k]);
+      Tokens fed;
+      for (Batch* batch : active) {
+        const std::span<const TokenId> chosen(token, batch->members.size());
+        token += batch->size();
+        bool goes_on = false;
+        for (std::size_t row = 0; row < chosen.size(); ++row) {
+          const std::size_t i = batch->members[row];
+          if (std::find(spec.stop.begin(), spec.stop.end(), chosen[row]) != spec.stop.end())
+            ended[i] = true;
+          if (!ended[i]) generated[i].push_back(chosen[row]);
+          goes_on |= !ended[i];
+        }
+        if (!goes_on || step + 1 == spec.max_new_tokens) continue;
+        const std::int64_t begin = batch->state.length();
+        const Chunk chunk{begin, begin + 1, batch->prompt_length, begin, true};
+        segments.push_back({chunk, batch->plan, &batch->state,
+                            plan_rows(batch->plan->plan(), chunk), batch->size()});
+        fed.insert(fed.end(), chosen.begin(), chosen.end());
+        going.push_back(batch);
       }
       active = std::move(going);
       if (active.empty()) break;
-      const at::Tensor logits = impl_->run(segments, token_rows);
-      for (std::size_t k = 0; k < active.size(); ++k)
-        impl_->sequences[active[k]].last_logits_1V =
-            logits.narrow(0, static_cast<std::int64_t>(k), 1);
+      const at::Tensor logits = impl_->run(segments, fed);
+      std::int64_t row = 0;
+      for (Batch* batch : active) {
+        batch->last_logits_BV = logits.narrow(0, row, batch->size());
+        row += batch->size();
+      }
     }
     return generated;
   });
@@ -249,7 +282,7 @@ Result<SharedPrefix> MeteredModel::share(std::span<const TokenId> prompt, std::i
     const Decoder& decoder = model_.decoder();
     const auto plan = std::make_shared<const BoundPlan>(
         full, at::TensorOptions().device(decoder.options().device()));
-    auto state = std::make_shared<SequenceState>(decoder.make_state(*plan, length));
+    auto state = std::make_shared<BatchState>(decoder.make_state(*plan, length));
     while (state->length() < length) {
       const std::int64_t begin = state->length();
       const std::int64_t end = std::min(begin + limits_.prefill_chunk, length);
@@ -283,43 +316,36 @@ Result<Session> MeteredModel::prefill(std::span<const Request> requests) {
     impl.model = &model_;
     impl.meter = meter_;
     impl.limits = limits_;
-    std::map<std::string, std::shared_ptr<const BoundPlan>> bound;
-    for (const Request& request : requests) {
-      Sequence& sequence = impl.sequences.emplace_back();
-      sequence.plan = bind_once(bound, *request.plan, model_.decoder().options());
-      sequence.prompt_length = static_cast<std::int64_t>(request.prompt.size());
-      sequence.max_length = sequence.prompt_length + request.max_new_tokens;
+    // (plan, prompt's length, room, shared prefix's length) → requests
+    using Key = std::tuple<std::string, std::size_t, std::int64_t, std::int64_t>;
+    std::map<Key, std::vector<std::size_t>> groups;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      const Request& request = requests[i];
+      groups[{request.plan->id(), request.prompt.size(), request.max_new_tokens,
+              request.prefix == nullptr ? 0 : request.prefix->length()}]
+          .push_back(i);
+      impl.prefill_seconds.push_back(request.prefix == nullptr ? 0 : request.prefix->seconds());
+    }
+    for (auto& [key, members] : groups) {
+      const Request& request = requests[members[0]];
+      Batch& batch = impl.batches.emplace_back();
+      batch.plan = std::make_shared<const BoundPlan>(
+          *request.plan, at::TensorOptions().device(model_.decoder().options().device()));
+      batch.prompt_length = static_cast<std::int64_t>(request.prompt.size());
+      batch.max_length = batch.prompt_length + request.max_new_tokens;
       if (request.prefix != nullptr) {
-        STRATA_CHECK(request.prefix->length() < sequence.prompt_length &&
+        STRATA_CHECK(request.prefix->length() < batch.prompt_length &&
                      request.prefix->length() <= shared_prefix(*request.plan));
-        sequence.state = adopt(*request.prefix->state_, *sequence.plan, sequence.max_length);
-        sequence.prefill_seconds = request.prefix->seconds();
+        std::vector<const BatchState*> prefixes;
+        for (const std::size_t i : members) prefixes.push_back(requests[i].prefix->state_.get());
+        batch.state = gather(prefixes, *batch.plan, true, batch.max_length);
       } else {
-        sequence.state = model_.decoder().make_state(*sequence.plan, sequence.max_length);
+        batch.state = model_.decoder().make_state(*batch.plan, batch.max_length,
+                                                  static_cast<std::int64_t>(members.size()));
       }
+      batch.members = std::move(members);
     }
-    // Chunks of as many sequences as fit batch_rows run together.
-    std::vector<std::size_t> group;
-    std::int64_t rows = 0;
-    const auto flush = [&] {
-      if (!group.empty()) impl.prefill_group(requests, group);
-      group.clear();
-      rows = 0;
-    };
-    for (bool more = true; more;) {
-      more = false;
-      for (std::size_t i = 0; i < impl.sequences.size(); ++i) {
-        const Sequence& sequence = impl.sequences[i];
-        const std::int64_t left = sequence.prompt_length - sequence.state.length();
-        if (left == 0) continue;
-        const std::int64_t next = std::min(left, limits_.prefill_chunk);
-        more |= left > next;
-        if (rows + next > limits_.batch_rows) flush();
-        group.push_back(i);
-        rows += next;
-      }
-      flush();
-    }
+    for (Batch& batch : impl.batches) impl.prefill(requests, batch);
     impl.note_peak();
     return session;
   });

@@ -30,8 +30,7 @@ struct Trace::Impl {
   const Model* model = nullptr;
   Tokens tokens, answer;
   AttentionPlan plan;
-  SharedPrefix prefix;
-  std::shared_ptr<const SequenceState> prefix_state;
+  std::shared_ptr<const BatchState> prefix;  // null where none is shared
   Chunk chunk;
   std::vector<at::Tensor> inputs_NC;  // [layer], rows [chunk.begin, chunk.end)
   AnswerScore score;
@@ -51,10 +50,12 @@ std::uint64_t Trace::bytes() const {
 }
 
 Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedRequest> requests) {
+  std::vector<Tokens> tokens;  // [request]
   for (const ForcedRequest& request : requests) {
     if (request.answer.empty())
       return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
-    RETURN_IF_ERROR(check(forced_tokens(request), forced_chunk(request, 0).end, *request.plan));
+    tokens.push_back(forced_tokens(request));
+    RETURN_IF_ERROR(check(tokens.back(), forced_chunk(request, 0).end, *request.plan));
   }
   return guarded([&]() -> Result<std::vector<AnswerScore>> {
     const Decoder& decoder = model_.decoder();
@@ -90,9 +91,9 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
           {}};
       segment.rows = plan_rows(*request.plan, segment.chunk);
       if (rows + segment.chunk.end > limits_.batch_rows) flush(i);
-      const Tokens tokens = forced_tokens(request);
       token_rows.push_back(token_tensor(
-          std::span(tokens).subspan(static_cast<std::size_t>(segment.rows[0].in_begin)), device));
+          std::span(tokens[i]).subspan(static_cast<std::size_t>(segment.rows[0].in_begin)),
+          device));
       rows += segment.chunk.end;
       segments.push_back(std::move(segment));
     }
@@ -115,21 +116,20 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
                       {},
                       {},
                       {},
-                      {},
                       {}});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
   if (begin > 0) {
-    ASSIGN_OR_RETURN(impl->prefix, share(request.prompt, begin));
-    impl->prefix_state = impl->prefix.state_;
+    ASSIGN_OR_RETURN(const SharedPrefix shared, share(request.prompt, begin));
+    impl->prefix = shared.state_;
   }
   return guarded([&]() -> Result<Trace> {
     const Decoder& decoder = model_.decoder();
     const auto plan = std::make_shared<const BoundPlan>(
         *request.plan, at::TensorOptions().device(decoder.options().device()));
     impl->chunk = forced_chunk(request, begin);
-    SequenceState state;
-    if (impl->prefix_state != nullptr) state = borrow(*impl->prefix_state, *plan, 0);
-    std::vector<Segment> segments{{impl->chunk, plan, impl->prefix_state ? &state : nullptr, {}}};
+    BatchState state;
+    if (impl->prefix != nullptr) state = borrow(*impl->prefix, *plan, 0);
+    std::vector<Segment> segments{{impl->chunk, plan, impl->prefix ? &state : nullptr, {}}};
     const std::vector<LayerRows> rows = all_rows(*request.plan, impl->chunk);
     at::Tensor x =
         decoder.embed(token_tensor(std::span(impl->tokens).subspan(static_cast<std::size_t>(begin)),
@@ -168,10 +168,10 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(const Trace& trace, int la
           impl.chunk.end - segment.rows[0].in_begin));
       segments.push_back(std::move(segment));
     }
-    std::vector<SequenceState> states(plans.size());
-    if (impl.prefix_state != nullptr)
+    std::vector<BatchState> states(plans.size());
+    if (impl.prefix != nullptr)
       for (std::size_t i = 0; i < plans.size(); ++i) {
-        states[i] = borrow(*impl.prefix_state, *segments[i].plan, layer);
+        states[i] = borrow(*impl.prefix, *segments[i].plan, layer);
         segments[i].state = &states[i];
       }
     const at::Tensor x = inputs.size() == 1 ? inputs[0] : at::cat(inputs, 0);

@@ -40,8 +40,9 @@ std::int64_t Evaluation::shared_length(const Sample& sample) const {
 
 Status Evaluation::run(const Progress& progress,
                        const std::function<Status(std::size_t, const Evaluated&)>& finished) {
-  const bool on_cpu = config_.device == "cpu";
-  MeteredModel metered(model_, {.batch_rows = on_cpu ? 1024 : 32768}, sample_workers(config_));
+  // Enough rows that the weights are read, and packed by the BLAS, for several prompts at once.
+  const std::int64_t rows_at_once = config_.device == "cpu" ? 1024 : 32768;
+  MeteredModel metered(model_, {.batch_rows = rows_at_once}, sample_workers(config_));
   const std::size_t batch = batch_size(static_cast<std::size_t>(metered.workers()));
   const std::size_t batches = (samples_.size() + batch - 1) / batch;
   const auto range = [&](std::size_t index) {
@@ -72,9 +73,7 @@ Status Evaluation::evaluate(MeteredModel& model, std::size_t first, std::size_t 
   if (generate_ == Generate::kYes)
     for (std::size_t i = first; i < last; ++i)
       limit = std::max(limit, benchmark_.generation_limit(samples_[i]));
-  std::vector<Session> sessions;
   std::vector<Tokens> answers;
-  const bool one_by_one = config_.device == "cpu";  // so that each prefill has a time of its own
   std::vector<Request> requests;
   for (std::size_t i = first; i < last; ++i) {
     const Sample& sample = samples_[i];
@@ -87,13 +86,8 @@ Status Evaluation::evaluate(MeteredModel& model, std::size_t first, std::size_t 
     }
     answers.push_back(sample.answer);
     requests.push_back(request);
-    if (one_by_one || i + 1 == last) {
-      ASSIGN_OR_RETURN(Session session, model.prefill(requests));
-      sessions.push_back(std::move(session));
-      requests.clear();
-    }
   }
-  Session session = Session::join(std::move(sessions));
+  ASSIGN_OR_RETURN(Session session, model.prefill(requests));
   ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, session.score(answers));
   for (std::size_t i = first; i < last; ++i) {
     results_[i].answer = scores[i - first];

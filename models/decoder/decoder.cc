@@ -13,6 +13,7 @@
 #include <ATen/ops/sin.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/result.h"
@@ -31,10 +32,13 @@ at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments,
   std::int64_t offset = 0;
   bool all = true;
   for (const Segment& segment : segments) {
-    const LayerRows& rows = segment.rows[row_index];
-    const std::int64_t in = segment.chunk.end - rows.in_begin,
-                       out = segment.chunk.end - rows.out_begin;
-    parts.push_back(x.narrow(0, offset + in - out, out));
+    const std::int64_t in = segment.rows_in(row_index), out = segment.rows_out(row_index);
+    const at::Tensor entering = x.narrow(0, offset, in);
+    parts.push_back(in == out || segment.batch == 1
+                        ? entering.narrow(0, in - out, out)
+                        : entering.unflatten(0, {segment.batch, in / segment.batch})
+                              .narrow(1, (in - out) / segment.batch, out / segment.batch)
+                              .flatten(0, 1));
     offset += in;
     all &= in == out;
   }
@@ -42,17 +46,32 @@ at::Tensor keep_rows(const at::Tensor& x, std::span<const Segment> segments,
   return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
-// Rows of a table by position, for the rows that enter or leave a layer; a view where they are
-// consecutive.
+// Rows of a table by position; a view where they are consecutive.
 at::Tensor rows_by_position(const at::Tensor& table_PD, std::span<const Segment> segments,
                             std::size_t row_index, bool out) {
-  const auto begin = [&](const Segment& segment) {
-    return out ? segment.rows[row_index].out_begin : segment.rows[row_index].in_begin;
-  };
   std::vector<at::Tensor> parts;
-  for (const Segment& segment : segments)
-    parts.push_back(table_PD.narrow(0, begin(segment), segment.chunk.end - begin(segment)));
+  for (const Segment& segment : segments) {
+    const LayerRows& rows = segment.rows[row_index];
+    const std::int64_t begin = out ? rows.out_begin : rows.in_begin;
+    const at::Tensor of_one = table_PD.narrow(0, begin, segment.chunk.end - begin);
+    parts.insert(parts.end(), static_cast<std::size_t>(segment.batch), of_one);
+  }
   return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
+}
+
+// Rotates the pairs (i, i + D/2). The sine table carries the sign of the first half.
+at::Tensor rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND, const at::Tensor& sin_ND) {
+  const std::int64_t half = x_NHD.size(2) / 2;
+  at::Tensor out = x_NHD * cos_ND.unsqueeze(1);
+  const at::Tensor sin = sin_ND.unsqueeze(1);
+  out.narrow(2, 0, half).addcmul_(x_NHD.narrow(2, half, half), sin.narrow(2, 0, half));
+  out.narrow(2, half, half).addcmul_(x_NHD.narrow(2, 0, half), sin.narrow(2, half, half));
+  return out;
+}
+
+// [B·N, H, D], sequence by sequence → [B, H, N, D], the same memory.
+at::Tensor heads_first(const at::Tensor& x_NHD, std::int64_t batch) {
+  return x_NHD.unflatten(0, {batch, x_NHD.size(0) / batch}).transpose(1, 2);
 }
 
 void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x) {
@@ -78,11 +97,25 @@ void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x) {
 
 }  // namespace
 
-std::uint64_t SequenceState::bytes() const {
+std::uint64_t BatchState::bytes() const {
   std::uint64_t total = 0;
   for (const auto& stores : layers)
     for (const KvStore& store : stores) total += store.bytes();
   return total;
+}
+
+BatchState BatchState::sequences(std::int64_t first, std::int64_t count) const {
+  BatchState part;
+  for (const auto& stores : layers) {
+    std::vector<KvStore>& here = part.layers.emplace_back();
+    for (const KvStore& store : stores) here.push_back(store.sequences(first, count));
+  }
+  return part;
+}
+
+void BatchState::advance(std::int64_t length) {
+  for (auto& stores : layers)
+    for (KvStore& store : stores) store.advance(length);
 }
 
 Decoder::Decoder(Architecture architecture, Weights weights)
@@ -97,12 +130,13 @@ Decoder::Decoder(Architecture architecture, Weights weights)
   sin_PD_ = at::cat({-at::sin(angle), at::sin(angle)}, 1).to(options().dtype());
 }
 
-SequenceState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length) const {
-  SequenceState state;
+BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,
+                               std::int64_t batch) const {
+  BatchState state;
   for (int layer = 0; layer < architecture_.layers; ++layer) {
     std::vector<KvStore>& stores = state.layers.emplace_back();
     for (const StoreGroup& group : plan.layer(layer).stores)
-      stores.emplace_back(group.retention, static_cast<std::int64_t>(group.kv_heads.size()),
+      stores.emplace_back(group.retention, batch, static_cast<std::int64_t>(group.kv_heads.size()),
                           architecture_.head_dim, max_length, options());
   }
   return state;
@@ -121,82 +155,97 @@ at::Tensor Decoder::norm(const at::Tensor& x, const at::Tensor& weight) const {
       .mul_(weight);
 }
 
-// Rotates the pairs (i, i + D/2). The sine table carries the sign of the first half.
-at::Tensor Decoder::rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND,
-                           const at::Tensor& sin_ND) const {
-  const std::int64_t half = x_NHD.size(2) / 2;
-  at::Tensor out = x_NHD * cos_ND.unsqueeze(1);
-  const at::Tensor sin = sin_ND.unsqueeze(1);
-  out.narrow(2, 0, half).addcmul_(x_NHD.narrow(2, half, half), sin.narrow(2, 0, half));
-  out.narrow(2, half, half).addcmul_(x_NHD.narrow(2, 0, half), sin.narrow(2, half, half));
-  return out;
-}
-
 void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
                              const at::Tensor& v_NGD, int layer, const LayerRows& rows,
                              Segment& segment, const at::Tensor& out_NHD) const {
   const BoundLayer& bound = segment.plan->layer(layer);
+  const Chunk& chunk = segment.chunk;
   std::vector<KvStore>* past = nullptr;
   if (segment.state != nullptr) past = &segment.state->layers[static_cast<std::size_t>(layer)];
-  const auto select = [](const at::Tensor& x, std::int64_t dim, const at::Tensor& index) {
-    return index.defined() ? x.index_select(dim, index) : x;
+  const auto select = [](const at::Tensor& x, const at::Tensor& heads) {
+    return heads.defined() ? x.index_select(1, heads) : x;
   };
-  const bool one_token = segment.chunk.end - segment.chunk.begin == 1;
+  const at::Tensor k_BGND = heads_first(k_NGD, segment.batch);
+  const at::Tensor v_BGND = heads_first(v_NGD, segment.batch);
+  const bool one_token = chunk.end - chunk.begin == 1;
   std::vector<KeyView> views;
   for (std::size_t i = 0; i < bound.stores.size(); ++i) {
-    const at::Tensor k = select(k_NGD, 1, bound.stores[i].kv_index).transpose(0, 1);
-    const at::Tensor v = select(v_NGD, 1, bound.stores[i].kv_index).transpose(0, 1);
+    const at::Tensor k = select(k_BGND, bound.stores[i].kv_index);
+    const at::Tensor v = select(v_BGND, bound.stores[i].kv_index);
     if (past == nullptr) {
       views.push_back({{}, {}, k, v, rows.in_begin});
-    } else if (segment.chunk.retain && one_token) {
-      (*past)[i].append(k, v, rows.in_begin);
-      views.push_back({});  // read from the store below
-    } else {
-      views.push_back((*past)[i].view_with(k, v, rows.in_begin));
-      if (segment.chunk.retain) (*past)[i].append(k, v, rows.in_begin);
+      continue;
     }
+    KvStore& store = (*past)[i];
+    // Where nothing is overwritten, keys are read where they are stored.
+    const bool stored_first = chunk.retain && (one_token || store.retention().all);
+    if (stored_first)
+      store.append(k, v, rows.in_begin);
+    else
+      views.push_back(store.view_with(k, v, rows.in_begin));
+    if (stored_first)
+      views.push_back(one_token ? KeyView{} : store.ordered());  // one token: see below
+    else if (chunk.retain)
+      store.append(k, v, rows.in_begin);
   }
-  if (rows.out_begin >= segment.chunk.end) return;
+  if (rows.out_begin >= chunk.end) return;
+  const at::Tensor q_BHND = heads_first(q_NHD, segment.batch);
+  const at::Tensor out_BHND = heads_first(out_NHD, segment.batch);
   for (const HeadGroup& group : bound.groups) {
-    const at::Tensor q = select(q_NHD, 1, group.query_index).transpose(0, 1);
+    const at::Tensor q = select(q_BHND, group.query_index);
     const StoreGroup& store = bound.stores[group.store];
     const auto attend_here = [&](KeyView view) {
       if (group.kv_in_store.defined())
         for (at::Tensor* part :
-             {&view.sink_k_GSD, &view.sink_v_GSD, &view.tail_k_GMD, &view.tail_v_GMD})
-          if (part->defined()) *part = part->index_select(0, group.kv_in_store);
+             {&view.sink_k_BGSD, &view.sink_v_BGSD, &view.tail_k_BGMD, &view.tail_v_BGMD})
+          if (part->defined()) *part = part->index_select(1, group.kv_in_store);
       return view;
     };
     // Heads of a group that is the whole layer are written in place.
     const bool whole = !group.query_index.defined();
-    const at::Tensor out =
-        whole ? out_NHD.transpose(0, 1) : at::empty_like(q, at::MemoryFormat::Contiguous);
-    if (past != nullptr && segment.chunk.retain && one_token) {
+    const at::Tensor out = whole ? out_BHND : at::empty_like(q, at::MemoryFormat::Contiguous);
+    if (past != nullptr && chunk.retain && one_token) {
       const KvStore& kept = (*past)[group.store];
       const auto* sliding = std::get_if<SlidingWindow>(&group.entry.mixer);
       const bool sees_all_kept =
           sliding == nullptr ||
           (store.retention.window == sliding->window && store.retention.sinks == sliding->sinks &&
            !store.retention.all) ||
-          (group.entry.rule == DecodeRule::kFull &&
-           segment.chunk.begin >= segment.chunk.prompt_length);
+          (group.entry.rule == DecodeRule::kFull && chunk.begin >= chunk.prompt_length);
       if (sees_all_kept) {
         const KeyView all = attend_here(kept.everything());
-        out.copy_(attend_all(q, all.tail_k_GMD, all.tail_v_GMD));
+        out.copy_(attend_all(q, all.tail_k_BGMD, all.tail_v_BGMD));
       } else {
-        attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry,
-               segment.chunk.prompt_length, out);
+        attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry, chunk.prompt_length,
+               out);
       }
     } else {
-      attend(q, rows.out_begin, attend_here(views[group.store]), group.entry,
-             segment.chunk.prompt_length, out);
+      attend(q, rows.out_begin, attend_here(views[group.store]), group.entry, chunk.prompt_length,
+             out);
     }
-    if (!whole) out_NHD.index_copy_(1, group.query_index, out.transpose(0, 1));
+    if (!whole) out_BHND.index_copy_(1, group.query_index, out);
   }
 }
 
+Decoder::RotaryRows Decoder::rotary_rows(std::span<const Segment> segments,
+                                         std::size_t row_index) const {
+  RotaryRows rotary{rows_by_position(cos_PD_, segments, row_index, false),
+                    rows_by_position(sin_PD_, segments, row_index, false),
+                    {},
+                    {}};
+  const bool same = std::all_of(segments.begin(), segments.end(), [&](const Segment& segment) {
+    return segment.rows_in(row_index) == segment.rows_out(row_index);
+  });
+  rotary.out_cos_ND =
+      same ? rotary.in_cos_ND : rows_by_position(cos_PD_, segments, row_index, true);
+  rotary.out_sin_ND =
+      same ? rotary.in_sin_ND : rows_by_position(sin_PD_, segments, row_index, true);
+  return rotary;
+}
+
 at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                              std::span<Segment> segments, ForwardHooks* hooks) const {
+                              std::span<Segment> segments, const RotaryRows& rotary,
+                              ForwardHooks* hooks) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const Architecture& a = architecture_;
   at::Tensor x_in = x_NC;
@@ -214,12 +263,8 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   at::Tensor v_NGD = heads(normed_in, w.v, w.v_bias, a.kv_heads);
   if (w.q_norm.defined()) q_NHD = norm(q_NHD, w.q_norm);
   if (w.k_norm.defined()) k_NGD = norm(k_NGD, w.k_norm);
-  const auto turn = [&](const at::Tensor& rows, bool out) {
-    return rotate(rows, rows_by_position(cos_PD_, segments, row_index, out),
-                  rows_by_position(sin_PD_, segments, row_index, out));
-  };
-  q_NHD = turn(q_NHD, true);
-  k_NGD = turn(k_NGD, false);
+  q_NHD = rotate(q_NHD, rotary.out_cos_ND, rotary.out_sin_ND);
+  k_NGD = rotate(k_NGD, rotary.in_cos_ND, rotary.in_sin_ND);
   pass_hooks(hooks, Site::kQ, layer, q_NHD);
   pass_hooks(hooks, Site::kK, layer, k_NGD);
   pass_hooks(hooks, Site::kV, layer, v_NGD);
@@ -228,8 +273,7 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   std::int64_t in_offset = 0, out_offset = 0;
   for (Segment& segment : segments) {
     const LayerRows& rows = segment.rows[row_index];
-    const std::int64_t in = segment.chunk.end - rows.in_begin;
-    const std::int64_t out = segment.chunk.end - rows.out_begin;
+    const std::int64_t in = segment.rows_in(row_index), out = segment.rows_out(row_index);
     attend_segment(q_NHD.narrow(0, out_offset, out), k_NGD.narrow(0, in_offset, in),
                    v_NGD.narrow(0, in_offset, in), layer, rows, segment,
                    mixed_NHD.narrow(0, out_offset, out));
@@ -251,9 +295,17 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
 
 at::Tensor Decoder::run_layers(at::Tensor x_NC, int first_layer, int end_layer,
                                std::span<Segment> segments, ForwardHooks* hooks) const {
-  for (int layer = first_layer; layer < end_layer; ++layer)
-    x_NC = run_layer(x_NC, layer, static_cast<std::size_t>(layer - first_layer), segments,
+  RotaryRows rotary;
+  for (int layer = first_layer; layer < end_layer; ++layer) {
+    const auto i = static_cast<std::size_t>(layer - first_layer);
+    const auto rows_as_before = [i](const Segment& segment) {
+      return segment.rows[i] == segment.rows[i - 1];
+    };
+    if (i == 0 || !std::all_of(segments.begin(), segments.end(), rows_as_before))
+      rotary = rotary_rows(segments, i);
+    x_NC = run_layer(x_NC, layer, i, segments, rotary,
                      hooks != nullptr && !hooks->empty() ? hooks : nullptr);
+  }
   return x_NC;
 }
 

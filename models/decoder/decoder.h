@@ -2,9 +2,9 @@
 // own plan.
 //
 // Rows of all segments stand one behind the other (no padding); linear layers see them all at once,
-// attention sees one segment at a time. Activation reuse, plans that share leading layers, and
-// looped layer ranges are calls of run_layers. Immutable after construction: several threads may
-// run it at once, each on its own states.
+// attention sees one segment at a time: sequences of one length under one plan. Activation reuse,
+// plans that share leading layers, and looped layer ranges are calls of run_layers. Immutable after
+// construction: several threads may run it at once, each on its own states.
 //
 // Legend: N packed rows, C hidden size, H query heads, G KV heads, D head size, V vocabulary.
 #pragma once
@@ -25,20 +25,27 @@
 
 namespace strata {
 
-// What one sequence remembers: the stores of each layer.
-struct SequenceState {
+// What a batch of sequences of one length remembers: the stores of each layer. A copy shares
+// their memory.
+struct BatchState {
   std::vector<std::vector<KvStore>> layers;
   std::int64_t length() const { return layers.empty() ? 0 : layers[0][0].length(); }
-  std::uint64_t bytes() const;
+  std::uint64_t bytes() const;  // of the whole batch
+  // See KvStore: some of the sequences, in the same memory.
+  BatchState sequences(std::int64_t first, std::int64_t count) const;
+  void advance(std::int64_t length);
 };
 
-// Consecutive tokens of one sequence within the packed rows.
+// Consecutive tokens of a batch of sequences within the packed rows: sequence by sequence.
 struct Segment {
-  Chunk chunk;
+  Chunk chunk;  // of each of them
   std::shared_ptr<const BoundPlan> plan;
-  SequenceState* state =
-      nullptr;                  // keys before the chunk; grows when chunk.retain, else is only read
+  BatchState* state = nullptr;  // keys before the chunk; grows when chunk.retain, else is only read
   std::vector<LayerRows> rows;  // [i] = layer first_layer + i of the call
+  std::int64_t batch = 1;       // sequences
+
+  std::int64_t rows_in(std::size_t i) const { return batch * (chunk.end - rows[i].in_begin); }
+  std::int64_t rows_out(std::size_t i) const { return batch * (chunk.end - rows[i].out_begin); }
 };
 
 class Decoder {
@@ -48,21 +55,26 @@ class Decoder {
   const Architecture& architecture() const { return architecture_; }
   at::TensorOptions options() const { return weights_.embedding.options(); }
 
-  SequenceState make_state(const BoundPlan& plan, std::int64_t max_length) const;
+  BatchState make_state(const BoundPlan& plan, std::int64_t max_length,
+                        std::int64_t batch = 1) const;
 
   at::Tensor embed(const at::Tensor& token_ids_N) const;
-  // x holds rows [rows[0].in_begin, chunk.end) of each segment, in order; returns rows
-  // [rows.back().out_begin, end).
+  // x holds rows [rows[0].in_begin, chunk.end) of each sequence of each segment, in order; returns
+  // rows [rows.back().out_begin, end).
   at::Tensor run_layers(at::Tensor x_NC, int first_layer, int end_layer,
                         std::span<Segment> segments, ForwardHooks* hooks = nullptr) const;
   // Final norm and LM head; float32 unless the weights are float64.
   at::Tensor logits(const at::Tensor& x_NC) const;
 
  private:
-  at::Tensor rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND,
-                    const at::Tensor& sin_ND) const;
+  // Cosines and sines of the rows that enter and leave a layer.
+  struct RotaryRows {
+    at::Tensor in_cos_ND, in_sin_ND, out_cos_ND, out_sin_ND;
+  };
+  RotaryRows rotary_rows(std::span<const Segment> segments, std::size_t row_index) const;
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                       std::span<Segment> segments, ForwardHooks* hooks) const;
+                       std::span<Segment> segments, const RotaryRows& rotary,
+                       ForwardHooks* hooks) const;
   void attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD, const at::Tensor& v_NGD,
                       int layer, const LayerRows& rows, Segment& segment,
                       const at::Tensor& out_NHD) const;

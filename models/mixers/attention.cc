@@ -1,8 +1,8 @@
 #include "models/mixers/attention.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_scaled_dot_product_efficient_attention.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -26,8 +26,7 @@
 namespace strata {
 namespace {
 
-// Attention over one key set, with what a merge with another key set needs. B counts blocks of
-// queries.
+// Attention over one key set, with what a merge with another key set needs.
 struct Partial {
   at::Tensor out_BHND;
   at::Tensor lse_BHN;
@@ -37,6 +36,10 @@ Partial merge(const Partial& a, const Partial& b) {
   const at::Tensor weight_of_a = at::sigmoid(a.lse_BHN - b.lse_BHN).unsqueeze(-1);
   return {at::lerp(b.out_BHND, a.out_BHND, weight_of_a.to(a.out_BHND.scalar_type())),
           at::logaddexp(a.lse_BHN, b.lse_BHN)};
+}
+
+bool is_half(const at::Tensor& x) {
+  return x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
 }
 
 at::Tensor repeat_heads(const at::Tensor& x_BGMD, std::int64_t heads) {
@@ -57,8 +60,7 @@ Partial by_products(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at
   // Query heads of a KV head become rows of one product, so K and V are never copied.
   const at::Tensor q = (q_BHND * scale).reshape({blocks, kv_heads, group * rows, width});
   at::Tensor scores = at::matmul(q, k_BGMD.transpose(-1, -2));
-  if (scores.scalar_type() == at::kBFloat16 || scores.scalar_type() == at::kHalf)
-    scores = scores.to(at::kFloat);
+  if (is_half(scores)) scores = scores.to(at::kFloat);
   if (mask_NM.defined())
     scores = (scores.view({blocks, kv_heads, group, rows, -1}) + mask_NM).flatten(2, 3);
   const at::Tensor lse = at::logsumexp(scores, -1);
@@ -67,6 +69,32 @@ Partial by_products(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at
           lse.view({blocks, heads, rows})};
 }
 
+// FlashAttention on a CUDA device: grouped heads as they are, rows aligned with the keys' end. Row
+// i of N sees keys (M − N + i) − window + 1 … M − N + i; window 0 = all.
+Partial flash_cuda(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD,
+                   bool causal, std::int64_t window) {
+  const auto rows_first = [](const at::Tensor& x) { return x.transpose(1, 2); };
+  std::optional<std::int64_t> left, right;
+  if (window > 0) {
+    left = window - 1;
+    right = 0;
+  }
+  const auto result = at::_flash_attention_forward(
+      rows_first(q_BHND), rows_first(k_BGMD), rows_first(v_BGMD), std::nullopt, std::nullopt,
+      q_BHND.size(2), k_BGMD.size(2), /*dropout_p=*/0.0, causal && window == 0,
+      /*return_debug_mask=*/false, std::nullopt, left, right);
+  return {std::get<0>(result).transpose(1, 2), std::get<1>(result)};
+}
+
+bool has_flash_cuda(const at::Tensor& q_BHND) {
+  return q_BHND.is_cuda() && is_half(q_BHND) && q_BHND.size(3) % 8 == 0 && q_BHND.size(3) <= 256;
+}
+
+bool has_fused_kernel(const at::Tensor& q_BHND) {
+  return q_BHND.is_cpu() || has_flash_cuda(q_BHND) || q_BHND.scalar_type() == at::kFloat;
+}
+
+// The fused kernels; a causal mask covers as many keys as rows. `mask_NM` on the CPU alone.
 Partial fused(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD,
               bool causal, const at::Tensor& mask_NM) {
   if (q_BHND.is_cpu()) {
@@ -76,19 +104,13 @@ Partial fused(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at::Tens
     return {out, lse};
   }
   STRATA_CHECK(!mask_NM.defined());
-  const at::Tensor k = repeat_heads(k_BGMD, q_BHND.size(1));
-  const at::Tensor v = repeat_heads(v_BGMD, q_BHND.size(1));
-  if (q_BHND.scalar_type() == at::kBFloat16 || q_BHND.scalar_type() == at::kHalf) {
-    const auto result = at::_scaled_dot_product_flash_attention(q_BHND, k, v, 0.0, causal, false);
-    return {std::get<0>(result), std::get<1>(result)};
-  }
+  if (has_flash_cuda(q_BHND)) return flash_cuda(q_BHND, k_BGMD, v_BGMD, causal, 0);
   const auto result = at::_scaled_dot_product_efficient_attention(
-      q_BHND, k, v, std::nullopt, /*compute_log_sumexp=*/true, 0.0, causal);
+      q_BHND, repeat_heads(k_BGMD, q_BHND.size(1)), repeat_heads(v_BGMD, q_BHND.size(1)),
+      std::nullopt, /*compute_log_sumexp=*/true, 0.0, causal);
   // The kernel pads the rows of its log-sum-exp.
   return {std::get<0>(result), std::get<1>(result).narrow(2, 0, q_BHND.size(2))};
 }
-
-bool has_fused_kernel(const at::Tensor& x) { return x.is_cpu() || x.scalar_type() != at::kDouble; }
 
 // −inf above the diagonal of the last N of M columns, 0 elsewhere; only for devices without a fused
 // kernel.
@@ -114,12 +136,14 @@ Partial all_visible(const at::Tensor& q_BHND, const at::Tensor& k_BGMD, const at
   return fused(q_BHND, k_BGMD, v_BGMD, false, {});
 }
 
-// Rows at positions [begin, begin + N) see every key of [0, i]; keys hold [0, begin + N). The fused
-// kernels align their causal mask top-left, so the keys before the chunk are a part of their own.
+// Rows at positions [begin, begin + N) see every key of [0, i]; keys hold [0, begin + N). Most
+// fused kernels align their causal mask top-left, so the keys before the chunk are a part of their
+// own.
 Partial causal(const at::Tensor& q_BHND, std::int64_t begin, const at::Tensor& k_BGMD,
                const at::Tensor& v_BGMD) {
   const std::int64_t rows = q_BHND.size(2);
   if (rows == 1) return all_visible(q_BHND, k_BGMD, v_BGMD);
+  if (has_flash_cuda(q_BHND)) return flash_cuda(q_BHND, k_BGMD, v_BGMD, true, 0);
   const Partial diagonal =
       square_causal(q_BHND, k_BGMD.narrow(2, begin, rows), v_BGMD.narrow(2, begin, rows));
   if (begin == 0) return diagonal;
@@ -137,90 +161,104 @@ at::Tensor strip_mask(std::int64_t rows, std::int64_t window, const at::Tensor& 
   return at::where(visible, 0.0, -std::numeric_limits<double>::infinity()).to(dtype);
 }
 
+// [B, H, N, D] → [B·count, H, length, D]: `count` overlapping blocks of rows, `step` apart.
+at::Tensor blocks_of(const at::Tensor& x_BHND, std::int64_t start, std::int64_t step,
+                     std::int64_t count, std::int64_t length) {
+  const at::Tensor from = x_BHND.narrow(2, start, (count - 1) * step + length);
+  const at::Tensor blocks = from.as_strided(
+      {x_BHND.size(0), count, x_BHND.size(1), length, x_BHND.size(3)},
+      {from.stride(0), step * from.stride(2), from.stride(1), from.stride(2), from.stride(3)});
+  return x_BHND.size(0) == 1 ? blocks.squeeze(0) : blocks.flatten(0, 1);
+}
+
 // `count` blocks of `rows` queries, the first at q row `first`; block b's keys begin at k row
-// key_first + b·rows.
-Partial strips(const at::Tensor& q_HND, std::int64_t first, const at::Tensor& k_GMD,
-               const at::Tensor& v_GMD, std::int64_t key_first, std::int64_t rows,
+// key_first + b·rows. The rows of the blocks follow each other in what is returned.
+Partial strips(const at::Tensor& q_BHND, std::int64_t first, const at::Tensor& k_BGMD,
+               const at::Tensor& v_BGMD, std::int64_t key_first, std::int64_t rows,
                std::int64_t count, std::int64_t window) {
-  const auto blocks = [count, rows](const at::Tensor& x, std::int64_t start, std::int64_t length) {
-    const at::Tensor from = x.narrow(1, start, (count - 1) * rows + length);
-    return from.as_strided({count, x.size(0), length, x.size(2)},
-                           {rows * x.stride(1), x.stride(0), x.stride(1), x.stride(2)});
+  const at::Tensor q = blocks_of(q_BHND, first, rows, count, rows);
+  const at::Tensor k = blocks_of(k_BGMD, key_first, rows, count, rows + window - 1);
+  const at::Tensor v = blocks_of(v_BGMD, key_first, rows, count, rows + window - 1);
+  const at::Tensor mask = strip_mask(rows, window, q_BHND);
+  const bool use_fused = q.is_cpu() && rows > 1;
+  const Partial part =
+      use_fused ? fused(q, k, v, false, mask.to(q.scalar_type())) : by_products(q, k, v, mask);
+  const auto join = [&](const at::Tensor& x) {
+    return x.unflatten(0, {q_BHND.size(0), count}).transpose(1, 2).flatten(2, 3);
   };
-  const at::Tensor q = blocks(q_HND, first, rows);
-  const at::Tensor k = blocks(k_GMD, key_first, rows + window - 1);
-  const at::Tensor v = blocks(v_GMD, key_first, rows + window - 1);
-  const at::Tensor mask = strip_mask(rows, window, q_HND);
-  const bool use_fused = q.is_cpu() && q.size(2) > 1;
-  return use_fused ? fused(q, k, v, false, mask.to(q.scalar_type())) : by_products(q, k, v, mask);
+  return {join(part.out_BHND), join(part.lse_BHN)};
 }
 
 // A view whose two parts follow each other, as one part.
 KeyView joined(const KeyView& keys) {
-  const std::int64_t sinks = keys.sink_k_GSD.defined() ? keys.sink_k_GSD.size(1) : 0;
+  const std::int64_t sinks = keys.sink_k_BGSD.defined() ? keys.sink_k_BGSD.size(2) : 0;
   STRATA_CHECK(keys.tail_begin == sinks, "{} {}", keys.tail_begin, sinks);
-  if (sinks == 0) return {{}, {}, keys.tail_k_GMD, keys.tail_v_GMD, 0};
+  if (sinks == 0) return {{}, {}, keys.tail_k_BGMD, keys.tail_v_BGMD, 0};
   return {{},
           {},
-          at::cat({keys.sink_k_GSD, keys.tail_k_GMD}, 1),
-          at::cat({keys.sink_v_GSD, keys.tail_v_GMD}, 1),
+          at::cat({keys.sink_k_BGSD, keys.tail_k_BGMD}, 2),
+          at::cat({keys.sink_v_BGSD, keys.tail_v_BGMD}, 2),
           0};
 }
 
 // Queries at [begin, begin + N), all ≥ window + sinks; their windows and the sinks do not meet.
-void attend_band(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
-                 const SlidingWindow& sliding, const at::Tensor& out_HND) {
+void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
+                 const SlidingWindow& sliding, const at::Tensor& out_BHND) {
   constexpr std::int64_t kMinBlock = 32, kMaxBlock = 256, kSlabRows = 1024;
-  const std::int64_t rows = q_HND.size(1), window = sliding.window;
-  const std::int64_t block = std::clamp(window / 2, kMinBlock, kMaxBlock);
+  const std::int64_t rows = q_BHND.size(2), window = sliding.window;
   const std::int64_t key_offset = begin - window + 1 - keys.tail_begin;
   if (key_offset < 0) {
     // The store keeps more sinks than this entry counts, so the first windows reach into its sinks
     // part.
-    attend_band(q_HND, begin, joined(keys), sliding, out_HND);
+    attend_band(q_BHND, begin, joined(keys), sliding, out_BHND);
     return;
   }
 
-  const auto with_sinks = [&](std::int64_t first, std::int64_t length, std::int64_t count) {
-    Partial part = strips(q_HND, first, keys.tail_k_GMD, keys.tail_v_GMD, key_offset + first,
-                          length, count, window);
-    // [count, H, length, D] → [1, H, count·length, D]: blocks follow each other.
-    const auto join = [](const at::Tensor& x) {
-      return x.transpose(0, 1).flatten(1, 2).unsqueeze(0);
-    };
-    part = {join(part.out_BHND), join(part.lse_BHN)};
+  // Adds the sinks' part to the windows' part of rows [first, first + part's rows).
+  const auto finish = [&](Partial part, std::int64_t first) {
+    const std::int64_t count = part.out_BHND.size(2);
     if (sliding.sinks > 0) {
-      const bool stored_apart = keys.sink_k_GSD.defined();
-      const at::Tensor& k = stored_apart ? keys.sink_k_GSD : keys.tail_k_GMD;
-      const at::Tensor& v = stored_apart ? keys.sink_v_GSD : keys.tail_v_GMD;
-      const at::Tensor q = q_HND.narrow(1, first, length * count).unsqueeze(0);
-      part = merge(part, all_visible(q, k.narrow(1, 0, sliding.sinks).unsqueeze(0),
-                                     v.narrow(1, 0, sliding.sinks).unsqueeze(0)));
+      const bool stored_apart = keys.sink_k_BGSD.defined();
+      const at::Tensor& k = stored_apart ? keys.sink_k_BGSD : keys.tail_k_BGMD;
+      const at::Tensor& v = stored_apart ? keys.sink_v_BGSD : keys.tail_v_BGMD;
+      part = merge(part, all_visible(q_BHND.narrow(2, first, count), k.narrow(2, 0, sliding.sinks),
+                                     v.narrow(2, 0, sliding.sinks)));
     }
-    out_HND.narrow(1, first, length * count).copy_(part.out_BHND.squeeze(0));
+    out_BHND.narrow(2, first, count).copy_(part.out_BHND);
   };
+  if (has_flash_cuda(q_BHND)) {
+    const auto seen = [&](const at::Tensor& x) {
+      return x.narrow(2, key_offset, rows + window - 1);
+    };
+    finish(flash_cuda(q_BHND, seen(keys.tail_k_BGMD), seen(keys.tail_v_BGMD), true, window), 0);
+    return;
+  }
   // On the CPU in slabs whose temporaries stay in the cache; elsewhere a launch costs more than
   // memory.
-  const std::int64_t slab = q_HND.is_cpu() ? std::max<std::int64_t>(1, kSlabRows / block) : rows;
+  const std::int64_t block = std::clamp(window / 2, kMinBlock, kMaxBlock);
+  const std::int64_t slab = q_BHND.is_cpu() ? std::max<std::int64_t>(1, kSlabRows / block) : rows;
+  const auto windows = [&](std::int64_t first, std::int64_t length, std::int64_t count) {
+    return strips(q_BHND, first, keys.tail_k_BGMD, keys.tail_v_BGMD, key_offset + first, length,
+                  count, window);
+  };
   const std::int64_t count = rows / block, rest = rows % block;
   for (std::int64_t done = 0; done < count; done += slab)
-    with_sinks(done * block, block, std::min(slab, count - done));
-  if (rest > 0) with_sinks(count * block, rest, 1);
+    finish(windows(done * block, block, std::min(slab, count - done)), done * block);
+  if (rest > 0) finish(windows(count * block, rest, 1), count * block);
 }
 
 }  // namespace
 
-void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
-            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_HND) {
-  const std::int64_t rows = q_HND.size(1), end = begin + rows;
+void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
+            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND) {
+  const std::int64_t rows = q_BHND.size(2), end = begin + rows;
   // Rows [from, to) see every key before them: the view holds all of [0, to).
   const auto plain = [&](std::int64_t from, std::int64_t to) {
     if (from >= to) return;
     const KeyView all = joined(keys);
-    const Partial part = causal(q_HND.narrow(1, from - begin, to - from).unsqueeze(0), from,
-                                all.tail_k_GMD.narrow(1, 0, to).unsqueeze(0),
-                                all.tail_v_GMD.narrow(1, 0, to).unsqueeze(0));
-    out_HND.narrow(1, from - begin, to - from).copy_(part.out_BHND.squeeze(0));
+    const Partial part = causal(q_BHND.narrow(2, from - begin, to - from), from,
+                                all.tail_k_BGMD.narrow(2, 0, to), all.tail_v_BGMD.narrow(2, 0, to));
+    out_BHND.narrow(2, from - begin, to - from).copy_(part.out_BHND);
   };
 
   const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
@@ -234,14 +272,22 @@ void attend(const at::Tensor& q_HND, std::int64_t begin, const KeyView& keys,
   const std::int64_t band_begin = std::clamp(sliding->window + sliding->sinks, begin, windowed_end);
   plain(begin, band_begin);
   if (band_begin < windowed_end)
-    attend_band(q_HND.narrow(1, band_begin - begin, windowed_end - band_begin), band_begin, keys,
-                *sliding, out_HND.narrow(1, band_begin - begin, windowed_end - band_begin));
+    attend_band(q_BHND.narrow(2, band_begin - begin, windowed_end - band_begin), band_begin, keys,
+                *sliding, out_BHND.narrow(2, band_begin - begin, windowed_end - band_begin));
   plain(windowed_end, end);
 }
 
-at::Tensor attend_all(const at::Tensor& q_H1D, const at::Tensor& k_GMD, const at::Tensor& v_GMD) {
-  return all_visible(q_H1D.unsqueeze(0), k_GMD.unsqueeze(0), v_GMD.unsqueeze(0))
-      .out_BHND.squeeze(0);
+at::Tensor attend_all(const at::Tensor& q_BH1D, const at::Tensor& k_BGMD,
+                      const at::Tensor& v_BGMD) {
+  if (has_flash_cuda(q_BH1D)) return flash_cuda(q_BH1D, k_BGMD, v_BGMD, false, 0).out_BHND;
+  // As by_products, but nothing is merged, so the log-sum-exp is not needed.
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q_BH1D.size(3)));
+  const at::Tensor q =
+      (q_BH1D * scale).reshape({q_BH1D.size(0), k_BGMD.size(1), -1, q_BH1D.size(3)});
+  const at::Tensor scores = at::matmul(q, k_BGMD.transpose(-1, -2));
+  const at::Tensor weights =
+      at::softmax(scores, -1, is_half(scores) ? at::kFloat : scores.scalar_type());
+  return at::matmul(weights.to(v_BGMD.scalar_type()), v_BGMD).reshape(q_BH1D.sizes());
 }
 
 }  // namespace strata

@@ -10,6 +10,7 @@
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 #include "models/model.h"
+#include "tests/unit/models/device_test.h"
 
 namespace strata {
 namespace {
@@ -24,14 +25,16 @@ std::filesystem::path model_dir() {
   return base / "strata/models/smollm2-135m-instruct";
 }
 
-class ModelParityTest : public ::testing::Test {
+class ModelParityTest : public testing::DeviceTest {
  protected:
   void SetUp() override {
+    DeviceTest::SetUp();
+    if (IsSkipped()) return;
     if (!std::filesystem::exists(model_dir() / "config.json"))
       GTEST_SKIP() << "no model at " << model_dir()
                    << "; tools/setup puts it there, STRATA_SMOLLM2 names another place";
-    model_ =
-        std::move(*Model::load(model_dir(), {.device = "cpu", .dtype = "float32", .threads = 2}));
+    model_ = std::move(
+        *Model::load(model_dir(), {.device = GetParam(), .dtype = "float32", .threads = 2}));
     std::ifstream in("tests/golden/model_smollm2.json");
     golden_ = nlohmann::json::parse(in);
   }
@@ -40,7 +43,7 @@ class ModelParityTest : public ::testing::Test {
   nlohmann::json golden_;
 };
 
-TEST_F(ModelParityTest, LogitsOfTheLastPromptTokenAgreeWithin2e3) {
+TEST_P(ModelParityTest, LogitsOfTheLastPromptTokenAgreeWithin2e3) {
   const Decoder& decoder = model_->decoder();
   double worst = 0;
   for (const nlohmann::json& expected : golden_["cases"]) {
@@ -48,14 +51,15 @@ TEST_F(ModelParityTest, LogitsOfTheLastPromptTokenAgreeWithin2e3) {
     const auto length = static_cast<std::int64_t>(tokens.size());
     const AttentionPlan full = AttentionPlan::full(model_->layout());
     const c10::InferenceMode inference;
-    std::vector<Segment> segments{{{0, length, length, length - 1, false},
-                                   std::make_shared<const BoundPlan>(full, at::TensorOptions()),
-                                   nullptr,
-                                   {}}};
+    std::vector<Segment> segments{
+        {{0, length, length, length - 1, false},
+         std::make_shared<const BoundPlan>(full, at::TensorOptions().device(device())),
+         nullptr,
+         {}}};
     segments[0].rows = plan_rows(full, segments[0].chunk);
-    const at::Tensor x = decoder.run_layers(decoder.embed(token_tensor(tokens, at::kCPU)), 0,
+    const at::Tensor x = decoder.run_layers(decoder.embed(token_tensor(tokens, device())), 0,
                                             model_->layout().layers, segments);
-    const at::Tensor logits = decoder.logits(x)[0].contiguous();
+    const at::Tensor logits = decoder.logits(x)[0].to(at::kCPU).contiguous();
     const std::vector<double> probes = expected["logits"].get<std::vector<double>>();
     const auto step = expected["probe_step"].get<std::int64_t>();
     for (std::size_t i = 0; i < probes.size(); ++i)
@@ -70,7 +74,7 @@ TEST_F(ModelParityTest, LogitsOfTheLastPromptTokenAgreeWithin2e3) {
   std::printf("worst logit difference over %zu prompts: %.2e\n", golden_["cases"].size(), worst);
 }
 
-TEST_F(ModelParityTest, GreedyTokensAreTheSameWhereTheReferenceIsNotInDoubt) {
+TEST_P(ModelParityTest, GreedyTokensAreTheSameWhereTheReferenceIsNotInDoubt) {
   MeteredModel model(*model_, {.batch_rows = 1});
   const AttentionPlan full = AttentionPlan::full(model_->layout());
   std::vector<Tokens> prompts;
@@ -99,6 +103,8 @@ TEST_F(ModelParityTest, GreedyTokensAreTheSameWhereTheReferenceIsNotInDoubt) {
   }
   std::printf("%zu of %zu continuations of 64 tokens identical\n", same, generated.size());
 }
+
+STRATA_ON_EVERY_DEVICE(ModelParityTest);
 
 }  // namespace
 }  // namespace strata

@@ -15,8 +15,8 @@ namespace strata {
 namespace {
 
 double seconds(std::int64_t length, const PaletteEntry& entry) {
-  const at::Tensor q = at::randn({9, length, 64}), k = at::randn({3, length, 64}),
-                   v = at::randn({3, length, 64});
+  const at::Tensor q = at::randn({1, 9, length, 64}), k = at::randn({1, 3, length, 64}),
+                   v = at::randn({1, 3, length, 64});
   const at::Tensor out = at::empty_like(q);
   const KeyView keys{{}, {}, k, v, 0};
   const auto start = std::chrono::steady_clock::now();

@@ -12,22 +12,26 @@
 #include "models/cost.h"
 #include "models/decoder/decoder.h"
 #include "tests/unit/models/dense_oracle.h"
+#include "tests/unit/models/device_test.h"
 
 namespace strata {
 namespace {
 
 using testing::Matrix;
 
+class DecoderTest : public testing::DeviceTest {};
+
 // Runs tokens in chunks of the given sizes (the last repeats) and returns logits of the rows from
 // first_read on.
 Matrix run_in_chunks(const Decoder& decoder, const std::vector<TokenId>& tokens,
                      const AttentionPlan& plan, std::int64_t prompt_length,
                      const std::vector<std::int64_t>& chunk_sizes, std::int64_t first_read,
-                     SequenceState* keep_state = nullptr) {
+                     BatchState* keep_state = nullptr) {
   const c10::InferenceMode inference;
-  const auto bound = std::make_shared<const BoundPlan>(plan, at::TensorOptions());
+  const at::TensorOptions on_device = at::TensorOptions().device(decoder.options().device());
+  const auto bound = std::make_shared<const BoundPlan>(plan, on_device);
   const auto length = static_cast<std::int64_t>(tokens.size());
-  SequenceState state = decoder.make_state(*bound, length);
+  BatchState state = decoder.make_state(*bound, length);
   Matrix out;
   std::size_t turn = 0;
   for (std::int64_t begin = 0; begin < length;) {
@@ -38,10 +42,11 @@ Matrix run_in_chunks(const Decoder& decoder, const std::vector<TokenId>& tokens,
     segments[0].rows = plan_rows(plan, segments[0].chunk);
     std::vector<std::int64_t> ids(tokens.begin() + segments[0].rows[0].in_begin,
                                   tokens.begin() + end);
-    const at::Tensor x = decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong)), 0,
-                                            decoder.architecture().layers, segments);
+    const at::Tensor x =
+        decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong).to(decoder.options().device())),
+                           0, decoder.architecture().layers, segments);
     if (x.size(0) > 0) {
-      const at::Tensor logits = decoder.logits(x).to(at::kDouble).contiguous();
+      const at::Tensor logits = decoder.logits(x).to(at::kCPU, at::kDouble).contiguous();
       for (std::int64_t r = 0; r < logits.size(0); ++r)
         out.emplace_back(logits.const_data_ptr<double>() + r * logits.size(1),
                          logits.const_data_ptr<double>() + (r + 1) * logits.size(1));
@@ -93,14 +98,14 @@ Case random_case(Rng& rng, at::ScalarType dtype) {
       beyond};
 }
 
-TEST(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
+TEST_P(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
   at::set_num_threads(1);
-  constexpr int kCases = 1200;
+  const int kCases = device().is_cpu() ? 1200 : 200;  // launches are slow for tiny shapes
   int beyond = 0, with_sinks = 0, grouped = 0, mixed = 0, boundary_inside = 0;
   for (int seed = 0; seed < kCases; ++seed) {
     Rng rng(static_cast<std::uint64_t>(seed), "decoder oracle");
     const Case c = random_case(rng, at::kDouble);
-    const Decoder decoder(c.architecture, c.weights);
+    const Decoder decoder(c.architecture, testing::to_device(c.weights, device()));
     const auto length = static_cast<std::int64_t>(c.tokens.size());
     const Matrix oracle =
         testing::oracle_logits(c.architecture, c.weights, c.tokens, c.plan, c.prompt_length);
@@ -129,11 +134,11 @@ TEST(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
   EXPECT_GE(boundary_inside, kCases / 4);
 }
 
-TEST(DecoderTest, ChunkedPrefillEqualsOneChunkEqualsTokenByToken) {
+TEST_P(DecoderTest, ChunkedPrefillEqualsOneChunkEqualsTokenByToken) {
   for (int seed = 0; seed < 60; ++seed) {
     Rng rng(static_cast<std::uint64_t>(seed), "chunks");
     const Case c = random_case(rng, at::kDouble);
-    const Decoder decoder(c.architecture, c.weights);
+    const Decoder decoder(c.architecture, testing::to_device(c.weights, device()));
     const auto length = static_cast<std::int64_t>(c.tokens.size());
     const Matrix at_once = run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {length}, 0);
     const Matrix chunked = run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, 0);
@@ -146,11 +151,11 @@ TEST(DecoderTest, ChunkedPrefillEqualsOneChunkEqualsTokenByToken) {
   }
 }
 
-TEST(DecoderTest, Float32StaysCloseToTheOracle) {
+TEST_P(DecoderTest, Float32StaysCloseToTheOracle) {
   for (int seed = 0; seed < 60; ++seed) {
     Rng rng(static_cast<std::uint64_t>(seed), "float32");
     const Case c = random_case(rng, at::kFloat);
-    const Decoder decoder(c.architecture, c.weights);
+    const Decoder decoder(c.architecture, testing::to_device(c.weights, device()));
     const Matrix oracle =
         testing::oracle_logits(c.architecture, c.weights, c.tokens, c.plan, c.prompt_length);
     EXPECT_LT(
@@ -161,12 +166,12 @@ TEST(DecoderTest, Float32StaysCloseToTheOracle) {
   }
 }
 
-TEST(DecoderTest, AWindowOneTokenWiderIsAnotherFunction) {
+TEST_P(DecoderTest, AWindowOneTokenWiderIsAnotherFunction) {
   // If `<` in the rule became `≤`, window w would compute what w + 1 computes now.
   Rng rng(7, "off by one");
   const Architecture a = testing::tiny_architecture(2, 4, 2);
   const Weights weights = testing::random_weights(a, rng, at::kDouble);
-  const Decoder decoder(a, weights);
+  const Decoder decoder(a, testing::to_device(weights, device()));
   std::vector<TokenId> tokens;
   for (int i = 0; i < 50; ++i) tokens.push_back(static_cast<TokenId>(rng.below(11)));
   const auto plan = [&](std::int64_t window) {
@@ -182,13 +187,13 @@ TEST(DecoderTest, AWindowOneTokenWiderIsAnotherFunction) {
             1e-3);
 }
 
-TEST(DecoderTest, WindowedLayersFreeTheirOldKeysToTheByte) {
+TEST_P(DecoderTest, WindowedLayersFreeTheirOldKeysToTheByte) {
   for (int seed = 0; seed < 40; ++seed) {
     Rng rng(static_cast<std::uint64_t>(seed), "bytes");
     const Case c = random_case(rng, at::kDouble);
-    const Decoder decoder(c.architecture, c.weights);
+    const Decoder decoder(c.architecture, testing::to_device(c.weights, device()));
     const auto length = static_cast<std::int64_t>(c.tokens.size());
-    SequenceState state;
+    BatchState state;
     run_in_chunks(decoder, c.tokens, c.plan, c.prompt_length, {c.chunk}, length - 1, &state);
     const ModelShape shape{.heads = c.architecture.layout(),
                            .hidden = 12,
@@ -201,17 +206,60 @@ TEST(DecoderTest, WindowedLayersFreeTheirOldKeysToTheByte) {
   }
 }
 
-TEST(DecoderTest, InterventionWithTheCapturedValueChangesNothing) {
+TEST_P(DecoderTest, ABatchEqualsItsSequencesOneByOne) {
+  for (int seed = 0; seed < 60; ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed), "batches");
+    const Case c = random_case(rng, at::kDouble);
+    const Decoder decoder(c.architecture, testing::to_device(c.weights, device()));
+    const auto length = static_cast<std::int64_t>(c.tokens.size());
+    constexpr std::int64_t kBatch = 3;
+    std::vector<Matrix> alone;
+    std::vector<std::vector<TokenId>> tokens;
+    for (std::int64_t b = 0; b < kBatch; ++b) {
+      tokens.push_back(c.tokens);
+      for (TokenId& token : tokens.back()) token = static_cast<TokenId>(rng.below(11));
+      alone.push_back(
+          run_in_chunks(decoder, tokens.back(), c.plan, c.prompt_length, {c.chunk}, length - 1));
+    }
+    const c10::InferenceMode inference;
+    const auto bound =
+        std::make_shared<const BoundPlan>(c.plan, at::TensorOptions().device(device()));
+    BatchState state = decoder.make_state(*bound, length, kBatch);
+    at::Tensor top;
+    for (std::int64_t begin = 0; begin < length; begin += c.chunk) {
+      const Chunk chunk{begin, std::min(length, begin + c.chunk), c.prompt_length,
+                        std::clamp(length - 1, begin, std::min(length, begin + c.chunk)), true};
+      Segment segment{chunk, bound, &state, plan_rows(c.plan, chunk), kBatch};
+      std::vector<std::int64_t> ids;
+      for (const std::vector<TokenId>& sequence : tokens)
+        ids.insert(ids.end(), sequence.begin() + segment.rows[0].in_begin,
+                   sequence.begin() + chunk.end);
+      top = decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong).to(device())), 0,
+                               c.architecture.layers, std::span(&segment, 1));
+    }
+    const at::Tensor logits = decoder.logits(top).to(at::kCPU, at::kDouble);
+    ASSERT_EQ(logits.size(0), kBatch);
+    for (std::int64_t b = 0; b < kBatch; ++b)
+      for (std::int64_t v = 0; v < logits.size(1); ++v)
+        EXPECT_NEAR(logits[b][v].item<double>(),
+                    alone[static_cast<std::size_t>(b)][0][static_cast<std::size_t>(v)], 1e-10)
+            << "seed " << seed << " sequence " << b;
+  }
+}
+
+TEST_P(DecoderTest, InterventionWithTheCapturedValueChangesNothing) {
   Rng rng(3, "hooks");
   const Architecture a = testing::tiny_architecture(3, 4, 2);
-  const Decoder decoder(a, testing::random_weights(a, rng, at::kDouble));
+  const Decoder decoder(a,
+                        testing::to_device(testing::random_weights(a, rng, at::kDouble), device()));
   const AttentionPlan plan = AttentionPlan::full(a.layout());
-  const auto bound = std::make_shared<const BoundPlan>(plan, at::TensorOptions());
+  const auto bound = std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(device()));
   const std::vector<std::int64_t> ids = {1, 5, 3, 9, 2, 2, 7};
   const auto run = [&](ForwardHooks* hooks) {
     std::vector<Segment> segments{{{0, 7, 7, 0, false}, bound, nullptr, {}}};
     segments[0].rows = plan_rows(plan, segments[0].chunk);
-    return decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong)), 0, 3, segments, hooks);
+    return decoder.run_layers(decoder.embed(at::tensor(ids, at::kLong).to(device())), 0, 3,
+                              segments, hooks);
   };
   const at::Tensor plain = run(nullptr);
   for (const Site site : {Site::kResidIn, Site::kQ, Site::kK, Site::kV, Site::kHeadOut,
@@ -226,6 +274,8 @@ TEST(DecoderTest, InterventionWithTheCapturedValueChangesNothing) {
     EXPECT_FALSE(run(&other).equal(plain));
   }
 }
+
+STRATA_ON_EVERY_DEVICE(DecoderTest);
 
 }  // namespace
 }  // namespace strata

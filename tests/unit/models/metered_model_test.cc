@@ -8,19 +8,22 @@
 #include "models/model.h"
 #include "models/row_plan.h"
 #include "tests/unit/models/dense_oracle.h"
+#include "tests/unit/models/device_test.h"
 
 namespace strata {
 namespace {
 
 constexpr int kLayers = 6;
 
-class MeteredModelTest : public ::testing::Test {
+class MeteredModelTest : public testing::DeviceTest {
  protected:
-  MeteredModelTest() {
+  void SetUp() override {
+    DeviceTest::SetUp();
+    if (IsSkipped()) return;
     Rng rng(11, "metered model");
     architecture_ = testing::tiny_architecture(kLayers, 4, 2);
     weights_ = testing::random_weights(architecture_, rng, at::kDouble);
-    model_ = Model::in_memory("tiny", architecture_, weights_);
+    model_ = Model::in_memory("tiny", architecture_, testing::to_device(weights_, device()));
     for (int i = 0; i < 60; ++i) prompt_.push_back(static_cast<TokenId>(rng.below(11)));
     for (int i = 0; i < 5; ++i) answer_.push_back(static_cast<TokenId>(rng.below(11)));
   }
@@ -58,7 +61,7 @@ class MeteredModelTest : public ::testing::Test {
   Tokens prompt_, answer_;
 };
 
-TEST_F(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
+TEST_P(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
   MeteredModel model(*model_);
   const SharedPrefix prefix = *model.share(prompt_, 10);
   for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
@@ -80,7 +83,7 @@ TEST_F(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
     }
 }
 
-TEST_F(MeteredModelTest, GenerationEqualsTeacherForcingOnItself) {
+TEST_P(MeteredModelTest, GenerationEqualsTeacherForcingOnItself) {
   MeteredModel model(*model_);
   const AttentionPlan a = layers({1}), b = layers({0, 4}, DecodeRule::kFull),
                       c = AttentionPlan::full(model_->layout());
@@ -102,7 +105,33 @@ TEST_F(MeteredModelTest, GenerationEqualsTeacherForcingOnItself) {
   for (const Tokens& tokens : stopped) EXPECT_EQ(std::count(tokens.begin(), tokens.end(), stop), 0);
 }
 
-TEST_F(MeteredModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
+TEST_P(MeteredModelTest, SequencesOfABatchDoNotDependOnEachOther) {
+  MeteredModel model(*model_, {.prefill_chunk = 16, .batch_rows = 40});
+  const AttentionPlan under = layers({1, 4});
+  std::vector<Tokens> prompts, answers;
+  Rng rng(5, "batch");
+  for (int i = 0; i < 7; ++i) {  // two lengths, mixed
+    Tokens prompt(prompt_.begin(), prompt_.end() - (i % 3 == 0 ? 4 : 0));
+    for (TokenId& token : prompt) token = static_cast<TokenId>(rng.below(11));
+    prompts.push_back(prompt);
+    Tokens answer(answer_.begin(), answer_.begin() + (i == 5 ? 1 : 4));
+    for (TokenId& token : answer) token = static_cast<TokenId>(rng.below(11));
+    answers.push_back(answer);
+  }
+  std::vector<Request> requests;
+  for (const Tokens& prompt : prompts) requests.push_back({prompt, &under, 6});
+  Session together = *model.prefill(requests);
+  const std::vector<AnswerScore> scores = *together.score(answers);
+  const std::vector<Tokens> generated = *together.generate({.max_new_tokens = 6, .stop = {3}});
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    Session alone = *model.prefill(std::span(&requests[i], 1));
+    expect_close((*alone.score(std::span(&answers[i], 1)))[0].nll, scores[i].nll);
+    EXPECT_EQ((*alone.generate({.max_new_tokens = 6, .stop = {3}}))[0], generated[i]);
+    EXPECT_EQ(alone.kv_bytes(0), together.kv_bytes(i));
+  }
+}
+
+TEST_P(MeteredModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
   MeteredModel model(*model_);
   for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
     for (const bool keep : {false, true})
@@ -120,7 +149,7 @@ TEST_F(MeteredModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
       }
 }
 
-TEST_F(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {
+TEST_P(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {
   MeteredModel model(*model_);
   const AttentionPlan full = AttentionPlan::full(model_->layout());
   const ForcedRequest forced{prompt_, answer_, &full};
@@ -137,7 +166,7 @@ TEST_F(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {
   EXPECT_EQ(model.meter().evaluations, 0);
 }
 
-TEST_F(MeteredModelTest, WhatCannotRunIsAnErrorWithTheReason) {
+TEST_P(MeteredModelTest, WhatCannotRunIsAnErrorWithTheReason) {
   MeteredModel model(*model_);
   const AttentionPlan full = AttentionPlan::full(model_->layout());
   const auto error = [&](const Tokens& tokens, const AttentionPlan& under, std::int64_t room = 0) {
@@ -158,6 +187,8 @@ TEST_F(MeteredModelTest, WhatCannotRunIsAnErrorWithTheReason) {
   EXPECT_EQ(session.generate({.max_new_tokens = 9, .stop = {}}).error().text(),
             "max_new_tokens is 9; the session has room for 3 more tokens");
 }
+
+STRATA_ON_EVERY_DEVICE(MeteredModelTest);
 
 }  // namespace
 }  // namespace strata

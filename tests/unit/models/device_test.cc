@@ -1,0 +1,26 @@
+#include "tests/unit/models/device_test.h"
+
+#include <ATen/Context.h>
+
+namespace strata::testing {
+
+void DeviceTest::SetUp() {
+  if (device().is_cuda() && !at::hasCUDA()) GTEST_SKIP() << "this machine shows no CUDA device";
+}
+
+Weights to_device(Weights weights, at::Device device) {
+  const auto move = [&](at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(device);
+  };
+  for (at::Tensor* tensor :
+       {&weights.embedding, &weights.final_norm, &weights.lm_head, &weights.inverse_frequencies})
+    move(*tensor);
+  for (LayerWeights& l : weights.layers)
+    for (at::Tensor* tensor :
+         {&l.input_norm, &l.post_norm, &l.q, &l.k, &l.v, &l.o, &l.q_bias, &l.k_bias, &l.v_bias,
+          &l.o_bias, &l.q_norm, &l.k_norm, &l.gate, &l.up, &l.down})
+      move(*tensor);
+  return weights;
+}
+
+}  // namespace strata::testing
