@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "results/reports/leaderboard_block.h"
 
@@ -69,6 +70,12 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
       if (key.same_mixer(other)) members.none = evaluation;
     table.blocks.push_back(build_block(data, key, members, request.bootstrap_seed));
   }
+  // Keys order data sets by their ids, which say nothing to a reader: shorter prompts first.
+  std::stable_sort(table.blocks.begin(), table.blocks.end(),
+                   [](const LeaderboardBlock& a, const LeaderboardBlock& b) {
+                     return std::tuple(a.model_id, a.benchmark, a.prompt_tokens_min) <
+                            std::tuple(b.model_id, b.benchmark, b.prompt_tokens_min);
+                   });
   table.notes = data.notes;
   return table;
 }

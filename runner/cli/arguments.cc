@@ -140,6 +140,9 @@ Parsed parse(int argc, char** argv) {
     parsed.exit_code = code == 0 ? 0 : 2;
     return parsed;
   }
+  if (*db)
+    for (std::string& name : arguments.names)  // db=FILE, as every other command has it
+      if (name.starts_with("db=")) name.erase(0, 3);
   const std::vector<std::pair<CLI::App*, Command>> commands = {
       {run, Command::kRun},
       {select, Command::kSelect},
