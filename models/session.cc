@@ -97,12 +97,8 @@ struct Session::Impl {
     const auto [begin, end] = range;
     BatchState state = batch.state.sequences(first, count);
     const bool last = end == batch.prompt_length;
-    Segment segment{{begin, end, batch.prompt_length, last ? end - 1 : end, true},
-                    batch.plan,
-                    &state,
-                    plan_rows(batch.plan->plan(),
-                              {begin, end, batch.prompt_length, last ? end - 1 : end, true}),
-                    count};
+    const Chunk chunk{begin, end, batch.prompt_length, last ? end - 1 : end, true};
+    Segment segment{chunk, batch.plan, &state, plan_rows(batch.plan->plan(), chunk), count};
     const auto members =
         std::span(batch.members)
             .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
@@ -111,7 +107,7 @@ struct Session::Impl {
       const std::span<const TokenId> prompt = requests[index].prompt;
       tokens.insert(tokens.end(), prompt.begin() + segment.rows[0].in_begin, prompt.begin() + end);
     }
-    const at::Tensor logits = run(std::span(&segment, 1), tokens);
+    at::Tensor logits = run(std::span(&segment, 1), tokens);
     synchronize(device());
     for (const std::size_t index : members)
       prefill_seconds[index] += watch.seconds() / static_cast<double>(count);
@@ -232,9 +228,11 @@ Result<std::vector<Tokens>> Session::generate(const GenerationSpec& spec) {
     std::vector<Tokens> generated(size());
     std::vector<bool> ended(size(), false);
     std::vector<Batch*> active;
+    active.reserve(impl_->batches.size());
     for (Batch& batch : impl_->batches) active.push_back(&batch);
     for (std::int64_t step = 0; step < spec.max_new_tokens && !active.empty(); ++step) {
       std::vector<at::Tensor> last;
+      last.reserve(active.size());
       for (const Batch* batch : active) last.push_back(batch->last_logits_BV);
       const at::Tensor next = at::cat(last, 0).argmax(1).to(at::kCPU, at::kInt);
       const TokenId* token = next.const_data_ptr<TokenId>();

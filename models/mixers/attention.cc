@@ -144,7 +144,7 @@ Partial causal(const at::Tensor& q_BHND, std::int64_t begin, const at::Tensor& k
   const std::int64_t rows = q_BHND.size(2);
   if (rows == 1) return all_visible(q_BHND, k_BGMD, v_BGMD);
   if (has_flash_cuda(q_BHND)) return flash_cuda(q_BHND, k_BGMD, v_BGMD, true, 0);
-  const Partial diagonal =
+  Partial diagonal =
       square_causal(q_BHND, k_BGMD.narrow(2, begin, rows), v_BGMD.narrow(2, begin, rows));
   if (begin == 0) return diagonal;
   return merge(diagonal,

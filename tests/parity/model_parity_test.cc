@@ -81,6 +81,7 @@ TEST_P(ModelParityTest, GreedyTokensAreTheSameWhereTheReferenceIsNotInDoubt) {
   std::vector<Request> requests;
   for (const nlohmann::json& expected : golden_["cases"])
     prompts.push_back(expected["tokens"].get<Tokens>());
+  requests.reserve(prompts.size());
   for (const Tokens& prompt : prompts) requests.push_back({prompt, &full, 64});
   Session session = *model.prefill(requests);
   const std::vector<Tokens> generated = *session.generate({.max_new_tokens = 64, .stop = {}});

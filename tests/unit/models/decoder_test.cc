@@ -173,6 +173,7 @@ TEST_P(DecoderTest, AWindowOneTokenWiderIsAnotherFunction) {
   const Weights weights = testing::random_weights(a, rng, at::kDouble);
   const Decoder decoder(a, testing::to_device(weights, device()));
   std::vector<TokenId> tokens;
+  tokens.reserve(50);
   for (int i = 0; i < 50; ++i) tokens.push_back(static_cast<TokenId>(rng.below(11)));
   const auto plan = [&](std::int64_t window) {
     return *AttentionPlan::from_mask(Mask(Granularity::kLayer, a.layout(), false), FullAttention{},

@@ -31,7 +31,7 @@ class MeteredModelTest : public testing::DeviceTest {
   AttentionPlan plan(const Mask& mask, DecodeRule rule = DecodeRule::kSame) const {
     return *AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{8, 2}, rule);
   }
-  AttentionPlan layers(std::vector<int> kept, DecodeRule rule = DecodeRule::kSame) const {
+  AttentionPlan layers(const std::vector<int>& kept, DecodeRule rule = DecodeRule::kSame) const {
     return plan(Mask::of_layers(model_->layout(), kept), rule);
   }
 
@@ -119,6 +119,7 @@ TEST_P(MeteredModelTest, SequencesOfABatchDoNotDependOnEachOther) {
     answers.push_back(answer);
   }
   std::vector<Request> requests;
+  requests.reserve(prompts.size());
   for (const Tokens& prompt : prompts) requests.push_back({prompt, &under, 6});
   Session together = *model.prefill(requests);
   const std::vector<AnswerScore> scores = *together.score(answers);
