@@ -108,15 +108,15 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
   const Tokens tokens = forced_tokens(request);
   RETURN_IF_ERROR(check(tokens, static_cast<std::int64_t>(tokens.size()), *request.plan));
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
-  auto impl = std::unique_ptr<Trace::Impl>(
-      new Trace::Impl{&model_,
-                      tokens,
-                      Tokens(request.answer.begin(), request.answer.end()),
-                      *request.plan,
-                      {},
-                      {},
-                      {},
-                      {}});
+  auto impl = std::make_unique<Trace::Impl>(
+      Trace::Impl{&model_,
+                  tokens,
+                  Tokens(request.answer.begin(), request.answer.end()),
+                  *request.plan,
+                  {},
+                  {},
+                  {},
+                  {}});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
   if (begin > 0) {
     ASSIGN_OR_RETURN(const SharedPrefix shared, share(request.prompt, begin));

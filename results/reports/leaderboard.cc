@@ -51,12 +51,13 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
     key.budget = 0;
     blocks[key];
   };
-  for (const auto& [key, none] : nones)
-    if (!filtered && !any_block([&](const BlockKey& other) { return key.same_mixer(other); }))
-      reference_block(key);
-  for (const auto& [key, full] : fulls)
-    if (!filtered && !any_block([&](const BlockKey& other) { return key.same_task(other); }))
-      reference_block(key);
+  for (const auto& none : nones)
+    if (!filtered &&
+        !any_block([&](const BlockKey& other) { return none.first.same_mixer(other); }))
+      reference_block(none.first);
+  for (const auto& full : fulls)
+    if (!filtered && !any_block([&](const BlockKey& other) { return full.first.same_task(other); }))
+      reference_block(full.first);
   if (blocks.empty())
     return fail(make_error(ErrorKind::kNotFound, "no finished run to show")
                     .at(store.path())
