@@ -30,22 +30,27 @@ TEST(WindowCostTest, FourTimesTheTokensCostAtMost4Point4TimesTheAttentionTime) {
   const c10::InferenceMode inference;
   const PaletteEntry entry{SlidingWindow{124, 4}, DecodeRule::kSame};
   constexpr std::int64_t kLength = 2048;  // 16 · (window + sinks)
-  constexpr int kRuns = 9;
+  constexpr int kRuns = 11, kRounds = 4;
   seconds(kLength, entry);  // warm-up
   seconds(4 * kLength, entry);
-  std::vector<double> shorter, longer;
-  for (int run = 0; run < kRuns; ++run) {  // alternated, so that a busy moment hits both
-    shorter.push_back(seconds(kLength, entry));
-    longer.push_back(seconds(4 * kLength, entry));
-  }
   const auto median = [](std::vector<double> times) {
     std::nth_element(times.begin(), times.begin() + kRuns / 2, times.end());
     return times[kRuns / 2];
   };
-  const double ratio = median(longer) / median(shorter);
-  fmt::print(
-      "attention, window 124 + 4 sinks: {} tokens {:.2f} ms, {} tokens {:.2f} ms, ratio {:.2f}\n",
-      kLength, median(shorter) * 1e3, 4 * kLength, median(longer) * 1e3, ratio);
+  // Linear cost is a ratio of 4.2 (the first 128 rows are cheap), near the bound: a busy machine
+  // gets another round.
+  double ratio = 0;
+  for (int round = 0; round < kRounds && (round == 0 || ratio > 4.4); ++round) {
+    std::vector<double> shorter, longer;
+    for (int run = 0; run < kRuns; ++run) {  // alternated, so that a busy moment hits both
+      shorter.push_back(seconds(kLength, entry));
+      longer.push_back(seconds(4 * kLength, entry));
+    }
+    ratio = median(longer) / median(shorter);
+    fmt::print(
+        "attention, window 124 + 4 sinks: {} tokens {:.2f} ms, {} tokens {:.2f} ms, ratio {:.2f}\n",
+        kLength, median(shorter) * 1e3, 4 * kLength, median(longer) * 1e3, ratio);
+  }
   EXPECT_LE(ratio, 4.4);
 }
 
