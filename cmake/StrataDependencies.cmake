@@ -16,6 +16,7 @@ find_library(YAML_CPP_LIBRARY yaml-cpp REQUIRED)
 
 add_library(strata_yaml INTERFACE)
 target_link_libraries(strata_yaml INTERFACE ${YAML_CPP_LIBRARY})
+
 # LibTorch's wheel carries another fmt in its include folder, which would shadow ours and break it. A folder that
 # holds only a link to the system's fmt/ stands first in every include path.
 find_path(FMT_INCLUDE_DIR fmt/format.h REQUIRED NO_CMAKE_FIND_ROOT_PATH)

@@ -178,15 +178,13 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
     }
     KvStore& store = (*past)[i];
     // Where nothing is overwritten, keys are read where they are stored.
-    const bool stored_first = chunk.retain && (one_token || store.retention().all);
-    if (stored_first)
+    if (chunk.retain && (one_token || store.retention().all)) {
       store.append(k, v, rows.in_begin);
-    else
-      views.push_back(store.view_with(k, v, rows.in_begin));
-    if (stored_first)
       views.push_back(one_token ? KeyView{} : store.ordered());  // one token: see below
-    else if (chunk.retain)
-      store.append(k, v, rows.in_begin);
+    } else {
+      views.push_back(store.view_with(k, v, rows.in_begin));
+      if (chunk.retain) store.append(k, v, rows.in_begin);
+    }
   }
   if (rows.out_begin >= chunk.end) return;
   const at::Tensor q_BHND = heads_first(q_NHD, segment.batch);
