@@ -204,7 +204,7 @@ KeyView joined(const KeyView& keys) {
 // Queries at [begin, begin + N), all ≥ window + sinks; their windows and the sinks do not meet.
 void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
                  const SlidingWindow& sliding, const at::Tensor& out_BHND) {
-  constexpr std::int64_t kMinBlock = 32, kMaxBlock = 256, kSlabRows = 1024;
+  constexpr std::int64_t kCpuBlock = 32, kSlabRows = 1024, kMinBlock = 32, kMaxBlock = 256;
   const std::int64_t rows = q_BHND.size(2), window = sliding.window;
   const std::int64_t key_offset = begin - window + 1 - keys.tail_begin;
   if (key_offset < 0) {
@@ -233,10 +233,12 @@ void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& ke
     finish(flash_cuda(q_BHND, seen(keys.tail_k_BGMD), seen(keys.tail_v_BGMD), true, window), 0);
     return;
   }
-  // On the CPU in slabs whose temporaries stay in the cache; elsewhere a launch costs more than
-  // memory.
-  const std::int64_t block = std::clamp(window / 2, kMinBlock, kMaxBlock);
-  const std::int64_t slab = q_BHND.is_cpu() ? std::max<std::int64_t>(1, kSlabRows / block) : rows;
+  // On the CPU in blocks of the rows that its kernel takes at once (a larger block adds masked keys
+  // and no speed) and in slabs whose temporaries stay in the cache; elsewhere a launch costs more
+  // than memory.
+  const bool cpu = q_BHND.is_cpu();
+  const std::int64_t block = cpu ? kCpuBlock : std::clamp(window / 2, kMinBlock, kMaxBlock);
+  const std::int64_t slab = cpu ? kSlabRows / kCpuBlock : rows;
   const auto windows = [&](std::int64_t first, std::int64_t length, std::int64_t count) {
     return strips(q_BHND, first, keys.tail_k_BGMD, keys.tail_v_BGMD, key_offset + first, length,
                   count, window);

@@ -186,6 +186,10 @@ TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
   const std::string changed = record(" 2");
   EXPECT_NE(changed.find("1 run recorded"), std::string::npos) << changed;
   EXPECT_EQ(changed.find("already"), std::string::npos) << changed;
+  for (const char* named : {"db=", ""}) {
+    const Outcome check = strata(std::string("db check ") + named + (dir / "r.db").string());
+    EXPECT_EQ(check.code, 0) << check.text;
+  }
   std::filesystem::remove_all(dir);
 }
 

@@ -5,11 +5,21 @@
 namespace strata::test {
 
 Board::Board(const std::string& path, int samples, const std::vector<std::string>& clusters)
-    : store_(must(Store::open(path, Store::Mode::kReadWrite))), data_(data_row(samples)) {
+    : store_(must(Store::open(path, Store::Mode::kReadWrite))) {
   must(store_.record(model_row()));
   must(store_.record(tokenizer_row()));
+  use_samples(0, samples, clusters);
+}
+
+void Board::use_samples(int first, int count, const std::vector<std::string>& clusters) {
+  data_ = {.id = {}, .benchmark = "niah", .items = {}};
   std::vector<SampleRow> rows;
-  for (int i = 0; i < samples; ++i) rows.push_back(sample_row(i));
+  rows.reserve(static_cast<std::size_t>(count));
+  for (int i = first; i < first + count; ++i) {
+    rows.push_back(sample_row(i));
+    data_.items.push_back({rows.back().id, ""});
+  }
+  data_.id = data_id(data_);
   for (std::size_t i = 0; i < clusters.size(); ++i) data_.items[i].cluster = clusters[i];
   must(store_.record(data_, rows));
 }

@@ -33,6 +33,8 @@ class Board {
  public:
   Board(const std::string& path, int samples, const std::vector<std::string>& clusters = {});
   void add(const Entry& entry);
+  // Entries added from here on answer samples [first, first + count): a data set of its own.
+  void use_samples(int first, int count, const std::vector<std::string>& clusters = {});
   // full: NLL .1 each; none: 2, 2.2, 2, 2.2, …
   void add_references(const std::vector<double>& full_contains = {1, 1, 1, 1},
                       const std::vector<double>& none_contains = {0, 0, 0, 0});

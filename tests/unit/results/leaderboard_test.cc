@@ -197,6 +197,20 @@ TEST(Leaderboard, KeepsWindowsAndBudgetsInBlocksOfTheirOwn) {
                 ": no finished run to show\n  hint: 'strata run' records runs; check the filters");
 }
 
+TEST(Leaderboard, ShowsShorterPromptsFirstWhateverTheOrderOfTheirRuns) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 1);
+  for (const int first : {40, 10, 30, 20}) {  // prompts of 100 + first tokens
+    board.use_samples(first, 4);
+    board.add_references();
+    board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}});
+  }
+  std::vector<std::int64_t> prompts;
+  for (const LeaderboardBlock& block : board.table().blocks)
+    prompts.push_back(block.prompt_tokens_min);
+  EXPECT_THAT(prompts, ElementsAre(110, 120, 130, 140));
+}
+
 TEST(Leaderboard, APlanFromAFileStandsInTheBlockOfTheUnitsItKeeps) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);
