@@ -38,8 +38,9 @@ std::int64_t Evaluation::shared_length(const Sample& sample) const {
                   static_cast<std::int64_t>(sample.prompt.size()) - 1);
 }
 
-Status Evaluation::run(const Progress& progress,
-                       const std::function<Status(std::size_t, const Evaluated&)>& finished) {
+Status Evaluation::run(
+    const Progress& progress,
+    const std::function<Status(std::size_t, std::span<const Evaluated>)>& finished) {
   // Enough rows that the weights are read, and packed by the BLAS, for several prompts at once.
   const std::int64_t rows_at_once = config_.device == "cpu" ? 1024 : 32768;
   MeteredModel metered(model_, {.batch_rows = rows_at_once}, sample_workers(config_));
@@ -56,8 +57,7 @@ Status Evaluation::run(const Progress& progress,
       },
       [&](std::size_t index) -> Status {
         const auto [first, last] = range(index);
-        for (std::size_t i = first; i < last; ++i) RETURN_IF_ERROR(finished(i, results_[i]));
-        return {};
+        return finished(first, std::span(results_).subspan(first, last - first));
       });
   // Only now: the workers read the bench without a lock.
   for (std::size_t i = 0; i < prefixes_.size(); ++i)

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "benchmarks/benchmark.h"
@@ -35,9 +36,10 @@ class Evaluation {
              const std::vector<Sample>& samples, const TextTools& text, const Model& model,
              const AttentionPlan& plan, Generate generate);
 
-  // finished(i, result) is called on this thread as soon as sample i's batch is scored. Once.
+  // finished(first, results) is called on this thread as soon as a batch, samples [first, first +
+  // results), is scored. Once.
   Status run(const Progress& progress,
-             const std::function<Status(std::size_t, const Evaluated&)>& finished);
+             const std::function<Status(std::size_t, std::span<const Evaluated>)>& finished);
 
  private:
   const ExperimentConfig& config_;

@@ -103,10 +103,12 @@ Result<double> calibration_nll(const ExperimentConfig& config, Workbench& workbe
   std::vector<double> nll(samples.size());
   Evaluation evaluation(config, workbench, *task.benchmark, samples, text, model, plan,
                         Generate::kNo);
-  RETURN_IF_ERROR(evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
-    nll[i] = result.answer.mean_nll();
-    return {};
-  }));
+  RETURN_IF_ERROR(evaluation.run(
+      progress, [&](std::size_t first, std::span<const Evaluated> results) -> Status {
+        for (std::size_t i = 0; i < results.size(); ++i)
+          nll[first + i] = results[i].answer.mean_nll();
+        return {};
+      }));
   return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
 }
 
@@ -164,10 +166,9 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
   progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
   Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model,
                         selected.plan, Generate::kYes);
-  Status status = evaluation.run(progress, [&](std::size_t i, const Evaluated& result) -> Status {
-    const Sample& sample = task->samples[i];
+  const auto response_row = [&](const Sample& sample, const Evaluated& result) {
     const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
-    ResponseRow row{
+    return ResponseRow{
         .experiment_id = experiment.id,
         .sample_id = sample.id,
         .execution_id = execution,
@@ -182,9 +183,15 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
                                      static_cast<std::int64_t>(result.response.tokens.size()))
                             .total(),
         .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
-    progress.advance(1);
-    return store.record(row);
-  });
+  };
+  Status status = evaluation.run(
+      progress, [&](std::size_t first, std::span<const Evaluated> results) -> Status {
+        for (std::size_t i = 0; i < results.size(); ++i)
+          RETURN_IF_ERROR(store.record(response_row(task->samples[first + i], results[i])));
+        // A batch at once: the time left would be estimated from its first sample else.
+        progress.advance(static_cast<std::int64_t>(results.size()));
+        return {};
+      });
   progress.end();
   return status;
 }
