@@ -53,10 +53,12 @@ template <HasFields T>
 Status read(const Value& value, T& out, const Place& place,
             const std::vector<std::string>& also_known = {}) {
   RETURN_IF_ERROR(refuse_mandatory(value, place));
-  const Map* map = value.if_map();
-  if (map == nullptr) return fail(wrong_type(value, place, "a mapping"));
   std::vector<std::string> names;
   T::fields(out, [&](const char* name, auto&&...) { names.emplace_back(name); });
+  const Map* map = value.if_map();
+  if (map == nullptr)
+    return fail(
+        wrong_type(value, place, "a mapping").with_hint(nearest_hint("", names, "its keys")));
   RETURN_IF_ERROR(check_keys(*map, place.path, names, also_known));
   Status status;
   T::fields(out, [&](const char* name, auto& field, std::string_view /*help*/,

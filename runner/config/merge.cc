@@ -28,12 +28,17 @@ void collect_keys(const Value& value, const std::string& path, std::vector<std::
   }
 }
 
-// The nearest of all keys; else the keys where the path still led somewhere.
+// The nearest of all keys; else the one of that name elsewhere; else the keys where the path still
+// led somewhere.
 std::string key_hint(const Value& config, const std::string& key) {
   std::vector<std::string> keys;
   collect_keys(config, "", keys);
   if (const auto best = nearest(key, keys)) return fmt::format("did you mean '{}'?", *best);
   Split split = split_key(key);
+  for (const std::string& candidate : keys) {
+    if (split_key(candidate).last == split.last)
+      return fmt::format("did you mean '{}'?", candidate);
+  }
   while (!split.parent.empty() && config.find(split.parent) == nullptr)
     split = split_key(split.parent);
   keys.clear();

@@ -141,7 +141,9 @@ TEST(Binder, SaysWhatItExpectedAndGot) {
   EXPECT_EQ(error_of("rates: [1, 0]\n"),
             "a.yaml:1:12: rates.1: expected above 0, got the integer 0");
   EXPECT_EQ(error_of("rates: 1\n"), "a.yaml:1:8: rates: expected a list, got the integer 1");
-  EXPECT_EQ(error_of("budget: [1]\n"), "a.yaml:1:9: budget: expected a mapping, got a list");
+  EXPECT_EQ(
+      error_of("budget: [1]\n"),
+      "a.yaml:1:9: budget: expected a mapping, got a list\n  hint: its keys: fraction, units");
   EXPECT_EQ(
       error_of("budget: {fraction: 1.5}\n"),
       "a.yaml:1:20: budget.fraction: expected at least 0 and at most 1, got the real number 1.5");

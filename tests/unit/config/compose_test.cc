@@ -88,6 +88,9 @@ TEST(Compose, ErrorsSayWhatWhereExpectedGotAndAHint) {
   EXPECT_EQ(error_of({"budget=[1]"}),
             "command line: 'budget=[1]':8: budget: expected a mapping, got a list\n  hint: it is a "
             "mapping at config.yaml:9:9");
+  EXPECT_EQ(error_of({"fraction=0.5"}),
+            "command line: 'fraction=0.5':1: unknown key 'fraction'\n  hint: did you mean "
+            "'budget.fraction'?");
   EXPECT_EQ(error_of({"experiment=typo"}),
             "experiment/typo.yaml:3:5: 'modle' is in no defaults list, so it cannot be "
             "overridden\n  hint: did you mean 'model'?");
