@@ -209,6 +209,18 @@ Result<AttentionPlan> AttentionPlan::from_json(const nlohmann::json& json, HeadL
   return plan;
 }
 
+Mask full_attention_of(const AttentionPlan& plan) {
+  Mask mask(plan.granularity(), plan.layout(), false);
+  const auto units = static_cast<std::size_t>(mask.units());
+  const int heads_a_unit = plan.layout().query_heads / mask.units();
+  for (std::size_t i = 0; i < mask.size(); ++i) {
+    const PaletteEntry& entry =
+        plan.entry(static_cast<int>(i / units), static_cast<int>(i % units) * heads_a_unit);
+    if (std::holds_alternative<FullAttention>(entry.mixer)) mask = mask.with(i, true);
+  }
+  return mask;
+}
+
 bool is_visible(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
                 std::int64_t prompt_length) {
   if (key > query) return false;

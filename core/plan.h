@@ -71,6 +71,9 @@ class AttentionPlan {
   std::string id_;
 };
 
+// The plan's mask, in the plan's granularity: true where a cell is full attention.
+Mask full_attention_of(const AttentionPlan& plan);
+
 // The visibility rule of design.md for one query and key under one entry: the slow, obvious
 // statement that every kernel is tested against. Positions are absolute; prompt_length = tokens
 // before the first scored one.

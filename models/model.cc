@@ -102,6 +102,7 @@ std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architectur
 
 const std::string& Model::id() const { return impl_->id; }
 const ModelShape& Model::shape() const { return impl_->shape; }
+AttentionPlan Model::native_plan() const { return impl_->decoder->architecture().native_plan(); }
 const LoadOptions& Model::options() const { return impl_->options; }
 const Decoder& Model::decoder() const { return *impl_->decoder; }
 std::int64_t Model::parameters() const { return impl_->parameters; }

@@ -83,6 +83,7 @@ class Model {
   const std::string& id() const;  // ModelId
   const ModelShape& shape() const;
   const HeadLayout& layout() const { return shape().heads; }
+  AttentionPlan native_plan() const;  // the hybrid that the checkpoint is by its own config
   const LoadOptions& options() const;
   std::int64_t parameters() const;
   std::string device_name() const;  // "cpu", "cuda:NVIDIA H100 80GB HBM3"

@@ -5,6 +5,7 @@
 
 #include "models/cost.h"
 #include "models/parallel.h"
+#include "models/row_plan.h"
 
 namespace strata {
 
@@ -32,10 +33,10 @@ std::size_t Evaluation::batch_size(std::size_t workers) const {
   return std::clamp<std::size_t>(share, 1, static_cast<std::size_t>(config_.batch));
 }
 
-// The part of a prompt that all plans of this window compute alike.
+// The part of a prompt that all plans of this window, and this one, compute alike.
 std::int64_t Evaluation::shared_length(const Sample& sample) const {
-  return std::min(config_.mixer.window + config_.mixer.sinks,
-                  static_cast<std::int64_t>(sample.prompt.size()) - 1);
+  return std::min({config_.mixer.window + config_.mixer.sinks, shared_prefix(plan_),
+                   static_cast<std::int64_t>(sample.prompt.size()) - 1});
 }
 
 Status Evaluation::run(

@@ -137,6 +137,22 @@ RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
 }
 
 // Everything after the run's row is there; what fails here is written into that row by run_job.
+// A strategy that names its mixers itself is recorded with the smallest window among them.
+void note_own_mixers(const SelectedPlan& selected, RunRow& run) {
+  if (!selected.selection.plan) return;
+  const SlidingWindow* smallest = nullptr;
+  for (const PaletteEntry& entry : selected.plan.palette()) {
+    const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+    if (sliding == nullptr || (smallest != nullptr && smallest->window <= sliding->window))
+      continue;
+    smallest = sliding;
+    run.decode_rule = entry.rule;
+  }
+  if (smallest == nullptr) return;
+  run.window = smallest->window;
+  run.sinks = smallest->sinks;
+}
+
 Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store,
                  const std::string& build, Progress& progress) {
   const ExperimentConfig& config = job.config;
@@ -148,6 +164,7 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
                    record_inputs(config, *task, *text, *model, selected.plan, store));
   ASSIGN_OR_RETURN(const std::string selection,
                    store.record(selection_row(config, selected, *model, *task)));
+  note_own_mixers(selected, run);
   run.selection_id = selection;
   run.experiment_id = experiment.id;
   if (run.group == "periodic") {

@@ -16,7 +16,8 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
           .kept = FullAttention{},
           .cheap = config.cheap_mixer(),
           .rule = config.decode_rule,
-          .seed = config.strategy_seed()};
+          .seed = config.strategy_seed(),
+          .native = model.native_plan()};
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   Result<Selection> selection = strategy->select(request, context);
   if (!selection)
     return fail(std::move(selection).error().at("strategy " + config.strategy_name()));
-  ASSIGN_OR_RETURN(AttentionPlan plan, request.plan(selection->mask));
+  ASSIGN_OR_RETURN(AttentionPlan plan, selection->plan ? Result<AttentionPlan>(*selection->plan)
+                                                       : request.plan(selection->mask));
   Meter cost = metered.take_meter();
   cost += selection->reused_cost;
   return SelectedPlan{*std::move(selection), std::move(plan), cost,

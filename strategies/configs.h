@@ -7,6 +7,7 @@
 
 #include "strategies/file_config.h"
 #include "strategies/full_config.h"
+#include "strategies/native_config.h"
 #include "strategies/nll_guided_config.h"
 #include "strategies/none_config.h"
 #include "strategies/periodic_config.h"
@@ -15,7 +16,7 @@
 namespace strata {
 
 // Alphabetical by kName.
-using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NllGuidedConfig,
-                                   NoneConfig, PeriodicConfig, RandomConfig>;
+using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NativeConfig,
+                                   NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
 
 }  // namespace strata

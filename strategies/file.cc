@@ -40,7 +40,8 @@ class File final : public SelectionStrategy {
     if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
     if (json.is_object() && json.contains("cells")) {
       ASSIGN_OR_RETURN(const AttentionPlan plan, AttentionPlan::from_json(json, request.layout));
-      return mask_of(plan);
+      // The window comes from mixer=, so that a mask can be tried with another.
+      return full_attention_of(plan);
     }
     if (!json.is_object() || !json.contains("mask"))
       return fail(make_error(ErrorKind::kInvalidFile, "no 'cells' and no 'mask'; expected a plan")
@@ -50,20 +51,6 @@ class File final : public SelectionStrategy {
       ASSIGN_OR_RETURN(granularity, parse_granularity(json["granularity"].get<std::string>()));
     }
     return mask_from_json(json["mask"], granularity, request.layout);
-  }
-
-  // true where a cell keeps full attention; the window comes from mixer=, so that a mask can be
-  // tried with another.
-  static Mask mask_of(const AttentionPlan& plan) {
-    Mask mask(plan.granularity(), plan.layout(), false);
-    const auto units = static_cast<std::size_t>(mask.units());
-    const int heads_a_unit = plan.layout().query_heads / mask.units();
-    for (std::size_t i = 0; i < mask.size(); ++i) {
-      const PaletteEntry& entry =
-          plan.entry(static_cast<int>(i / units), static_cast<int>(i % units) * heads_a_unit);
-      if (std::holds_alternative<FullAttention>(entry.mixer)) mask = mask.with(i, true);
-    }
-    return mask;
   }
 
   FileConfig config_;

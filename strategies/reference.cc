@@ -1,4 +1,5 @@
-// `full` and `none`: the two ends of every table. They ignore the budget.
+// `full` and `none`, the two ends of every table, and `native`, what the checkpoint is by itself.
+// They ignore the budget.
 #include "strategies/builtin.h"
 
 namespace strata {
@@ -18,8 +19,21 @@ class Reference final : public SelectionStrategy {
   bool keep_;
 };
 
+class Native final : public SelectionStrategy {
+ public:
+  bool uses_budget() const override { return false; }
+  std::string label() const override { return "native"; }
+  std::string group() const override { return label(); }
+  Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
+    return Selection{.mask = full_attention_of(request.native), .plan = request.native};
+  }
+};
+
 }  // namespace
 
+std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig&) {
+  return std::make_unique<Native>();
+}
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig&) {
   return std::make_unique<Reference>(true);
 }

@@ -35,6 +35,8 @@ struct SelectionRequest {
   MixerSpec cheap = SlidingWindow{128, 4};
   DecodeRule rule = DecodeRule::kSame;
   std::uint64_t seed = 0;
+  // What the checkpoint is by its own config.
+  AttentionPlan native = AttentionPlan::full(layout);
 
   Result<AttentionPlan> plan(const Mask& mask) const {
     return AttentionPlan::from_mask(mask, kept, cheap, rule);
@@ -59,6 +61,8 @@ struct UnitScores {
 
 struct Selection {
   Mask mask;
+  // Where the strategy names the mixers itself; else the mask under the request's mixers.
+  std::optional<AttentionPlan> plan = std::nullopt;
   std::optional<UnitScores> scores;
   nlohmann::json diagnostics = nlohmann::json::object();
   // Where scores were computed before (for another strategy or budget), what that had cost.

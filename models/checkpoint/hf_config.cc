@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "models/checkpoint/hf_layers.h"
 #include "models/checkpoint/json_fields.h"
 
 namespace strata {
@@ -14,19 +15,30 @@ using json_fields::Fields;
 constexpr std::uint64_t kMaxConfigBytes = 16u << 20;
 constexpr std::int64_t kMaxSize = 100'000'000;  // of any one size: products of two fit 64 bits
 constexpr std::int64_t kMaxLayers = 10'000;
-constexpr double kMaxTheta = 1e12;
-constexpr std::string_view kHybrid = "hybrid checkpoints are not read yet";
 
+// What a family is called, and what its class in `transformers` assumes where a field is absent.
 struct FamilyRow {
   ModelFamily family;
   std::string_view model_type;
   std::string_view architecture;
+  std::int64_t kv_heads = 0;  // 0 = as many as query heads
+  std::int64_t head_dim = 0;  // 0 = hidden_size / num_attention_heads
+  bool tied = false;
 };
-constexpr std::array<FamilyRow, 3> kFamilies{{
+constexpr std::array<FamilyRow, 7> kFamilies{{
+    {ModelFamily::kGemma3, "gemma3_text", "Gemma3ForCausalLM", 4, 256, true},
     {ModelFamily::kLlama, "llama", "LlamaForCausalLM"},
-    {ModelFamily::kQwen2, "qwen2", "Qwen2ForCausalLM"},
-    {ModelFamily::kQwen3, "qwen3", "Qwen3ForCausalLM"},
+    {ModelFamily::kMinistral, "ministral", "MinistralForCausalLM", 8},
+    {ModelFamily::kMistral, "mistral", "MistralForCausalLM", 8},
+    {ModelFamily::kQwen2, "qwen2", "Qwen2ForCausalLM", 32},
+    {ModelFamily::kQwen3, "qwen3", "Qwen3ForCausalLM", 32, 128},
+    {ModelFamily::kSmolLM3, "smollm3", "SmolLM3ForCausalLM", 4, 0, true},
 }};
+
+const FamilyRow& row_of(ModelFamily family) {
+  return *std::find_if(kFamilies.begin(), kFamilies.end(),
+                       [&](const FamilyRow& row) { return row.family == family; });
+}
 
 std::string known(std::string_view FamilyRow::*column) {
   std::string out = "one of";
@@ -67,13 +79,14 @@ Result<ModelFamily> read_family(const Fields& fields) {
 }
 
 // Fields that change what a model computes, and the one value with which they do not.
-Status refuse_unsupported(const Fields& fields) {
+Status refuse_unsupported(const Fields& fields, ModelFamily family) {
   struct Neutral {
     const char* name;
     nlohmann::json value;
   };
-  const std::array<Neutral, 24> neutral{{
-      {"hidden_act", "silu"},
+  const bool gemma = family == ModelFamily::kGemma3;
+  const std::array<Neutral, 23> neutral{{
+      {gemma ? "hidden_activation" : "hidden_act", gemma ? "gelu_pytorch_tanh" : "silu"},
       {"pretraining_tp", 1},
       {"rope_interleaved", false},
       {"partial_rotary_factor", 1},
@@ -82,8 +95,6 @@ Status refuse_unsupported(const Fields& fields) {
       {"quantization_config", nullptr},
       {"compression_config", nullptr},
       {"per_layer_config", nullptr},
-      {"no_rope_layers", nullptr},
-      {"no_rope_layer_interval", nullptr},
       {"attention_multiplier", nullptr},
       {"embedding_multiplier", 1},
       {"residual_multiplier", 1},
@@ -97,31 +108,11 @@ Status refuse_unsupported(const Fields& fields) {
       {"attention_chunk_size", nullptr},
       {"num_experts", nullptr},
       {"num_local_experts", nullptr},
+      {"moe_intermediate_size", nullptr},
   }};
   for (const auto& [name, value] : neutral)
     if (fields.has_value(name) && fields.at(name) != value)
       return fields.unsupported(name, json_fields::describe(value));
-  return {};
-}
-
-Status refuse_hybrids(const Fields& fields, int layers) {
-  const auto refuse = [&](const char* name, std::string_view expected) {
-    auto error = fields.unsupported(name, expected).value();
-    return fail(std::move(error).with_hint(std::string(kHybrid)));
-  };
-  ASSIGN_OR_RETURN(const bool sliding, fields.boolean_or("use_sliding_window", false));
-  if (sliding) return refuse("use_sliding_window", "false");
-  if (!fields.has_value("layer_types")) return {};
-  const auto& types = fields.at("layer_types");
-  if (!types.is_array() || types.size() != static_cast<std::size_t>(layers))
-    return fields.error("layer_types", fmt::format("an array of {} (num_hidden_layers)", layers));
-  for (std::size_t i = 0; i < types.size(); ++i) {
-    if (types[i] == "full_attention") continue;
-    return fail(make_error(ErrorKind::kUnsupported,
-                           "field 'layer_types[{}]': expected \"full_attention\", got {}", i,
-                           json_fields::describe(types[i]))
-                    .with_hint(std::string(kHybrid)));
-  }
   return {};
 }
 
@@ -135,13 +126,13 @@ Status read_sizes(const Fields& fields, Architecture& a) {
   a.layers = static_cast<int>(layers);
   a.query_heads = static_cast<int>(heads);
 
-  // Where the field is absent, Qwen's classes say 32 and Llama's, like null everywhere, "as many as
-  // query heads".
+  // Null means "as many as query heads" everywhere.
+  const FamilyRow& family = row_of(a.family);
   std::int64_t kv_heads = heads;
   if (fields.has_value("num_key_value_heads")) {
     ASSIGN_OR_RETURN(kv_heads, fields.integer("num_key_value_heads", 1, kMaxSize));
-  } else if (!fields.has("num_key_value_heads") && a.family != ModelFamily::kLlama) {
-    kv_heads = 32;
+  } else if (!fields.has("num_key_value_heads") && family.kv_heads != 0) {
+    kv_heads = family.kv_heads;
   }
   if (heads % kv_heads != 0)
     return fields.error("num_key_value_heads",
@@ -150,8 +141,8 @@ Status read_sizes(const Fields& fields, Architecture& a) {
 
   if (fields.has_value("head_dim")) {
     ASSIGN_OR_RETURN(a.head_dim, fields.integer("head_dim", 1, kMaxSize));
-  } else if (a.family == ModelFamily::kQwen3 && !fields.has("head_dim")) {
-    a.head_dim = 128;
+  } else if (family.head_dim != 0 && !fields.has("head_dim")) {
+    a.head_dim = family.head_dim;
   } else if (a.hidden % heads == 0) {
     a.head_dim = a.hidden / heads;
   } else {
@@ -164,59 +155,6 @@ Status read_sizes(const Fields& fields, Architecture& a) {
     return fail(ErrorKind::kUnsupported,
                 "field 'head_dim': expected an even number (rotary embedding turns pairs), got {}",
                 a.head_dim);
-  return {};
-}
-
-Status check_rope_fields(const Fields& rope) {
-  constexpr std::array<std::string_view, 8> kKnown{"rope_type",
-                                                   "type",
-                                                   "rope_theta",
-                                                   "factor",
-                                                   "low_freq_factor",
-                                                   "high_freq_factor",
-                                                   "original_max_position_embeddings",
-                                                   "partial_rotary_factor"};
-  for (const auto& [name, value] : rope.object().items())
-    if (std::find(kKnown.begin(), kKnown.end(), name) == kKnown.end())
-      return rope.unsupported(name.c_str(), "no such field");
-  if (rope.has_value("partial_rotary_factor") && rope.at("partial_rotary_factor") != 1)
-    return rope.unsupported("partial_rotary_factor", "1");
-  return {};
-}
-
-// Older files say rope_theta and rope_scaling, newer ones rope_parameters, which holds both.
-Status read_rope(const Fields& fields, Architecture& a) {
-  ASSIGN_OR_RETURN(a.rope_theta, fields.number_or("rope_theta", 10000.0, 1.0, kMaxTheta));
-  const auto given = [&](const char* name) {
-    return fields.has_value(name) && !fields.at(name).empty();
-  };
-  if (given("rope_scaling") && given("rope_parameters"))
-    return fields.error("rope_scaling", "nothing beside rope_parameters");
-  const char* name = given("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  if (!given(name)) return {};
-  if (!fields.at(name).is_object()) return fields.error(name, "an object");
-  const Fields rope(fields.at(name), std::string(name) + ".");
-  RETURN_IF_ERROR(check_rope_fields(rope));
-  ASSIGN_OR_RETURN(a.rope_theta, rope.number_or("rope_theta", a.rope_theta, 1.0, kMaxTheta));
-  const char* type_field = rope.has("rope_type") ? "rope_type" : "type";
-  ASSIGN_OR_RETURN(const std::string type, rope.string_or(type_field, "default"));
-  if (type == "default") return {};
-  if (type != "llama3") return rope.unsupported(type_field, "\"default\" or \"llama3\"");
-  if (fields.has_value("original_max_position_embeddings"))
-    return fields.unsupported("original_max_position_embeddings",
-                              fmt::format("it inside {}", name));
-  Llama3RopeScaling scaling;
-  scaling.original_max_positions = a.max_positions;
-  ASSIGN_OR_RETURN(scaling.factor, rope.number("factor", 1.0, 1e6));
-  ASSIGN_OR_RETURN(scaling.low_freq_factor, rope.number("low_freq_factor", 1e-6, 1e6));
-  ASSIGN_OR_RETURN(scaling.high_freq_factor, rope.number("high_freq_factor", 1e-6, 1e6));
-  if (scaling.high_freq_factor <= scaling.low_freq_factor)
-    return rope.error("high_freq_factor", "more than low_freq_factor");
-  if (rope.has_value("original_max_position_embeddings")) {
-    ASSIGN_OR_RETURN(scaling.original_max_positions,
-                     rope.integer("original_max_position_embeddings", 1, kMaxSize));
-  }
-  a.rope_scaling = scaling;
   return {};
 }
 
@@ -236,19 +174,38 @@ Result<std::vector<TokenId>> read_tokens(const Fields& fields, const char* name,
   return out;
 }
 
+// Qwen2 and the Mistral classes have no field for it.
+Status read_biases(const Fields& fields, Architecture& a) {
+  ASSIGN_OR_RETURN(const bool attention_bias, fields.boolean_or("attention_bias", false));
+  switch (a.family) {
+    case ModelFamily::kQwen2: a.qkv_bias = true; break;
+    case ModelFamily::kMinistral:
+    case ModelFamily::kMistral: break;
+    default: a.qkv_bias = a.o_bias = attention_bias;
+  }
+  return {};
+}
+
+Status read_gemma(const Fields& fields, Architecture& a) {
+  a.activation = Activation::kGeluTanh;
+  a.sandwich_norms = a.norm_adds_one = a.scaled_embedding = true;
+  ASSIGN_OR_RETURN(a.query_scalar, fields.number_or("query_pre_attn_scalar", 256, 1e-6, 1e9));
+  return {};
+}
+
 Result<Architecture> read_architecture(const Fields& fields) {
   Architecture a;
   ASSIGN_OR_RETURN(a.family, read_family(fields));
-  RETURN_IF_ERROR(refuse_unsupported(fields));
+  RETURN_IF_ERROR(refuse_unsupported(fields, a.family));
   RETURN_IF_ERROR(read_sizes(fields, a));
-  RETURN_IF_ERROR(refuse_hybrids(fields, a.layers));
-  RETURN_IF_ERROR(read_rope(fields, a));
+  RETURN_IF_ERROR(hf_layers::read_windows(fields, a));
+  RETURN_IF_ERROR(hf_layers::read_ropes(fields, a));
   ASSIGN_OR_RETURN(a.rms_norm_eps, fields.number_or("rms_norm_eps", 1e-6, 0.0, 1.0));
-  ASSIGN_OR_RETURN(a.tie_word_embeddings, fields.boolean_or("tie_word_embeddings", false));
-  ASSIGN_OR_RETURN(const bool attention_bias, fields.boolean_or("attention_bias", false));
-  a.qkv_bias = a.family == ModelFamily::kQwen2 || attention_bias;
-  a.o_bias = a.family != ModelFamily::kQwen2 && attention_bias;
-  a.qk_norm = a.family == ModelFamily::kQwen3;
+  ASSIGN_OR_RETURN(a.tie_word_embeddings,
+                   fields.boolean_or("tie_word_embeddings", row_of(a.family).tied));
+  RETURN_IF_ERROR(read_biases(fields, a));
+  a.qk_norm = a.family == ModelFamily::kQwen3 || a.family == ModelFamily::kGemma3;
+  if (a.family == ModelFamily::kGemma3) RETURN_IF_ERROR(read_gemma(fields, a));
   ASSIGN_OR_RETURN(const auto bos, read_tokens(fields, "bos_token_id", a.vocabulary));
   if (bos.size() > 1) return fields.error("bos_token_id", "one token id");
   if (!bos.empty()) a.bos_token = bos[0];
@@ -258,10 +215,23 @@ Result<Architecture> read_architecture(const Fields& fields) {
 
 }  // namespace
 
-std::string_view to_string(ModelFamily family) {
-  for (const FamilyRow& row : kFamilies)
-    if (row.family == family) return row.model_type;
-  return "?";
+std::string_view to_string(ModelFamily family) { return row_of(family).model_type; }
+
+AttentionPlan Architecture::native_plan() const {
+  if (windows.empty()) return AttentionPlan::full(layout());
+  std::vector<PaletteEntry> palette{{FullAttention{}, DecodeRule::kSame}};
+  std::vector<int> cells;
+  for (const std::int64_t window : windows) {
+    const PaletteEntry entry =
+        window == 0 ? palette[0] : PaletteEntry{SlidingWindow{window, 0}, DecodeRule::kSame};
+    const auto known = std::find(palette.begin(), palette.end(), entry);
+    cells.push_back(static_cast<int>(known - palette.begin()));
+    if (known == palette.end()) palette.push_back(entry);
+  }
+  // Cannot fail: windows are at least 1.
+  return AttentionPlan::from_cells(Granularity::kLayer, layout(), std::move(palette),
+                                   std::move(cells))
+      .value();
 }
 
 std::string Architecture::fingerprint() const {
@@ -275,6 +245,17 @@ std::string Architecture::fingerprint() const {
     out += fmt::format("rope_scaling=llama3 {} {} {} {}\n", rope_scaling->factor,
                        rope_scaling->low_freq_factor, rope_scaling->high_freq_factor,
                        rope_scaling->original_max_positions);
+  // Further fields only where they are not the usual, so that the ids of other models stay.
+  if (!ropes.empty()) {
+    out += "ropes=";
+    for (const LayerRope rope : ropes) out += fmt::format("{}", static_cast<int>(rope));
+    out += fmt::format("\nlocal_rope_theta={}\n", local_rope_theta);
+  }
+  if (activation == Activation::kGeluTanh) out += "activation=gelu_tanh\n";
+  if (sandwich_norms) out += "sandwich_norms=true\n";
+  if (norm_adds_one) out += "norm_adds_one=true\n";
+  if (scaled_embedding) out += "scaled_embedding=true\n";
+  if (query_scalar) out += fmt::format("query_scalar={}\n", *query_scalar);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Architecture: what a Hugging Face config.json says about a Llama, Qwen2 or Qwen3 model, as plain
+// Architecture: what a Hugging Face config.json says about a decoder of the Llama kind, as plain
 // values.
 //
 // Fields that change the computation are either here or, where strata cannot compute them, an
@@ -14,13 +14,20 @@
 #include <vector>
 
 #include "core/mask.h"
+#include "core/plan.h"
 #include "core/result.h"
 #include "core/tokens.h"
 
 namespace strata {
 
-enum class ModelFamily { kLlama, kQwen2, kQwen3 };
-std::string_view to_string(ModelFamily family);  // model_type: "llama", "qwen2", "qwen3"
+enum class ModelFamily { kGemma3, kLlama, kMinistral, kMistral, kQwen2, kQwen3, kSmolLM3 };
+std::string_view to_string(ModelFamily family);  // model_type: "llama", "gemma3_text"
+
+enum class Activation { kSilu, kGeluTanh };
+
+// How a layer tells positions apart. A property of its weights: it stays whatever the plan gives
+// the layer. kLocal: by local_rope_theta; kNone: not at all (NoPE).
+enum class LayerRope { kGlobal, kLocal, kNone };
 
 // Llama 3's stretched rotary frequencies.
 struct Llama3RopeScaling {
@@ -47,13 +54,33 @@ struct Architecture {
   bool tie_word_embeddings = false;
   bool qkv_bias = false;  // Qwen2 always; else attention_bias
   bool o_bias = false;    // attention_bias (Qwen2 never)
-  bool qk_norm = false;   // Qwen3: RMSNorm over each query and key head
+  bool qk_norm = false;   // Qwen3, Gemma-3: RMSNorm over each query and key head
+
+  std::vector<LayerRope> ropes;  // a layer; empty = kGlobal everywhere
+  double local_rope_theta = 0;   // where a layer is kLocal; never stretched
+  Activation activation = Activation::kSilu;
+  // Gemma-3: norms behind attention and MLP too, RMSNorm scales by 1 + weight, embeddings by
+  // √hidden, queries by 1 / √query_scalar (others: by 1 / √head_dim).
+  bool sandwich_norms = false;
+  bool norm_adds_one = false;
+  bool scaled_embedding = false;
+  std::optional<double> query_scalar;
+
+  // The sliding windows (tokens, own token included) that the checkpoint was trained with, a layer;
+  // 0 = full attention; empty = full everywhere. They make native_plan() and nothing else: any plan
+  // may be run, so they are no part of fingerprint().
+  std::vector<std::int64_t> windows;
 
   // Token ids do not change the computation and are no part of fingerprint().
   std::optional<TokenId> bos_token;
   std::vector<TokenId> eos_tokens;
 
   HeadLayout layout() const { return {layers, query_heads, kv_heads}; }
+  LayerRope rope(int layer) const {
+    return ropes.empty() ? LayerRope::kGlobal : ropes[static_cast<std::size_t>(layer)];
+  }
+  // The hybrid that the checkpoint is by its own config: no sinks, decode rule `same`.
+  AttentionPlan native_plan() const;
   // One line for each field that changes the computation; part of the ModelId. Numbers print
   // exactly.
   std::string fingerprint() const;

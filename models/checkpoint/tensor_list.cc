@@ -17,6 +17,10 @@ void add_layer(const Architecture& a, int layer, std::vector<ExpectedTensor>& ou
   };
   add("input_layernorm.weight", {a.hidden});
   add("post_attention_layernorm.weight", {a.hidden});
+  if (a.sandwich_norms) {
+    add("pre_feedforward_layernorm.weight", {a.hidden});
+    add("post_feedforward_layernorm.weight", {a.hidden});
+  }
   add("self_attn.q_proj.weight", {query_width, a.hidden});
   add("self_attn.k_proj.weight", {kv_width, a.hidden});
   add("self_attn.v_proj.weight", {kv_width, a.hidden});

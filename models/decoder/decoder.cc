@@ -5,15 +5,18 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/rms_norm.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/result.h"
@@ -120,14 +123,20 @@ void BatchState::advance(std::int64_t length) {
 
 Decoder::Decoder(Architecture architecture, Weights weights)
     : architecture_(std::move(architecture)), weights_(std::move(weights)) {
-  const at::Tensor position = at::arange(architecture_.max_positions,
-                                         weights_.inverse_frequencies.options().dtype(at::kFloat));
+  global_rotary_ = rotary_table(weights_.inverse_frequencies);
+  local_rotary_ = rotary_table(weights_.local_inverse_frequencies);
+}
+
+Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies) const {
+  if (!inverse_frequencies.defined()) return {};
+  const at::Tensor position =
+      at::arange(architecture_.max_positions, inverse_frequencies.options().dtype(at::kFloat));
   // Angles in float32, as the reference implementation has them; their cosines as exact as the
   // model's dtype.
-  at::Tensor angle = at::outer(position, weights_.inverse_frequencies);
+  at::Tensor angle = at::outer(position, inverse_frequencies);
   if (options().dtype() == at::kDouble) angle = angle.to(at::kDouble);
-  cos_PD_ = at::cat({at::cos(angle), at::cos(angle)}, 1).to(options().dtype());
-  sin_PD_ = at::cat({-at::sin(angle), at::sin(angle)}, 1).to(options().dtype());
+  return {at::cat({at::cos(angle), at::cos(angle)}, 1).to(options().dtype()),
+          at::cat({-at::sin(angle), at::sin(angle)}, 1).to(options().dtype())};
 }
 
 BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,
@@ -143,7 +152,12 @@ BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,
 }
 
 at::Tensor Decoder::embed(const at::Tensor& token_ids_N) const {
-  return weights_.embedding.index_select(0, token_ids_N);
+  at::Tensor x_NC = weights_.embedding.index_select(0, token_ids_N);
+  if (!architecture_.scaled_embedding) return x_NC;
+  // The reference rounds the factor to the model's dtype.
+  const at::Tensor scale = at::scalar_tensor(std::sqrt(static_cast<double>(architecture_.hidden)),
+                                             at::TensorOptions(at::kFloat));
+  return x_NC.mul_(scale.to(x_NC.scalar_type()).item());
 }
 
 at::Tensor Decoder::norm(const at::Tensor& x, const at::Tensor& weight) const {
@@ -151,8 +165,9 @@ at::Tensor Decoder::norm(const at::Tensor& x, const at::Tensor& weight) const {
     return at::rms_norm(x, {x.size(-1)}, weight, architecture_.rms_norm_eps);
   // Half precision: normalise in float32, then scale in the weights' dtype.
   return at::rms_norm(x.to(at::kFloat), {x.size(-1)}, std::nullopt, architecture_.rms_norm_eps)
-      .to(x.scalar_type())
-      .mul_(weight);
+      .to(weight.scalar_type())
+      .mul_(weight)
+      .to(x.scalar_type());
 }
 
 void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
@@ -225,24 +240,26 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
   }
 }
 
-Decoder::RotaryRows Decoder::rotary_rows(std::span<const Segment> segments,
+Decoder::RotaryRows Decoder::rotary_rows(const RotaryTable& table,
+                                         std::span<const Segment> segments,
                                          std::size_t row_index) const {
-  RotaryRows rotary{rows_by_position(cos_PD_, segments, row_index, false),
-                    rows_by_position(sin_PD_, segments, row_index, false),
+  if (!table.cos_PD.defined()) return {};
+  RotaryRows rotary{rows_by_position(table.cos_PD, segments, row_index, false),
+                    rows_by_position(table.sin_PD, segments, row_index, false),
                     {},
                     {}};
   const bool same = std::all_of(segments.begin(), segments.end(), [&](const Segment& segment) {
     return segment.rows_in(row_index) == segment.rows_out(row_index);
   });
   rotary.out_cos_ND =
-      same ? rotary.in_cos_ND : rows_by_position(cos_PD_, segments, row_index, true);
+      same ? rotary.in_cos_ND : rows_by_position(table.cos_PD, segments, row_index, true);
   rotary.out_sin_ND =
-      same ? rotary.in_sin_ND : rows_by_position(sin_PD_, segments, row_index, true);
+      same ? rotary.in_sin_ND : rows_by_position(table.sin_PD, segments, row_index, true);
   return rotary;
 }
 
 at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                              std::span<Segment> segments, const RotaryRows& rotary,
+                              std::span<Segment> segments, const RotaryRows* rotary,
                               ForwardHooks* hooks) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const Architecture& a = architecture_;
@@ -261,8 +278,10 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   at::Tensor v_NGD = heads(normed_in, w.v, w.v_bias, a.kv_heads);
   if (w.q_norm.defined()) q_NHD = norm(q_NHD, w.q_norm);
   if (w.k_norm.defined()) k_NGD = norm(k_NGD, w.k_norm);
-  q_NHD = rotate(q_NHD, rotary.out_cos_ND, rotary.out_sin_ND);
-  k_NGD = rotate(k_NGD, rotary.in_cos_ND, rotary.in_sin_ND);
+  if (rotary != nullptr) {
+    q_NHD = rotate(q_NHD, rotary->out_cos_ND, rotary->out_sin_ND);
+    k_NGD = rotate(k_NGD, rotary->in_cos_ND, rotary->in_sin_ND);
+  }
   pass_hooks(hooks, Site::kQ, layer, q_NHD);
   pass_hooks(hooks, Site::kK, layer, k_NGD);
   pass_hooks(hooks, Site::kV, layer, v_NGD);
@@ -281,26 +300,37 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   if (x.size(0) == 0) return x;
   pass_hooks(hooks, Site::kHeadOut, layer, mixed_NHD);
   at::Tensor mixer_out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
+  if (w.mixer_out_norm.defined()) mixer_out = norm(mixer_out, w.mixer_out_norm);
   pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
   x = x + mixer_out;
 
-  const at::Tensor normed = norm(x, w.post_norm);
-  const at::Tensor gated = at::silu(at::linear(normed, w.gate)).mul_(at::linear(normed, w.up));
+  const at::Tensor normed = norm(x, w.mlp_norm);
+  const at::Tensor gate = at::linear(normed, w.gate);
+  const at::Tensor gated =
+      (a.activation == Activation::kSilu ? at::silu(gate) : at::gelu(gate, "tanh"))
+          .mul_(at::linear(normed, w.up));
   at::Tensor mlp_out = at::linear(gated, w.down);
+  if (w.mlp_out_norm.defined()) mlp_out = norm(mlp_out, w.mlp_out_norm);
   pass_hooks(hooks, Site::kMlpOut, layer, mlp_out);
   return x.add_(mlp_out);
 }
 
 at::Tensor Decoder::run_layers(at::Tensor x_NC, int first_layer, int end_layer,
                                std::span<Segment> segments, ForwardHooks* hooks) const {
-  RotaryRows rotary;
+  RotaryRows global, local;
   for (int layer = first_layer; layer < end_layer; ++layer) {
     const auto i = static_cast<std::size_t>(layer - first_layer);
     const auto rows_as_before = [i](const Segment& segment) {
       return segment.rows[i] == segment.rows[i - 1];
     };
-    if (i == 0 || !std::all_of(segments.begin(), segments.end(), rows_as_before))
-      rotary = rotary_rows(segments, i);
+    if (i == 0 || !std::all_of(segments.begin(), segments.end(), rows_as_before)) {
+      global = rotary_rows(global_rotary_, segments, i);
+      local = rotary_rows(local_rotary_, segments, i);
+    }
+    const LayerRope rope = architecture_.rope(layer);
+    const RotaryRows* rotary = rope == LayerRope::kNone    ? nullptr
+                               : rope == LayerRope::kLocal ? &local
+                                                           : &global;
     x_NC = run_layer(x_NC, layer, i, segments, rotary,
                      hooks != nullptr && !hooks->empty() ? hooks : nullptr);
   }

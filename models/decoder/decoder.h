@@ -67,13 +67,20 @@ class Decoder {
   at::Tensor logits(const at::Tensor& x_NC) const;
 
  private:
+  // By position, up to the model's positions; undefined where no layer turns by it.
+  struct RotaryTable {
+    at::Tensor cos_PD, sin_PD;
+  };
+  RotaryTable rotary_table(const at::Tensor& inverse_frequencies) const;
   // Cosines and sines of the rows that enter and leave a layer.
   struct RotaryRows {
     at::Tensor in_cos_ND, in_sin_ND, out_cos_ND, out_sin_ND;
   };
-  RotaryRows rotary_rows(std::span<const Segment> segments, std::size_t row_index) const;
+  RotaryRows rotary_rows(const RotaryTable& table, std::span<const Segment> segments,
+                         std::size_t row_index) const;
+  // `rotary` is null for a layer without positions (NoPE).
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                       std::span<Segment> segments, const RotaryRows& rotary,
+                       std::span<Segment> segments, const RotaryRows* rotary,
                        ForwardHooks* hooks) const;
   void attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD, const at::Tensor& v_NGD,
                       int layer, const LayerRows& rows, Segment& segment,
@@ -82,7 +89,7 @@ class Decoder {
 
   Architecture architecture_;
   Weights weights_;
-  at::Tensor cos_PD_, sin_PD_;  // by position, up to the model's positions
+  RotaryTable global_rotary_, local_rotary_;
 };
 
 }  // namespace strata

@@ -8,6 +8,7 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/where.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -43,6 +44,14 @@ class Loader {
     return mapped.to(device_, dtype_);
   }
 
+  Result<at::Tensor> norm(const std::string& name, std::int64_t size) const {
+    if (!checkpoint_.architecture().norm_adds_one) return (*this)(name, {size});
+    const bool half = dtype_ == at::kHalf || dtype_ == at::kBFloat16;
+    const Loader wide(checkpoint_, device_, half ? at::kFloat : dtype_);
+    ASSIGN_OR_RETURN(const at::Tensor weight, wide(name, {size}));
+    return weight + 1;
+  }
+
   Result<at::Tensor> if_present(bool present, const std::string& name,
                                 std::vector<std::int64_t> shape) const {
     if (!present) return at::Tensor();
@@ -59,8 +68,16 @@ Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int i
   const std::string prefix = fmt::format("model.layers.{}.", index);
   const std::int64_t query_width = a.query_heads * a.head_dim, kv_width = a.kv_heads * a.head_dim;
   LayerWeights w;
-  ASSIGN_OR_RETURN(w.input_norm, load(prefix + "input_layernorm.weight", {a.hidden}));
-  ASSIGN_OR_RETURN(w.post_norm, load(prefix + "post_attention_layernorm.weight", {a.hidden}));
+  ASSIGN_OR_RETURN(w.input_norm, load.norm(prefix + "input_layernorm.weight", a.hidden));
+  const std::string behind_attention = prefix + "post_attention_layernorm.weight";
+  if (a.sandwich_norms) {
+    ASSIGN_OR_RETURN(w.mixer_out_norm, load.norm(behind_attention, a.hidden));
+    ASSIGN_OR_RETURN(w.mlp_norm, load.norm(prefix + "pre_feedforward_layernorm.weight", a.hidden));
+    ASSIGN_OR_RETURN(w.mlp_out_norm,
+                     load.norm(prefix + "post_feedforward_layernorm.weight", a.hidden));
+  } else {
+    ASSIGN_OR_RETURN(w.mlp_norm, load.norm(behind_attention, a.hidden));
+  }
   ASSIGN_OR_RETURN(w.q, load(prefix + "self_attn.q_proj.weight", {query_width, a.hidden}));
   ASSIGN_OR_RETURN(w.k, load(prefix + "self_attn.k_proj.weight", {kv_width, a.hidden}));
   ASSIGN_OR_RETURN(w.v, load(prefix + "self_attn.v_proj.weight", {kv_width, a.hidden}));
@@ -73,10 +90,13 @@ Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int i
                    load.if_present(a.qkv_bias, prefix + "self_attn.v_proj.bias", {kv_width}));
   ASSIGN_OR_RETURN(w.o_bias,
                    load.if_present(a.o_bias, prefix + "self_attn.o_proj.bias", {a.hidden}));
-  ASSIGN_OR_RETURN(w.q_norm,
-                   load.if_present(a.qk_norm, prefix + "self_attn.q_norm.weight", {a.head_dim}));
-  ASSIGN_OR_RETURN(w.k_norm,
-                   load.if_present(a.qk_norm, prefix + "self_attn.k_norm.weight", {a.head_dim}));
+  if (a.qk_norm) {
+    ASSIGN_OR_RETURN(w.q_norm, load.norm(prefix + "self_attn.q_norm.weight", a.head_dim));
+    ASSIGN_OR_RETURN(w.k_norm, load.norm(prefix + "self_attn.k_norm.weight", a.head_dim));
+    // Attention divides by √head_dim everywhere.
+    if (a.query_scalar)
+      w.q_norm = w.q_norm * std::sqrt(static_cast<double>(a.head_dim) / *a.query_scalar);
+  }
   ASSIGN_OR_RETURN(w.gate, load(prefix + "mlp.gate_proj.weight", {a.intermediate, a.hidden}));
   ASSIGN_OR_RETURN(w.up, load(prefix + "mlp.up_proj.weight", {a.intermediate, a.hidden}));
   ASSIGN_OR_RETURN(w.down, load(prefix + "mlp.down_proj.weight", {a.hidden, a.intermediate}));
@@ -84,15 +104,16 @@ Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int i
 }
 
 // float32 arithmetic throughout, as the reference implementation does it.
-at::Tensor inverse_frequencies(const Architecture& a) {
+at::Tensor inverse_frequencies(const Architecture& a, double theta,
+                               const std::optional<Llama3RopeScaling>& stretch) {
   const at::Tensor exponent =
       at::arange(0, a.head_dim, 2, at::kFloat) / static_cast<double>(a.head_dim);
-  const at::Tensor base = at::scalar_tensor(a.rope_theta, at::kFloat);
+  const at::Tensor base = at::scalar_tensor(theta, at::kFloat);
   const at::Tensor plain = 1.0 / at::pow(base, exponent);
-  if (!a.rope_scaling) return plain;
+  if (!stretch) return plain;
   // Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between
   // interpolated.
-  const auto& scaling = *a.rope_scaling;
+  const auto& scaling = *stretch;
   const double context = static_cast<double>(scaling.original_max_positions);
   const at::Tensor wavelength = 2.0 * std::numbers::pi / plain;
   const at::Tensor smooth = (context / wavelength - scaling.low_freq_factor) /
@@ -113,7 +134,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, at::Device device,
   const Loader load(checkpoint, device, dtype);
   Weights w;
   ASSIGN_OR_RETURN(w.embedding, load("model.embed_tokens.weight", {a.vocabulary, a.hidden}));
-  ASSIGN_OR_RETURN(w.final_norm, load("model.norm.weight", {a.hidden}));
+  ASSIGN_OR_RETURN(w.final_norm, load.norm("model.norm.weight", a.hidden));
   if (a.tie_word_embeddings) {
     w.lm_head = w.embedding;
   } else {
@@ -123,7 +144,10 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, at::Device device,
     ASSIGN_OR_RETURN(LayerWeights layer_weights, load_layer(load, a, layer));
     w.layers.push_back(std::move(layer_weights));
   }
-  w.inverse_frequencies = inverse_frequencies(a).to(device);
+  w.inverse_frequencies = inverse_frequencies(a, a.rope_theta, a.rope_scaling).to(device);
+  if (std::find(a.ropes.begin(), a.ropes.end(), LayerRope::kLocal) != a.ropes.end())
+    w.local_inverse_frequencies =
+        inverse_frequencies(a, a.local_rope_theta, std::nullopt).to(device);
   return w;
 }
 

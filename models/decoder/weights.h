@@ -13,18 +13,21 @@ namespace strata {
 
 // Undefined tensors are parts that the family does not have.
 struct LayerWeights {
-  at::Tensor input_norm, post_norm;
+  at::Tensor input_norm, mlp_norm;          // before attention and before the MLP
+  at::Tensor mixer_out_norm, mlp_out_norm;  // Gemma-3: behind them too
   at::Tensor q, k, v, o;
   at::Tensor q_bias, k_bias, v_bias, o_bias;
-  at::Tensor q_norm, k_norm;  // Qwen3: RMSNorm over each head
+  at::Tensor q_norm, k_norm;  // RMSNorm over each head; q_norm holds Gemma-3's query scale too
   at::Tensor gate, up, down;
 };
 
+// Norms whose family scales by 1 + weight hold that sum, in float32 at least.
 struct Weights {
   at::Tensor embedding;  // [vocabulary, hidden]
   at::Tensor final_norm;
-  at::Tensor lm_head;              // the embedding where tied
-  at::Tensor inverse_frequencies;  // of the rotary embedding, float32, [head_dim / 2]
+  at::Tensor lm_head;                    // the embedding where tied
+  at::Tensor inverse_frequencies;        // of the rotary embedding, float32, [head_dim / 2]
+  at::Tensor local_inverse_frequencies;  // of layers with LayerRope::kLocal; else undefined
   std::vector<LayerWeights> layers;
 };
 

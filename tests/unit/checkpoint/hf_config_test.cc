@@ -21,6 +21,13 @@ Result<Architecture> parse_with(const json& patch) {
   return parse_architecture(config.dump(), "config.json");
 }
 
+// A patch that makes the base a model of this family.
+json of(std::string_view model_type, json patch) {
+  patch["model_type"] = model_type;
+  if (!patch.contains("architectures")) patch["architectures"] = nullptr;
+  return patch;
+}
+
 Result<Architecture> parse_with_null(const char* field) {
   json config = base();
   config[field] = nullptr;
@@ -118,15 +125,88 @@ TEST(HfConfig, FieldsThatChangeNothingAreSkipped) {
   EXPECT_EQ(*a, *parse_with(json::object()));
 }
 
+// The windows of a config of this family.
+std::vector<std::int64_t> windows_of(std::string_view family, json patch) {
+  const auto a = parse_with(of(family, std::move(patch)));
+  EXPECT_EQ(error_text(a), "no error");
+  return a ? a->windows : std::vector<std::int64_t>{-1};
+}
+
+TEST(HfConfig, WindowsFollowLayerTypesAndElseTheFamily) {
+  using Windows = std::vector<std::int64_t>;
+  const json sliding = "sliding_attention", full = "full_attention";
+  EXPECT_EQ(windows_of("llama", {{"sliding_window", 8}}), Windows{});
+  EXPECT_EQ(windows_of("mistral", {}), (Windows{4096, 4096}));
+  EXPECT_EQ(windows_of("mistral", {{"sliding_window", 8}}), (Windows{8, 8}));
+  json mistral = base();
+  mistral.merge_patch(of("mistral", {}));
+  mistral["sliding_window"] = nullptr;  // a merge patch would remove it
+  EXPECT_EQ(parse_architecture(mistral.dump(), "")->windows, Windows{});
+  EXPECT_EQ(windows_of("ministral", {{"sliding_window", 8}, {"layer_types", {full, sliding}}}),
+            (Windows{0, 8}));
+  EXPECT_EQ(windows_of("qwen2", {{"sliding_window", 8}}), Windows{});
+  EXPECT_EQ(windows_of("qwen2", {{"sliding_window", 8}, {"use_sliding_window", true}}), Windows{});
+  EXPECT_EQ(
+      windows_of("qwen3",
+                 {{"sliding_window", 8}, {"use_sliding_window", true}, {"max_window_layers", 1}}),
+      (Windows{0, 8}));
+  EXPECT_EQ(windows_of("smollm3", {{"sliding_window", 8},
+                                   {"use_sliding_window", true},
+                                   {"no_rope_layer_interval", 2}}),
+            (Windows{0, 8}));
+  EXPECT_EQ(windows_of("gemma3_text", {{"sliding_window", 8}, {"sliding_window_pattern", 2}}),
+            (Windows{8, 0}));
+}
+
+TEST(HfConfig, TheNativePlanIsTheHybridThatTheConfigNames) {
+  const auto a =
+      parse_with(of("ministral", {{"sliding_window", 8},
+                                  {"layer_types", {"full_attention", "sliding_attention"}}}));
+  const AttentionPlan plan = a->native_plan();
+  EXPECT_TRUE(std::holds_alternative<FullAttention>(plan.entry(0, 0).mixer));
+  EXPECT_EQ(std::get<SlidingWindow>(plan.entry(1, 0).mixer), (SlidingWindow{8, 0}));
+  EXPECT_EQ(plan.entry(1, 0).rule, DecodeRule::kSame);
+  EXPECT_TRUE(parse_with(json::object())->native_plan().is_full());
+  // Any plan may be run on the same weights: which one the config names is no part of the model.
+  EXPECT_EQ(a->fingerprint(), parse_with(of("ministral", {{"sliding_window", 9}}))->fingerprint());
+}
+
+TEST(HfConfig, Gemma3InItsOlderAndNewerSpellingIsTheSameModel) {
+  const json old = of("gemma3_text", {{"rope_theta", 5e5},
+                                      {"rope_local_base_freq", 2e4},
+                                      {"sliding_window", 8},
+                                      {"sliding_window_pattern", 2}});
+  const json now =
+      of("gemma3_text", {{"rope_parameters",
+                          {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 5e5}}},
+                           {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}}},
+                         {"sliding_window", 8},
+                         {"layer_types", {"sliding_attention", "full_attention"}}});
+  const auto a = parse_with(old), b = parse_with(now);
+  ASSERT_EQ(error_text(a), "no error");
+  ASSERT_EQ(error_text(b), "no error");
+  EXPECT_EQ(*a, *b);
+  EXPECT_EQ(a->rope_theta, 5e5);
+  EXPECT_EQ(a->local_rope_theta, 2e4);
+  EXPECT_EQ(a->ropes, (std::vector<LayerRope>{LayerRope::kLocal, LayerRope::kGlobal}));
+  EXPECT_EQ(a->query_scalar, 256);
+  EXPECT_TRUE(a->sandwich_norms && a->norm_adds_one && a->scaled_embedding && a->qk_norm);
+}
+
 TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
-  const std::string hybrid = "\n  hint: hybrid checkpoints are not read yet";
   const std::vector<std::pair<json, std::string>> table{
-      {{{"model_type", "mistral"}},
-       "'model_type': expected one of llama, qwen2, qwen3, got \"mistral\""},
+      {{{"model_type", "gpt2"}},
+       "'model_type': expected one of gemma3_text, llama, ministral, mistral, qwen2, qwen3, "
+       "smollm3, "
+       "got \"gpt2\""},
       {{{"model_type", nullptr}, {"architectures", nullptr}},
-       "'model_type': expected one of llama, qwen2, qwen3, got nothing"},
+       "'model_type': expected one of gemma3_text, llama, ministral, mistral, qwen2, qwen3, "
+       "smollm3, "
+       "got nothing"},
       {{{"architectures", {"LlamaModel"}}},
-       "'architectures': expected one of LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, got "
+       "'architectures': expected one of Gemma3ForCausalLM, LlamaForCausalLM, "
+       "MinistralForCausalLM, "
+       "MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM, got "
        "\"LlamaModel\""},
       {{{"architectures", {"Qwen2ForCausalLM"}}},
        "'architectures': expected \"LlamaForCausalLM\" for model_type \"llama\", got "
@@ -149,9 +229,28 @@ TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
       {{{"per_layer_config", {{"0", {{"head_dim", 8}}}}}},
        "'per_layer_config': expected null, got an object"},
       {{{"use_sliding_window", true}, {"sliding_window", 8}},
-       "'use_sliding_window': expected false, got true" + hybrid},
-      {{{"layer_types", {"full_attention", "sliding_attention"}}},
-       "'layer_types[1]': expected \"full_attention\", got \"sliding_attention\"" + hybrid},
+       "'use_sliding_window': expected false, got true\n  hint: the Llama class ignores it; "
+       "model_type ministral slides"},
+      {{{"layer_types", {"full_attention", "sliding_attention"}}, {"sliding_window", 8}},
+       "'layer_types[1]': expected \"full_attention\", since no sliding window is in use here, got "
+       "\"sliding_attention\"\n  hint: a Llama's layer_types are ignored by its class: model_type "
+       "ministral honours them; Qwen needs use_sliding_window"},
+      {{{"layer_types", {"full_attention", "linear_attention"}}},
+       "'layer_types[1]': expected \"full_attention\" or \"sliding_attention\", got "
+       "\"linear_attention\""},
+      {of("mistral", {{"sliding_window", 0}}),
+       "'sliding_window': expected an integer from 1 to 100000000, got 0"},
+      {of("smollm3", {{"no_rope_layers", {1}}}),
+       "'no_rope_layers': expected an array of 2 (num_hidden_layers), got an array of 1"},
+      {of("smollm3", {{"no_rope_layers", {1, 2}}}),
+       "'no_rope_layers': expected an array of 1 (rotary embedding) and 0 (none), got an array of "
+       "2"},
+      {of("gemma3_text", {{"hidden_activation", "gelu"}}),
+       "'hidden_activation': expected \"gelu_pytorch_tanh\", got \"gelu\""},
+      {of("gemma3_text", {{"query_pre_attn_scalar", 0}}),
+       "'query_pre_attn_scalar': expected a number from 1e-06 to 1000000000, got 0"},
+      {of("gemma3_text", {{"rope_parameters", {{"full_attention", 3}}}}),
+       "'rope_parameters.full_attention': expected an object, got 3"},
       {{{"layer_types", {"full_attention"}}},
        "'layer_types': expected an array of 2 (num_hidden_layers), got an array of 1"},
       {{{"num_hidden_layers", nullptr}},

@@ -101,7 +101,7 @@ Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
   for (int layer = 0; layer < a.layers; ++layer) {
     LayerWeights& l = w.layers.emplace_back();
     l.input_norm = random({a.hidden}, 0.1, 1.0);
-    l.post_norm = random({a.hidden}, 0.1, 1.0);
+    l.mlp_norm = random({a.hidden}, 0.1, 1.0);
     l.q = random({a.query_heads * a.head_dim, a.hidden}, 0.6);
     l.k = random({a.kv_heads * a.head_dim, a.hidden}, 0.6);
     l.v = random({a.kv_heads * a.head_dim, a.hidden}, 0.5);
@@ -128,7 +128,7 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
     const LayerWeights& w = weights.layers[static_cast<std::size_t>(layer)];
     const Matrix wq = to_matrix(w.q), wk = to_matrix(w.k), wv = to_matrix(w.v), wo = to_matrix(w.o);
     const Matrix gate = to_matrix(w.gate), up = to_matrix(w.up), down = to_matrix(w.down);
-    const auto input_norm = to_matrix(w.input_norm)[0], post_norm = to_matrix(w.post_norm)[0];
+    const auto input_norm = to_matrix(w.input_norm)[0], mlp_norm = to_matrix(w.mlp_norm)[0];
     Matrix q, k, v;
     for (std::size_t i = 0; i < length; ++i) {
       const auto normed = rms_norm(x[i], input_norm, a.rms_norm_eps);
@@ -161,7 +161,7 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
       }
       const auto projected = times(wo, mixed);
       for (std::size_t c = 0; c < projected.size(); ++c) x[i][c] += projected[c];
-      const auto normed = rms_norm(x[i], post_norm, a.rms_norm_eps);
+      const auto normed = rms_norm(x[i], mlp_norm, a.rms_norm_eps);
       const auto gates = times(gate, normed), ups = times(up, normed);
       std::vector<double> inner(gates.size());
       for (std::size_t c = 0; c < inner.size(); ++c)

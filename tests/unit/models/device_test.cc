@@ -17,7 +17,7 @@ Weights to_device(Weights weights, at::Device device) {
     move(*tensor);
   for (LayerWeights& l : weights.layers)
     for (at::Tensor* tensor :
-         {&l.input_norm, &l.post_norm, &l.q, &l.k, &l.v, &l.o, &l.q_bias, &l.k_bias, &l.v_bias,
+         {&l.input_norm, &l.mlp_norm, &l.q, &l.k, &l.v, &l.o, &l.q_bias, &l.k_bias, &l.v_bias,
           &l.o_bias, &l.q_norm, &l.k_norm, &l.gate, &l.up, &l.down})
       move(*tensor);
   return weights;

@@ -40,8 +40,21 @@ std::vector<std::size_t> kept(const config::Value& strategy) {
 TEST(StrategiesTest, FullAndNoneIgnoreTheBudget) {
   EXPECT_EQ(select(named("full"))->kept(), 30u);
   EXPECT_EQ(select(named("none"))->kept(), 0u);
-  for (const char* name : {"full", "none"})
+  for (const char* name : {"full", "native", "none"})
     EXPECT_FALSE((*make_strategy(named(name)))->uses_budget());
+}
+
+TEST(StrategiesTest, NativeIsTheCheckpointsOwnHybrid) {
+  const HeadLayout layout{3, 4, 2};
+  const AttentionPlan native = *AttentionPlan::from_cells(
+      Granularity::kLayer, layout,
+      {{FullAttention{}, DecodeRule::kSame}, {SlidingWindow{9, 0}, DecodeRule::kSame}}, {1, 0, 1});
+  SilentProgress progress;
+  SelectionContext context{.progress = &progress};
+  const auto selection =
+      (*make_strategy(named("native")))->select({.layout = layout, .native = native}, context);
+  EXPECT_EQ(selection->plan, native);
+  EXPECT_EQ(selection->mask.kept_units(), std::vector<std::size_t>{1});
 }
 
 TEST(StrategiesTest, PeriodicByBudgetKeepsExactlyKAtEveryOffset) {

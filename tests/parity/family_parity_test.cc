@@ -1,0 +1,117 @@
+// A tiny random checkpoint of each family against `transformers` in float32, under the plan that
+// the checkpoint's own config names; tools/make_family_golden.py wrote both.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "models/decoder/decoder.h"
+#include "models/forward.h"
+#include "models/model.h"
+#include "tests/unit/models/device_test.h"
+
+namespace strata {
+namespace {
+
+class FamilyParityTest : public testing::DeviceTest {
+ protected:
+  struct Family {
+    std::string name;
+    std::unique_ptr<Model> model;
+    nlohmann::json expected;
+    AttentionPlan native_plan() const { return model->native_plan(); }
+  };
+
+  std::vector<Family> families() const {
+    std::vector<Family> out;
+    for (const auto& entry : std::filesystem::directory_iterator("tests/golden/families")) {
+      auto model =
+          Model::load(entry.path(), {.device = GetParam(), .dtype = "float32", .threads = 1});
+      EXPECT_TRUE(model) << model.error().text();
+      if (!model) continue;
+      std::ifstream in(entry.path() / "expected.json");
+      out.push_back(
+          {entry.path().filename().string(), *std::move(model), nlohmann::json::parse(in)});
+    }
+    std::sort(out.begin(), out.end(),
+              [](const Family& a, const Family& b) { return a.name < b.name; });
+    return out;
+  }
+
+  // Logits of all rows of a prompt.
+  at::Tensor logits(const Model& model, const Tokens& tokens, const AttentionPlan& plan) const {
+    const c10::InferenceMode inference;
+    const auto length = static_cast<std::int64_t>(tokens.size());
+    std::vector<Segment> segments{
+        {{0, length, length, 0, false},
+         std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(device())),
+         nullptr,
+         {}}};
+    segments[0].rows = plan_rows(plan, segments[0].chunk);
+    const at::Tensor x = model.decoder().run_layers(
+        model.decoder().embed(token_tensor(tokens, device())), 0, model.layout().layers, segments);
+    return model.decoder().logits(x).to(at::kCPU).contiguous();
+  }
+
+  double worst_difference(const Family& family, const AttentionPlan& plan) const {
+    double worst = 0;
+    for (const nlohmann::json& answer : family.expected) {
+      const at::Tensor ours_NV = logits(*family.model, answer["tokens"].get<Tokens>(), plan);
+      const auto vocabulary = ours_NV.size(1);
+      for (std::size_t i = 0; i < answer["rows"].size(); ++i) {
+        const float* ours =
+            ours_NV.const_data_ptr<float>() + answer["rows"][i].get<std::int64_t>() * vocabulary;
+        const auto theirs = answer["logits"][i].get<std::vector<double>>();
+        EXPECT_EQ(static_cast<std::int64_t>(theirs.size()), vocabulary);
+        for (std::size_t token = 0; token < theirs.size(); ++token)
+          worst = std::max(worst, std::abs(static_cast<double>(ours[token]) - theirs[token]));
+      }
+    }
+    return worst;
+  }
+};
+
+TEST_P(FamilyParityTest, LogitsAgreeWithin1e5) {
+  const std::vector<Family> all = families();
+  ASSERT_EQ(all.size(), 12u);
+  for (const Family& family : all) {
+    const double worst = worst_difference(family, family.native_plan());
+    EXPECT_LT(worst, 1e-5) << family.name;
+    std::printf("%-15s worst logit difference %.1e\n", family.name.c_str(), worst);
+  }
+}
+
+TEST_P(FamilyParityTest, AHybridUnderFullAttentionIsAnotherFunction) {
+  int hybrids = 0;
+  for (const Family& family : families()) {
+    if (family.native_plan().is_full()) continue;
+    ++hybrids;
+    EXPECT_GT(worst_difference(family, AttentionPlan::full(family.model->layout())), 1e-2)
+        << family.name;
+  }
+  EXPECT_EQ(hybrids, 6);
+}
+
+TEST_P(FamilyParityTest, GreedyTokensAreTheSame) {
+  for (const Family& family : families()) {
+    MeteredModel model(*family.model, {.batch_rows = 16});  // prefill in several chunks
+    const AttentionPlan plan = family.native_plan();
+    std::vector<Tokens> prompts;
+    for (const nlohmann::json& answer : family.expected)
+      prompts.push_back(answer["tokens"].get<Tokens>());
+    std::vector<Request> requests;
+    for (const Tokens& prompt : prompts) requests.push_back({prompt, &plan, 48});
+    Session session = *model.prefill(requests);
+    const std::vector<Tokens> generated = *session.generate({.max_new_tokens = 48, .stop = {}});
+    for (std::size_t i = 0; i < generated.size(); ++i)
+      EXPECT_EQ(generated[i], family.expected[i]["greedy"].get<Tokens>())
+          << family.name << ", prompt " << i;
+  }
+}
+
+STRATA_ON_EVERY_DEVICE(FamilyParityTest);
+
+}  // namespace
+}  // namespace strata
