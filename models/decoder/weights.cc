@@ -109,7 +109,7 @@ at::Tensor inverse_frequencies(const Architecture& a, double theta,
   const at::Tensor exponent =
       at::arange(0, a.head_dim, 2, at::kFloat) / static_cast<double>(a.head_dim);
   const at::Tensor base = at::scalar_tensor(theta, at::kFloat);
-  const at::Tensor plain = 1.0 / at::pow(base, exponent);
+  at::Tensor plain = 1.0 / at::pow(base, exponent);
   if (!stretch) return plain;
   // Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between
   // interpolated.

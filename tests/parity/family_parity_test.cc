@@ -99,9 +99,11 @@ TEST_P(FamilyParityTest, GreedyTokensAreTheSame) {
     MeteredModel model(*family.model, {.batch_rows = 16});  // prefill in several chunks
     const AttentionPlan plan = family.native_plan();
     std::vector<Tokens> prompts;
+    prompts.reserve(family.expected.size());
     for (const nlohmann::json& answer : family.expected)
       prompts.push_back(answer["tokens"].get<Tokens>());
     std::vector<Request> requests;
+    requests.reserve(prompts.size());
     for (const Tokens& prompt : prompts) requests.push_back({prompt, &plan, 48});
     Session session = *model.prefill(requests);
     const std::vector<Tokens> generated = *session.generate({.max_new_tokens = 48, .stop = {}});

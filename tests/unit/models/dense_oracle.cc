@@ -83,7 +83,7 @@ Architecture tiny_architecture(int layers, int query_heads, int kv_heads, std::i
 }
 
 Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
-  const auto random = [&](std::vector<std::int64_t> shape, double scale, double mean = 0.0) {
+  const auto random = [&](const std::vector<std::int64_t>& shape, double scale, double mean = 0.0) {
     at::Tensor t = at::empty(shape, at::kDouble);
     for (std::int64_t i = 0; i < t.numel(); ++i)
       t.mutable_data_ptr<double>()[i] = mean + scale * rng.normal();

@@ -16,14 +16,15 @@ namespace {
 constexpr HeadLayout kLayout{.layers = 30, .query_heads = 9, .kv_heads = 3};
 
 config::Value named(const char* name,
-                    std::vector<std::pair<std::string, config::Value>> keys = {}) {
+                    const std::vector<std::pair<std::string, config::Value>>& keys = {}) {
   config::Map map;
   map.set("name", name);
   for (auto& [key, value] : keys) map.set(key, value);
   return map;
 }
 
-Result<Mask> select(const config::Value& strategy, SelectionRequest request = {.layout = kLayout}) {
+Result<Mask> select(const config::Value& strategy,
+                    const SelectionRequest& request = {.layout = kLayout}) {
   auto made = make_strategy(strategy);
   if (!made) return fail(made.error());
   SilentProgress progress;
