@@ -22,8 +22,11 @@ class Periodic final : public SelectionStrategy {
   }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
-    STRATA_CHECK(config_.offset >= 0, "every offset is a run of its own");
     ASSIGN_OR_RETURN(const Spacing spacing, spacing_of(request));
+    if (config_.offset < 0)
+      return fail(make_error(ErrorKind::kInvalidArgument,
+                             "strategy.offset is not set, which means every offset; expected one")
+                      .with_hint(fmt::format("strategy.offset=0 to {}", spacing.offsets - 1)));
     const std::int64_t layers = request.layout.layers;
     if (config_.offset >= spacing.offsets)
       return fail(ErrorKind::kInvalidArgument,

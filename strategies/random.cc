@@ -16,7 +16,10 @@ class Random final : public SelectionStrategy {
     return variants;
   }
   Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
-    STRATA_CHECK(config_.draw >= 0, "several draws are several runs");
+    if (config_.draw < 0)
+      return fail(make_error(ErrorKind::kInvalidArgument,
+                             "strategy.draw is not set, which means every draw; expected one")
+                      .with_hint("strategy.draw=0 is the first"));
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
     Mask mask(request.granularity, request.layout, false);
     Rng rng(request.seed, fmt::format("random mask {}", config_.draw));

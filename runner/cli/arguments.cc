@@ -103,6 +103,17 @@ Parsed parse(int argc, char** argv) {
       app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
   add_composition(samples, arguments, dirs);
 
+  CLI::App* export_plan = app.add_subcommand(
+      "export",
+      "a plan for another system, to standard output (hf: config.json, for the weights of model=)");
+  export_plan->add_option("plan", arguments.plan_in, "plan.json")->required();
+  export_plan
+      ->add_option("--format", arguments.format,
+                   "hf: a config.json that transformers honours; heads: a row of KV heads a layer")
+      ->check(CLI::IsMember({"hf", "heads"}))
+      ->required();
+  add_composition(export_plan, arguments, dirs);
+
   CLI::App* report = app.add_subcommand("report", "tables from a database; runs no model");
   report->require_subcommand(1);
   CLI::App* leaderboard =
@@ -148,6 +159,7 @@ Parsed parse(int argc, char** argv) {
       {select, Command::kSelect},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
+      {export_plan, Command::kExport},
       {leaderboard, Command::kReportLeaderboard},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},

@@ -15,6 +15,7 @@ enum class Command {
   kSelect,
   kBenchPrefill,
   kSamples,
+  kExport,
   kReportLeaderboard,
   kReportRun,
   kDbCheck,
@@ -30,6 +31,7 @@ struct Arguments {
   bool show_defaults = false;  // --info defaults-tree
   bool dry_run = false;
   int repeats = 7;            // bench
+  std::string plan_in;        // export
   std::string plan_out;       // select -o
   std::string selection_out;  // select --selection
   std::string format = "text";

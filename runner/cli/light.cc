@@ -7,9 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/registry.h"
+#include "models/checkpoint/hf_config.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
+#include "runner/export.h"
 #include "runner/samples.h"
 
 namespace strata::cli {
@@ -105,12 +107,57 @@ Result<int> samples(const Arguments& arguments) {
   return 0;
 }
 
+constexpr std::uintmax_t kMaxJsonBytes = 16 << 20;
+
+Result<std::string> read_text(const std::filesystem::path& path) {
+  std::error_code code;
+  const std::uintmax_t size = std::filesystem::file_size(path, code);
+  if (code)
+    return fail(ErrorKind::kNotFound, "{}: expected a file, got: {}", path.string(),
+                code.message());
+  if (size > kMaxJsonBytes)
+    return fail(ErrorKind::kInvalidFile, "{}: expected at most {} bytes, got {}", path.string(),
+                kMaxJsonBytes, size);
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+Result<AttentionPlan> read_plan(const std::string& path, const HeadLayout& layout) {
+  ASSIGN_OR_RETURN(const std::string text, read_text(path));
+  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded())
+    return fail(make_error(ErrorKind::kInvalidFile, "{}: expected a plan, got no valid JSON", path)
+                    .with_hint("`strata select -o plan.json` writes one"));
+  if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
+  auto plan = AttentionPlan::from_json(json, layout);
+  if (!plan) return fail(std::move(plan).error().at(path));
+  return plan;
+}
+
+Result<int> export_plan(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
+  const std::filesystem::path config =
+      std::filesystem::path(jobs[0].config.model.path) / "config.json";
+  ASSIGN_OR_RETURN(const Architecture architecture, load_architecture(config));
+  ASSIGN_OR_RETURN(const AttentionPlan plan, read_plan(arguments.plan_in, architecture.layout()));
+  std::string text;
+  if (arguments.format == "hf") {
+    ASSIGN_OR_RETURN(const std::string config_json, read_text(config));
+    ASSIGN_OR_RETURN(text, export_hf(plan, config_json, config.string()));
+  } else {
+    ASSIGN_OR_RETURN(text, export_heads(plan));
+  }
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
 }  // namespace
 
 int run_light(const Arguments& arguments) {
   Result<int> code = 0;
   switch (arguments.command) {
     case Command::kSamples: code = samples(arguments); break;
+    case Command::kExport: code = export_plan(arguments); break;
     case Command::kReportLeaderboard:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:

@@ -10,6 +10,7 @@
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 #include "models/model.h"
+#include "runner/export.h"
 #include "tests/unit/models/device_test.h"
 
 namespace strata {
@@ -56,8 +57,13 @@ class FamilyParityTest : public testing::DeviceTest {
   }
 
   double worst_difference(const Family& family, const AttentionPlan& plan) const {
+    return worst_difference(family, plan, family.expected);
+  }
+
+  double worst_difference(const Family& family, const AttentionPlan& plan,
+                          const nlohmann::json& answers) const {
     double worst = 0;
-    for (const nlohmann::json& answer : family.expected) {
+    for (const nlohmann::json& answer : answers) {
       const at::Tensor ours_NV = logits(*family.model, answer["tokens"].get<Tokens>(), plan);
       const auto vocabulary = ours_NV.size(1);
       for (std::size_t i = 0; i < answer["rows"].size(); ++i) {
@@ -113,6 +119,25 @@ TEST_P(FamilyParityTest, GreedyTokensAreTheSame) {
       EXPECT_EQ(generated[i], family.expected[i]["greedy"].get<Tokens>())
           << family.name << ", prompt " << i;
   }
+}
+
+// tools/make_export_golden.py let transformers compute the plan with the config that we exported.
+TEST_P(FamilyParityTest, AnExportedPlanIsTheSameFunctionInTransformers) {
+  int exported = 0;
+  for (const Family& family : families()) {
+    const std::filesystem::path folder = "tests/golden/families/" + family.name;
+    std::ifstream in(folder / "export.json");
+    if (!in) continue;
+    ++exported;
+    const nlohmann::json golden = nlohmann::json::parse(in);
+    const AttentionPlan plan = *AttentionPlan::from_json(golden["plan"], family.model->layout());
+    // Full attention is further away than 2.
+    EXPECT_LT(worst_difference(family, plan, nlohmann::json::array({golden})), 2e-5) << family.name;
+    std::ifstream config(folder / "config.json");
+    const std::string text(std::istreambuf_iterator<char>(config), {});
+    EXPECT_EQ(*export_hf(plan, text, "config.json"), golden["config"].get<std::string>());
+  }
+  EXPECT_EQ(exported, 8);
 }
 
 STRATA_ON_EVERY_DEVICE(FamilyParityTest);

@@ -66,6 +66,12 @@ TEST(StrategiesTest, PeriodicByBudgetKeepsExactlyKAtEveryOffset) {
             (std::vector<std::size_t>{3, 7, 11, 15, 20, 24, 28}));
   EXPECT_EQ(select(named("periodic", {{"offset", 4}})).error().text(),
             "strategy.offset is 4; expected 0 to 3 for 7 of 30 layers");
+  EXPECT_EQ(select(named("periodic")).error().text(),
+            "strategy.offset is not set, which means every offset; expected one\n"
+            "  hint: strategy.offset=0 to 3");
+  EXPECT_EQ(select(named("random")).error().text(),
+            "strategy.draw is not set, which means every draw; expected one\n"
+            "  hint: strategy.draw=0 is the first");
   const auto every = (*make_strategy(named("periodic")))->variants({.layout = kLayout});
   EXPECT_EQ(every->key, "offset");
   EXPECT_EQ(every->values, (std::vector<std::int64_t>{0, 1, 2, 3}));

@@ -1,0 +1,127 @@
+#include "runner/export.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "models/checkpoint/hf_config.h"
+
+namespace strata {
+namespace {
+
+tl::unexpected<Error> no_class(std::string what, std::string hint) {
+  return fail(Error{ErrorKind::kUnsupported,
+                    fmt::format("no class of transformers computes this plan: {}", what),
+                    {},
+                    std::move(hint)});
+}
+
+// The plan's windows a layer, 0 = full attention; all others the same.
+Result<std::vector<std::int64_t>> layer_windows(const AttentionPlan& plan) {
+  if (plan.granularity() != Granularity::kLayer)
+    return no_class("heads of one layer differ", "select with granularity=layer");
+  std::vector<std::int64_t> windows;
+  std::int64_t window = 0;
+  for (int layer = 0; layer < plan.layout().layers; ++layer) {
+    const PaletteEntry& entry = plan.entry(layer, 0);
+    const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+    windows.push_back(sliding == nullptr ? 0 : sliding->window);
+    if (sliding == nullptr) continue;
+    if (sliding->sinks > 0)
+      return no_class(fmt::format("layer {} has {} sinks", layer, sliding->sinks),
+                      "select with mixer.sinks=0");
+    if (entry.rule == DecodeRule::kFull)
+      return no_class(fmt::format("layer {} decodes with full attention", layer),
+                      "select with decode_rule=same");
+    if (window != 0 && window != sliding->window)
+      return no_class(fmt::format("windows of {} and {} tokens", window, sliding->window),
+                      "transformers has one sliding_window a model");
+    window = sliding->window;
+  }
+  return windows;
+}
+
+struct Target {
+  const char* model_type;
+  const char* architecture;
+  bool has_use_sliding_window;
+};
+
+Result<Target> target_of(const Architecture& a, const std::vector<std::int64_t>& windows) {
+  switch (a.family) {
+    case ModelFamily::kLlama:
+    case ModelFamily::kMinistral:
+    case ModelFamily::kMistral:
+      if (a.qkv_bias || a.o_bias)
+        return no_class("Llama's attention biases have no place in Ministral", "");
+      return Target{"ministral", "MinistralForCausalLM", false};
+    case ModelFamily::kQwen2: return Target{"qwen2", "Qwen2ForCausalLM", true};
+    case ModelFamily::kQwen3: return Target{"qwen3", "Qwen3ForCausalLM", true};
+    case ModelFamily::kSmolLM3: return Target{"smollm3", "SmolLM3ForCausalLM", true};
+    case ModelFamily::kGemma3: break;
+  }
+  for (std::size_t i = 0; i < windows.size(); ++i)
+    if ((windows[i] == 0) != (a.windows.empty() || a.windows[i] == 0))
+      return no_class(fmt::format("layer {} changes between full and sliding attention, and a "
+                                  "Gemma-3 layer would change its rotary embedding with it",
+                                  i),
+                      "");
+  return Target{"gemma3_text", "Gemma3ForCausalLM", false};
+}
+
+}  // namespace
+
+Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config_json,
+                              std::string_view source) {
+  ASSIGN_OR_RETURN(const Architecture a, parse_architecture(config_json, source));
+  if (a.layout() != plan.layout())
+    return fail(ErrorKind::kInvalidArgument,
+                "the plan is for {} layers of {} query and {} KV heads, {} has {} of {} and {}",
+                plan.layout().layers, plan.layout().query_heads, plan.layout().kv_heads, source,
+                a.layers, a.query_heads, a.kv_heads);
+  ASSIGN_OR_RETURN(const std::vector<std::int64_t> windows, layer_windows(plan));
+  ASSIGN_OR_RETURN(const Target target, target_of(a, windows));
+  nlohmann::json json = nlohmann::json::parse(config_json);  // it parsed above
+  json["model_type"] = target.model_type;
+  json["architectures"] = {target.architecture};
+  // Classes assume different sizes where these are absent.
+  json["num_key_value_heads"] = a.kv_heads;
+  json["head_dim"] = a.head_dim;
+  json["tie_word_embeddings"] = a.tie_word_embeddings;
+  nlohmann::json types = nlohmann::json::array();
+  std::int64_t window = 0;
+  for (const std::int64_t here : windows) {
+    types.push_back(here == 0 ? "full_attention" : "sliding_attention");
+    window = std::max(window, here);
+  }
+  json["layer_types"] = std::move(types);
+  // Ministral's class refuses to run without one, even where no layer slides.
+  json["sliding_window"] = window > 0 ? window : a.max_positions;
+  if (target.has_use_sliding_window) json["use_sliding_window"] = window > 0;
+  return json.dump(2) + "\n";
+}
+
+Result<std::string> export_heads(const AttentionPlan& plan) {
+  const HeadLayout& layout = plan.layout();
+  const int group = layout.query_heads / layout.kv_heads;
+  std::string out;
+  for (int layer = 0; layer < layout.layers; ++layer) {
+    for (int kv_head = 0; kv_head < layout.kv_heads; ++kv_head) {
+      const auto is_full = [&](int query_head) {
+        return std::holds_alternative<FullAttention>(plan.entry(layer, query_head).mixer);
+      };
+      const bool full = is_full(kv_head * group);
+      for (int i = 1; i < group; ++i)
+        if (is_full(kv_head * group + i) != full)
+          return fail(make_error(ErrorKind::kUnsupported,
+                                 "layer {}, KV head {}: its query heads differ, and the format "
+                                 "knows KV heads only",
+                                 layer, kv_head)
+                          .with_hint("select with granularity=kv_head"));
+      out += fmt::format("{}{}", kv_head == 0 ? "" : "\t", full ? "1.0" : "0.0");
+    }
+    out += '\n';
+  }
+  return out;
+}
+
+}  // namespace strata

@@ -1,0 +1,25 @@
+// A plan in the formats of other systems, so that a selection leaves strata. Pure functions: text
+// in, text out.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/plan.h"
+#include "core/result.h"
+
+namespace strata {
+
+// A config.json for the same weights whose class in `transformers` honours layer_types and
+// sliding_window: Llama and Mistral become Ministral, Qwen2, Qwen3, SmolLM3 and Gemma-3 stay.
+// `source` names config_json in errors. kUnsupported where no class computes the plan: heads that
+// differ within a layer, sinks, several windows, decode rule `full`, Llama biases, and for Gemma-3
+// other sliding layers than its own (its rotary embedding follows the layer's type).
+Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config_json,
+                              std::string_view source);
+
+// DuoAttention's full_attention_heads.tsv: a line a layer, 1.0 or 0.0 for each KV head.
+// kUnsupported where query heads of one KV head differ.
+Result<std::string> export_heads(const AttentionPlan& plan);
+
+}  // namespace strata
