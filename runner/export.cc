@@ -40,23 +40,18 @@ Result<std::vector<std::int64_t>> layer_windows(const AttentionPlan& plan) {
   return windows;
 }
 
-struct Target {
-  const char* model_type;
-  const char* architecture;
-  bool has_use_sliding_window;
-};
-
-Result<Target> target_of(const Architecture& a, const std::vector<std::int64_t>& windows) {
+// The family whose class computes the windows with the weights of `a`.
+Result<ModelFamily> target_of(const Architecture& a, const std::vector<std::int64_t>& windows) {
   switch (a.family) {
     case ModelFamily::kLlama:
     case ModelFamily::kMinistral:
     case ModelFamily::kMistral:
       if (a.qkv_bias || a.o_bias)
         return no_class("Llama's attention biases have no place in Ministral", "");
-      return Target{"ministral", "MinistralForCausalLM", false};
-    case ModelFamily::kQwen2: return Target{"qwen2", "Qwen2ForCausalLM", true};
-    case ModelFamily::kQwen3: return Target{"qwen3", "Qwen3ForCausalLM", true};
-    case ModelFamily::kSmolLM3: return Target{"smollm3", "SmolLM3ForCausalLM", true};
+      return ModelFamily::kMinistral;
+    case ModelFamily::kQwen2:
+    case ModelFamily::kQwen3:
+    case ModelFamily::kSmolLM3: return a.family;
     case ModelFamily::kGemma3: break;
   }
   for (std::size_t i = 0; i < windows.size(); ++i)
@@ -65,7 +60,7 @@ Result<Target> target_of(const Architecture& a, const std::vector<std::int64_t>&
                                   "Gemma-3 layer would change its rotary embedding with it",
                                   i),
                       "");
-  return Target{"gemma3_text", "Gemma3ForCausalLM", false};
+  return a.family;
 }
 
 }  // namespace
@@ -79,10 +74,10 @@ Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config
                 plan.layout().layers, plan.layout().query_heads, plan.layout().kv_heads, source,
                 a.layers, a.query_heads, a.kv_heads);
   ASSIGN_OR_RETURN(const std::vector<std::int64_t> windows, layer_windows(plan));
-  ASSIGN_OR_RETURN(const Target target, target_of(a, windows));
+  ASSIGN_OR_RETURN(const ModelFamily target, target_of(a, windows));
   nlohmann::json json = nlohmann::json::parse(config_json);  // it parsed above
-  json["model_type"] = target.model_type;
-  json["architectures"] = {target.architecture};
+  json["model_type"] = to_string(target);
+  json["architectures"] = {architecture_name(target)};
   // Classes assume different sizes where these are absent.
   json["num_key_value_heads"] = a.kv_heads;
   json["head_dim"] = a.head_dim;
@@ -96,7 +91,8 @@ Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config
   json["layer_types"] = std::move(types);
   // Ministral's class refuses to run without one, even where no layer slides.
   json["sliding_window"] = window > 0 ? window : a.max_positions;
-  if (target.has_use_sliding_window) json["use_sliding_window"] = window > 0;
+  if (target != ModelFamily::kMinistral && target != ModelFamily::kGemma3)
+    json["use_sliding_window"] = window > 0;
   return json.dump(2) + "\n";
 }
 

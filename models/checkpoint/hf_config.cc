@@ -198,8 +198,7 @@ Result<Architecture> read_architecture(const Fields& fields) {
   ASSIGN_OR_RETURN(a.family, read_family(fields));
   RETURN_IF_ERROR(refuse_unsupported(fields, a.family));
   RETURN_IF_ERROR(read_sizes(fields, a));
-  RETURN_IF_ERROR(hf_layers::read_windows(fields, a));
-  RETURN_IF_ERROR(hf_layers::read_ropes(fields, a));
+  RETURN_IF_ERROR(hf_layers::read_layers(fields, a));
   ASSIGN_OR_RETURN(a.rms_norm_eps, fields.number_or("rms_norm_eps", 1e-6, 0.0, 1.0));
   ASSIGN_OR_RETURN(a.tie_word_embeddings,
                    fields.boolean_or("tie_word_embeddings", row_of(a.family).tied));
@@ -216,6 +215,8 @@ Result<Architecture> read_architecture(const Fields& fields) {
 }  // namespace
 
 std::string_view to_string(ModelFamily family) { return row_of(family).model_type; }
+
+std::string_view architecture_name(ModelFamily family) { return row_of(family).architecture; }
 
 AttentionPlan Architecture::native_plan() const {
   if (windows.empty()) return AttentionPlan::full(layout());

@@ -21,7 +21,8 @@
 namespace strata {
 
 enum class ModelFamily { kGemma3, kLlama, kMinistral, kMistral, kQwen2, kQwen3, kSmolLM3 };
-std::string_view to_string(ModelFamily family);  // model_type: "llama", "gemma3_text"
+std::string_view to_string(ModelFamily family);          // model_type: "llama", "gemma3_text"
+std::string_view architecture_name(ModelFamily family);  // "LlamaForCausalLM"
 
 enum class Activation { kSilu, kGeluTanh };
 

@@ -14,7 +14,8 @@ constexpr std::int64_t kMaxWindow = 100'000'000;  // tokens
 constexpr std::int64_t kMaxPositions = 100'000'000;
 constexpr double kMaxTheta = 1e12;
 
-// Whether the classes of a family slide layers at all, and which where layer_types is absent.
+// Whether the classes of a family slide layers at all, and which where layer_types is absent. Read
+// while the architecture lives.
 struct Sliding {
   std::optional<std::int64_t> window;  // none: no layer slides
   std::function<bool(int layer)> by_default = [](int) { return false; };
@@ -93,10 +94,7 @@ Result<Sliding> sliding_of(const Fields& fields, const Architecture& a) {
       if (fields.has_value("sliding_window")) {  // absent means none here
         ASSIGN_OR_RETURN(sliding.window, read_window(fields));
       }
-      ASSIGN_OR_RETURN(const std::vector<LayerRope> ropes, read_nope_layers(fields, a.layers));
-      sliding.by_default = [ropes](int layer) {
-        return ropes[static_cast<std::size_t>(layer)] == LayerRope::kNone;
-      };
+      sliding.by_default = [&a](int layer) { return a.rope(layer) == LayerRope::kNone; };
       return sliding;
     }
   }
@@ -202,21 +200,23 @@ class RopeReader {
   Status read_object(const char* name, const std::string& layer_type, Rope& rope) const {
     if (!fields_.at(name).is_object()) return fields_.error(name, "an object");
     const Fields outer(fields_.at(name), std::string(name) + ".");
-    if (fields_.has_value("original_max_position_embeddings"))
+    if (layer_type.empty()) {
+      RETURN_IF_ERROR(read_rope(outer, max_positions_, rope));
+    } else if (outer.has_value(layer_type.c_str())) {
+      const auto& inner = outer.at(layer_type.c_str());
+      if (!inner.is_object()) return outer.error(layer_type.c_str(), "an object");
+      RETURN_IF_ERROR(
+          read_rope(Fields(inner, fmt::format("{}.{}.", name, layer_type)), max_positions_, rope));
+    }
+    if (rope.scaling && fields_.has_value("original_max_position_embeddings"))
       return fields_.unsupported("original_max_position_embeddings",
                                  fmt::format("it inside {}", name));
-    if (layer_type.empty()) return read_rope(outer, max_positions_, rope);
-    if (!outer.has_value(layer_type.c_str())) return {};
-    const auto& inner = outer.at(layer_type.c_str());
-    if (!inner.is_object()) return outer.error(layer_type.c_str(), "an object");
-    return read_rope(Fields(inner, fmt::format("{}.{}.", name, layer_type)), max_positions_, rope);
+    return {};
   }
 
   const Fields& fields_;
   std::int64_t max_positions_;
 };
-
-}  // namespace
 
 Status read_windows(const Fields& fields, Architecture& a) {
   ASSIGN_OR_RETURN(const Sliding sliding, sliding_of(fields, a));
@@ -227,10 +227,25 @@ Status read_windows(const Fields& fields, Architecture& a) {
   return {};
 }
 
-Status read_ropes(const Fields& fields, Architecture& a) {
+Status read_nope(const Fields& fields, Architecture& a) {
+  if (a.family == ModelFamily::kSmolLM3) {
+    ASSIGN_OR_RETURN(a.ropes, read_nope_layers(fields, a.layers));
+    if (std::find(a.ropes.begin(), a.ropes.end(), LayerRope::kNone) == a.ropes.end())
+      a.ropes.clear();
+    return {};
+  }
+  for (const char* name : {"no_rope_layers", "no_rope_layer_interval"})
+    if (fields.has_value(name)) return fields.unsupported(name, "null");
+  return {};
+}
+
+Status read_rotary(const Fields& fields, Architecture& a) {
   const RopeReader reader(fields, a.max_positions);
   Rope global;
-  if (a.family == ModelFamily::kGemma3) {
+  if (a.family != ModelFamily::kGemma3) {
+    if (a.family == ModelFamily::kSmolLM3) global.theta = 2e6;
+    RETURN_IF_ERROR(reader.read("rope_theta", "", true, global));
+  } else {
     global.theta = 1e6;
     RETURN_IF_ERROR(reader.read("rope_theta", "full_attention", true, global));
     Rope local;
@@ -240,22 +255,18 @@ Status read_ropes(const Fields& fields, Architecture& a) {
     a.local_rope_theta = local.theta;
     for (const std::int64_t window : a.windows)
       a.ropes.push_back(window == 0 ? LayerRope::kGlobal : LayerRope::kLocal);
-  } else {
-    if (a.family == ModelFamily::kSmolLM3) global.theta = 2e6;
-    RETURN_IF_ERROR(reader.read("rope_theta", "", true, global));
-  }
-  if (a.family == ModelFamily::kSmolLM3) {
-    ASSIGN_OR_RETURN(a.ropes, read_nope_layers(fields, a.layers));
-    if (std::find(a.ropes.begin(), a.ropes.end(), LayerRope::kNone) == a.ropes.end())
-      a.ropes.clear();
-  } else if (fields.has_value("no_rope_layers") || fields.has_value("no_rope_layer_interval")) {
-    const char* name =
-        fields.has_value("no_rope_layers") ? "no_rope_layers" : "no_rope_layer_interval";
-    return fields.unsupported(name, "null");
   }
   a.rope_theta = global.theta;
   a.rope_scaling = global.scaling;
   return {};
+}
+
+}  // namespace
+
+Status read_layers(const Fields& fields, Architecture& a) {
+  RETURN_IF_ERROR(read_nope(fields, a));     // SmolLM3's NoPE layers slide by default
+  RETURN_IF_ERROR(read_windows(fields, a));  // Gemma-3's sliding layers turn by their own base
+  return read_rotary(fields, a);
 }
 
 }  // namespace strata::hf_layers

@@ -8,12 +8,9 @@
 
 namespace strata::hf_layers {
 
-// Sets windows. Needs family and layers. What `transformers` would ignore (a Llama's layer_types)
-// is an error, as is a window that nobody gave.
-Status read_windows(const json_fields::Fields& fields, Architecture& a);
-
-// Sets rope_theta, rope_scaling, ropes and local_rope_theta. Needs family, layers, max_positions
-// and, for Gemma-3, windows.
-Status read_ropes(const json_fields::Fields& fields, Architecture& a);
+// Sets windows, ropes, rope_theta, rope_scaling and local_rope_theta. Needs family, layers and
+// max_positions. What `transformers` would ignore (a Llama's layer_types) is an error, as is a
+// window that nobody gave.
+Status read_layers(const json_fields::Fields& fields, Architecture& a);
 
 }  // namespace strata::hf_layers

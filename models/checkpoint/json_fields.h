@@ -1,5 +1,5 @@
 // Reading JSON files whose every fault is an error that names file, field, expected and got.
-// Internal to models/checkpoint.
+// For models/checkpoint and the command line.
 #pragma once
 
 #include <cstdint>

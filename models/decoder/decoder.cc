@@ -305,10 +305,10 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   x = x + mixer_out;
 
   const at::Tensor normed = norm(x, w.mlp_norm);
-  const at::Tensor gate = at::linear(normed, w.gate);
-  const at::Tensor gated =
-      (a.activation == Activation::kSilu ? at::silu(gate) : at::gelu(gate, "tanh"))
-          .mul_(at::linear(normed, w.up));
+  const auto activate = [&](const at::Tensor& gate) {
+    return a.activation == Activation::kSilu ? at::silu(gate) : at::gelu(gate, "tanh");
+  };
+  const at::Tensor gated = activate(at::linear(normed, w.gate)).mul_(at::linear(normed, w.up));
   at::Tensor mlp_out = at::linear(gated, w.down);
   if (w.mlp_out_norm.defined()) mlp_out = norm(mlp_out, w.mlp_out_norm);
   pass_hooks(hooks, Site::kMlpOut, layer, mlp_out);

@@ -8,6 +8,7 @@
 
 #include "benchmarks/registry.h"
 #include "models/checkpoint/hf_config.h"
+#include "models/checkpoint/json_fields.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
@@ -107,46 +108,33 @@ Result<int> samples(const Arguments& arguments) {
   return 0;
 }
 
-constexpr std::uintmax_t kMaxJsonBytes = 16 << 20;
-
-Result<std::string> read_text(const std::filesystem::path& path) {
-  std::error_code code;
-  const std::uintmax_t size = std::filesystem::file_size(path, code);
-  if (code)
-    return fail(ErrorKind::kNotFound, "{}: expected a file, got: {}", path.string(),
-                code.message());
-  if (size > kMaxJsonBytes)
-    return fail(ErrorKind::kInvalidFile, "{}: expected at most {} bytes, got {}", path.string(),
-                kMaxJsonBytes, size);
-  std::ifstream in(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
+constexpr std::uint64_t kMaxJsonBytes = 16 << 20;
 
 Result<AttentionPlan> read_plan(const std::string& path, const HeadLayout& layout) {
-  ASSIGN_OR_RETURN(const std::string text, read_text(path));
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded())
-    return fail(make_error(ErrorKind::kInvalidFile, "{}: expected a plan, got no valid JSON", path)
-                    .with_hint("`strata select -o plan.json` writes one"));
-  if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
-  auto plan = AttentionPlan::from_json(json, layout);
+  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(path, kMaxJsonBytes));
+  const auto parse = [&]() -> Result<AttentionPlan> {
+    ASSIGN_OR_RETURN(nlohmann::json json, json_fields::parse_object(text));
+    if (json.contains("plan")) json = nlohmann::json(json["plan"]);  // selection.json
+    return AttentionPlan::from_json(json, layout);
+  };
+  auto plan = parse();
   if (!plan) return fail(std::move(plan).error().at(path));
   return plan;
 }
 
 Result<int> export_plan(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
-  const std::filesystem::path config =
+  if (jobs.size() != 1)
+    return fail(ErrorKind::kInvalidArgument, "export takes one model; the sweep has {} jobs",
+                jobs.size());
+  const std::filesystem::path file =
       std::filesystem::path(jobs[0].config.model.path) / "config.json";
-  ASSIGN_OR_RETURN(const Architecture architecture, load_architecture(config));
+  ASSIGN_OR_RETURN(const std::string config_json, json_fields::read_text(file, kMaxJsonBytes));
+  ASSIGN_OR_RETURN(const Architecture architecture, parse_architecture(config_json, file.string()));
   ASSIGN_OR_RETURN(const AttentionPlan plan, read_plan(arguments.plan_in, architecture.layout()));
-  std::string text;
-  if (arguments.format == "hf") {
-    ASSIGN_OR_RETURN(const std::string config_json, read_text(config));
-    ASSIGN_OR_RETURN(text, export_hf(plan, config_json, config.string()));
-  } else {
-    ASSIGN_OR_RETURN(text, export_heads(plan));
-  }
+  ASSIGN_OR_RETURN(const std::string text, arguments.format == "hf"
+                                               ? export_hf(plan, config_json, file.string())
+                                               : export_heads(plan));
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;
 }

@@ -7,10 +7,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/decoder/decoder.h"
-#include "models/forward.h"
 #include "models/model.h"
 #include "runner/export.h"
+#include "tests/parity/prompt_logits.h"
 #include "tests/unit/models/device_test.h"
 
 namespace strata {
@@ -41,21 +40,6 @@ class FamilyParityTest : public testing::DeviceTest {
     return out;
   }
 
-  // Logits of all rows of a prompt.
-  at::Tensor logits(const Model& model, const Tokens& tokens, const AttentionPlan& plan) const {
-    const c10::InferenceMode inference;
-    const auto length = static_cast<std::int64_t>(tokens.size());
-    std::vector<Segment> segments{
-        {{0, length, length, 0, false},
-         std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(device())),
-         nullptr,
-         {}}};
-    segments[0].rows = plan_rows(plan, segments[0].chunk);
-    const at::Tensor x = model.decoder().run_layers(
-        model.decoder().embed(token_tensor(tokens, device())), 0, model.layout().layers, segments);
-    return model.decoder().logits(x).to(at::kCPU).contiguous();
-  }
-
   double worst_difference(const Family& family, const AttentionPlan& plan) const {
     return worst_difference(family, plan, family.expected);
   }
@@ -64,7 +48,8 @@ class FamilyParityTest : public testing::DeviceTest {
                           const nlohmann::json& answers) const {
     double worst = 0;
     for (const nlohmann::json& answer : answers) {
-      const at::Tensor ours_NV = logits(*family.model, answer["tokens"].get<Tokens>(), plan);
+      const at::Tensor ours_NV =
+          testing::prompt_logits(*family.model, answer["tokens"].get<Tokens>(), plan, 0);
       const auto vocabulary = ours_NV.size(1);
       for (std::size_t i = 0; i < answer["rows"].size(); ++i) {
         const float* ours =

@@ -7,9 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/decoder/decoder.h"
-#include "models/forward.h"
 #include "models/model.h"
+#include "tests/parity/prompt_logits.h"
 #include "tests/unit/models/device_test.h"
 
 namespace strata {
@@ -44,22 +43,12 @@ class ModelParityTest : public testing::DeviceTest {
 };
 
 TEST_P(ModelParityTest, LogitsOfTheLastPromptTokenAgreeWithin2e3) {
-  const Decoder& decoder = model_->decoder();
   double worst = 0;
   for (const nlohmann::json& expected : golden_["cases"]) {
     const Tokens tokens = expected["tokens"].get<Tokens>();
     const auto length = static_cast<std::int64_t>(tokens.size());
     const AttentionPlan full = AttentionPlan::full(model_->layout());
-    const c10::InferenceMode inference;
-    std::vector<Segment> segments{
-        {{0, length, length, length - 1, false},
-         std::make_shared<const BoundPlan>(full, at::TensorOptions().device(device())),
-         nullptr,
-         {}}};
-    segments[0].rows = plan_rows(full, segments[0].chunk);
-    const at::Tensor x = decoder.run_layers(decoder.embed(token_tensor(tokens, device())), 0,
-                                            model_->layout().layers, segments);
-    const at::Tensor logits = decoder.logits(x)[0].to(at::kCPU).contiguous();
+    const at::Tensor logits = testing::prompt_logits(*model_, tokens, full, length - 1)[0];
     const std::vector<double> probes = expected["logits"].get<std::vector<double>>();
     const auto step = expected["probe_step"].get<std::int64_t>();
     for (std::size_t i = 0; i < probes.size(); ++i)

@@ -110,6 +110,10 @@ TEST(HfConfig, TokenIdsMayBeOneSeveralOrNone) {
 }
 
 TEST(HfConfig, FieldsThatChangeNothingAreSkipped) {
+  // It means something only where the rotary embedding is stretched.
+  EXPECT_EQ(error_text(parse_with({{"original_max_position_embeddings", 32},
+                                   {"rope_parameters", {{"rope_type", "default"}}}})),
+            "no error");
   const auto a = parse_with({{"use_cache", true},
                              {"torch_dtype", "bfloat16"},
                              {"pretraining_tp", 1},
