@@ -120,7 +120,7 @@ std::string_view to_string(RunStatus status);
 Result<RunStatus> parse_run_status(std::string_view text);
 
 // One job of a sweep. status, finished, error, selection_id, experiment_id and calibration_nll
-// change while it runs.
+// change while it runs, and decode_rule, window and sinks where the strategy names the mixers.
 struct RunRow {
   std::string id;  // run_id(*this)
   std::string config_hash;

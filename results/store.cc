@@ -18,13 +18,15 @@ constexpr std::string_view kSelectSamplesOfData =
     "WHERE data_samples.data_id = ?1 ORDER BY data_samples.position";
 constexpr std::string_view kSelectResponses =
     "SELECT * FROM responses WHERE experiment_id = ?1 ORDER BY sample_id, execution_id";
-constexpr std::string_view kHasResponse =
-    "SELECT 1 FROM responses JOIN executions ON executions.id = responses.execution_id "
-    "WHERE experiment_id = ?1 AND sample_id = ?2 AND build = ?3 AND device = ?4 LIMIT 1";
+constexpr std::string_view kSelectRunsOfConfig =
+    "SELECT * FROM runs WHERE config_hash = ?1 ORDER BY started, id";
+constexpr std::string_view kSelectExecutionsOfRun =
+    "SELECT * FROM executions WHERE run_id = ?1 ORDER BY id";
+constexpr std::string_view kSelectAnswered =
+    "SELECT sample_id FROM responses WHERE experiment_id = ?1 AND execution_id = ?2";
 constexpr std::string_view kUpdateRun =
     "UPDATE runs SET finished = ?2, status = ?3, error = ?4, selection_id = ?5, experiment_id = "
-    "?6, "
-    "calibration_nll = ?7 WHERE id = ?1";
+    "?6, calibration_nll = ?7, decode_rule = ?8, window = ?9, sinks = ?10 WHERE id = ?1";
 
 template <typename Row>
 Status insert(const Connection& connection, std::string_view table, const Row& row) {
@@ -134,13 +136,24 @@ Status Store::record(const ResponseRow& response) {
   return insert(*connection_, "responses", response);
 }
 
+Result<std::string> Store::record(SelectionRow selection, RunRow& run) {
+  RETURN_IF_ERROR(settle_id(selection.id, selection_id(selection), "selection"));
+  ASSIGN_OR_RETURN(Transaction transaction, Transaction::begin(*connection_));
+  RETURN_IF_ERROR(insert(*connection_, "selections", selection));
+  run.selection_id = selection.id;
+  RETURN_IF_ERROR(update(run));
+  RETURN_IF_ERROR(transaction.commit());
+  return selection.id;
+}
+
 Status Store::update(const RunRow& run) {
   ASSIGN_OR_RETURN(const SqlRow values, to_values(run));
   const Table& table = table_named("runs");
   const auto value = [&](std::string_view column) { return values[table.index_of(column)]; };
   RETURN_IF_ERROR(connection_->query(
       kUpdateRun, {run.id, value("finished"), value("status"), value("error"),
-                   value("selection_id"), value("experiment_id"), value("calibration_nll")}));
+                   value("selection_id"), value("experiment_id"), value("calibration_nll"),
+                   value("decode_rule"), value("window"), value("sinks")}));
   if (connection_->changes() != 1) return fail(missing(*connection_, "runs", run.id));
   return {};
 }
@@ -202,13 +215,22 @@ Result<std::vector<ResponseRow>> Store::responses_of(std::string_view experiment
   return read_rows<ResponseRow>(*connection_, kSelectResponses, {std::string(experiment_id)});
 }
 
-Result<bool> Store::has_response(std::string_view experiment_id, std::string_view sample_id,
-                                 std::string_view build, std::string_view device) const {
+Result<std::vector<RunRow>> Store::runs_of_config(std::string_view config_hash) const {
+  return read_rows<RunRow>(*connection_, kSelectRunsOfConfig, {std::string(config_hash)});
+}
+
+Result<std::vector<ExecutionRow>> Store::executions_of(std::string_view run_id) const {
+  return read_rows<ExecutionRow>(*connection_, kSelectExecutionsOfRun, {std::string(run_id)});
+}
+
+Result<std::set<std::string>> Store::answered(std::string_view experiment_id,
+                                              std::string_view execution_id) const {
   ASSIGN_OR_RETURN(
       const auto found,
-      connection_->query(kHasResponse, {std::string(experiment_id), std::string(sample_id),
-                                        std::string(build), std::string(device)}));
-  return !found.empty();
+      connection_->query(kSelectAnswered, {std::string(experiment_id), std::string(execution_id)}));
+  std::set<std::string> samples;
+  for (const SqlRow& row : found) samples.insert(printable(row[0]));
+  return samples;
 }
 
 }  // namespace strata

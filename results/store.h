@@ -8,6 +8,7 @@
 
 #include <iosfwd>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +44,8 @@ class Store {
   Result<std::string> record(ExecutionRow execution);
   Result<std::string> record(DataRow data, std::span<const SampleRow> samples);
   Status record(const ResponseRow& response);
+  // Records the selection that a run made and writes the run's changed fields, both or neither.
+  Result<std::string> record(SelectionRow selection, RunRow& run);
   // Writes the fields of a recorded run that may change (see RunRow).
   Status update(const RunRow& run);
 
@@ -58,9 +61,12 @@ class Store {
   Result<std::vector<RunRow>> runs() const;                                   // by start
   Result<std::vector<SampleRow>> samples_of(std::string_view data_id) const;  // in the set's order
   Result<std::vector<ResponseRow>> responses_of(std::string_view experiment_id) const;
-  // Whether an execution of this build on this device has answered (what a resumed run may skip).
-  Result<bool> has_response(std::string_view experiment_id, std::string_view sample_id,
-                            std::string_view build, std::string_view device) const;
+  // Runs of one configuration, by start.
+  Result<std::vector<RunRow>> runs_of_config(std::string_view config_hash) const;
+  Result<std::vector<ExecutionRow>> executions_of(std::string_view run_id) const;
+  // The samples that an execution has answered (what a run that is carried on skips).
+  Result<std::set<std::string>> answered(std::string_view experiment_id,
+                                         std::string_view execution_id) const;
 
   // Inserts every row of `other`, in one transaction; nothing is kept where a row conflicts. Doing
   // it again changes nothing. A run that is unfinished here and finished there becomes finished.

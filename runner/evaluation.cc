@@ -40,24 +40,29 @@ std::int64_t Evaluation::shared_length(const Sample& sample) const {
 }
 
 Status Evaluation::run(
-    const Progress& progress,
+    const Progress& progress, const std::vector<bool>& known,
     const std::function<Status(std::size_t, std::span<const Evaluated>)>& finished) {
   // Enough rows that the weights are read, and packed by the BLAS, for several prompts at once.
   const std::int64_t rows_at_once = config_.device == "cpu" ? 1024 : 32768;
   MeteredModel metered(model_, {.batch_rows = rows_at_once}, sample_workers(config_));
   const std::size_t batch = batch_size(static_cast<std::size_t>(metered.workers()));
-  const std::size_t batches = (samples_.size() + batch - 1) / batch;
-  const auto range = [&](std::size_t index) {
-    return std::pair(index * batch, std::min(samples_.size(), (index + 1) * batch));
-  };
+  std::vector<std::pair<std::size_t, std::size_t>> ranges;
+  for (std::size_t first = 0; first < samples_.size(); first += batch) {
+    const std::size_t last = std::min(samples_.size(), first + batch);
+    for (std::size_t i = first; i < last; ++i)
+      if (!known[i]) {
+        ranges.emplace_back(first, last);
+        break;
+      }
+  }
   Status status = for_each_sample(
-      metered, batches, progress,
+      metered, ranges.size(), progress,
       [&](MeteredModel& model, std::size_t index) -> Status {
-        const auto [first, last] = range(index);
+        const auto [first, last] = ranges[index];
         return evaluate(model, first, last);
       },
       [&](std::size_t index) -> Status {
-        const auto [first, last] = range(index);
+        const auto [first, last] = ranges[index];
         return finished(first, std::span(results_).subspan(first, last - first));
       });
   // Only now: the workers read the bench without a lock.

@@ -37,8 +37,9 @@ class Evaluation {
              const AttentionPlan& plan, Generate generate);
 
   // finished(first, results) is called on this thread as soon as a batch, samples [first, first +
-  // results), is scored. Once.
-  Status run(const Progress& progress,
+  // results), is scored. Batches whose samples are all known[sample] are left out; the others are
+  // the same whatever is known, so that their numbers are. Once.
+  Status run(const Progress& progress, const std::vector<bool>& known,
              const std::function<Status(std::size_t, std::span<const Evaluated>)>& finished);
 
  private:

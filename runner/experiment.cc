@@ -8,6 +8,7 @@
 
 #include "models/cost.h"
 #include "runner/evaluation.h"
+#include "runner/recorded.h"
 #include "strategies/registry.h"
 
 namespace strata {
@@ -43,12 +44,10 @@ nlohmann::json generation_spec(const ExperimentConfig& config, const Task& task)
           {"chat_template", config.model.chat_template}};
 }
 
-Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& task,
-                                    const TextTools& text, const Model& model,
-                                    const AttentionPlan& plan, Store& store) {
-  ModelRow model_row{model.id(), config.model.name, config.model.path, model.layout(),
-                     model.parameters()};
-  RETURN_IF_ERROR(store.record(model_row));
+Status record_inputs(const ExperimentConfig& config, const Task& task, const TextTools& text,
+                     const Model& model, const AttentionPlan& plan, Store& store) {
+  RETURN_IF_ERROR(store.record(ModelRow{model.id(), config.model.name, config.model.path,
+                                        model.layout(), model.parameters()}));
   RETURN_IF_ERROR(store.record(TokenizerRow{text.tokenizer.id(), config.model.name}));
   RETURN_IF_ERROR(store.record(PlanRow{plan.id(), plan.to_json().dump()}));
   DataRow data{content_id(task.samples), config.benchmark_name(), {}};
@@ -60,15 +59,7 @@ Result<ExperimentRow> record_inputs(const ExperimentConfig& config, const Task& 
                     sample.metadata.dump()});
   }
   RETURN_IF_ERROR(store.record(data, rows));
-  ExperimentRow experiment{.id = "",
-                           .model_id = model.id(),
-                           .tokenizer_id = text.tokenizer.id(),
-                           .plan_id = plan.id(),
-                           .generation_json = generation_spec(config, task).dump(),
-                           .data_id = data.id,
-                           .numerics_version = kNumericsVersion};
-  ASSIGN_OR_RETURN(experiment.id, store.record(experiment));
-  return experiment;
+  return {};
 }
 
 SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& selected,
@@ -103,21 +94,21 @@ Result<double> calibration_nll(const ExperimentConfig& config, Workbench& workbe
   std::vector<double> nll(samples.size());
   Evaluation evaluation(config, workbench, *task.benchmark, samples, text, model, plan,
                         Generate::kNo);
-  RETURN_IF_ERROR(evaluation.run(
-      progress, [&](std::size_t first, std::span<const Evaluated> results) -> Status {
-        for (std::size_t i = 0; i < results.size(); ++i)
-          nll[first + i] = results[i].answer.mean_nll();
-        return {};
-      }));
+  RETURN_IF_ERROR(
+      evaluation.run(progress, std::vector<bool>(samples.size(), false),
+                     [&](std::size_t first, std::span<const Evaluated> results) -> Status {
+                       for (std::size_t i = 0; i < results.size(); ++i)
+                         nll[first + i] = results[i].answer.mean_nll();
+                       return {};
+                     }));
   return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
 }
 
 RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
   const ExperimentConfig& config = job.config;
-  const nlohmann::json json = config::to_json(config);
   RunRow run;
-  run.config_json = json.dump();
-  run.config_hash = config::config_hash(json);
+  run.config_json = job_keys(config).dump();
+  run.config_hash = job_hash(config);
   run.started = utc_now();
   run.strategy = config.strategy_name();
   run.label = strategy.label();
@@ -136,7 +127,6 @@ RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
   return run;
 }
 
-// Everything after the run's row is there; what fails here is written into that row by run_job.
 // A strategy that names its mixers itself is recorded with the smallest window among them.
 void note_own_mixers(const SelectedPlan& selected, RunRow& run) {
   if (!selected.selection.plan) return;
@@ -153,92 +143,88 @@ void note_own_mixers(const SelectedPlan& selected, RunRow& run) {
   run.sinks = smallest->sinks;
 }
 
-Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store,
-                 const std::string& build, Progress& progress) {
+// Selects, or recalls what the run has selected before it was stopped.
+Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench, Store& store,
+                              Progress& progress) {
   const ExperimentConfig& config = job.config;
+  if (run.selection_id && run.experiment_id) {
+    ASSIGN_OR_RETURN(const ExperimentRow experiment, store.experiment(*run.experiment_id));
+    ASSIGN_OR_RETURN(const PlanRow plan, store.plan(experiment.plan_id));
+    return parse_plan(plan);
+  }
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
-  ASSIGN_OR_RETURN(const ExperimentRow experiment,
-                   record_inputs(config, *task, *text, *model, selected.plan, store));
-  ASSIGN_OR_RETURN(const std::string selection,
-                   store.record(selection_row(config, selected, *model, *task)));
+  RETURN_IF_ERROR(record_inputs(config, *task, *text, *model, selected.plan, store));
+  ASSIGN_OR_RETURN(ExperimentRow experiment, experiment_row(config, workbench, selected.plan.id()));
+  ASSIGN_OR_RETURN(run.experiment_id, store.record(std::move(experiment)));
   note_own_mixers(selected, run);
-  run.selection_id = selection;
-  run.experiment_id = experiment.id;
   if (run.group == "periodic") {
     ASSIGN_OR_RETURN(run.calibration_nll, calibration_nll(config, workbench, *task, *text, *model,
                                                           selected.plan, progress));
   }
-  RETURN_IF_ERROR(store.update(run));
-  ASSIGN_OR_RETURN(const std::string execution,
-                   store.record(ExecutionRow{.id = "",
-                                             .run_id = run.id,
-                                             .build = build,
-                                             .device = model->device_name(),
-                                             .threads = worker_threads(config),
-                                             .dtype = config.dtype,
-                                             .cpu = cpu_model()}));
-  progress.begin(run.label, static_cast<std::int64_t>(task->samples.size()));
-  Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model,
-                        selected.plan, Generate::kYes);
-  const auto response_row = [&](const Sample& sample, const Evaluated& result) {
-    const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
-    return ResponseRow{
-        .experiment_id = experiment.id,
-        .sample_id = sample.id,
-        .execution_id = execution,
-        .text = *result.response.text,
-        .tokens = result.response.tokens,
-        .answer_nll = result.answer.nll,
-        .argmax = result.answer.argmax,
-        .metrics = task->benchmark->score(sample, result.response),
-        .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
-        .prefill_flops = prefill_flops(selected.plan, model->shape(), prompt).total(),
-        .decode_flops = decode_flops(selected.plan, model->shape(), prompt,
-                                     static_cast<std::int64_t>(result.response.tokens.size()))
-                            .total(),
-        .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
-  };
+  RETURN_IF_ERROR(store.record(selection_row(config, selected, *model, *task), run));
+  return selected.plan;
+}
+
+ResponseRow response_row(const Task& task, const Model& model, const AttentionPlan& plan,
+                         const Sample& sample, const Evaluated& result) {
+  const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
+  const auto generated = static_cast<std::int64_t>(result.response.tokens.size());
+  return {.experiment_id = {},
+          .sample_id = sample.id,
+          .execution_id = {},
+          .text = *result.response.text,
+          .tokens = result.response.tokens,
+          .answer_nll = result.answer.nll,
+          .argmax = result.answer.argmax,
+          .metrics = task.benchmark->score(sample, result.response),
+          .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
+          .prefill_flops = prefill_flops(plan, model.shape(), prompt).total(),
+          .decode_flops = decode_flops(plan, model.shape(), prompt, generated).total(),
+          .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
+}
+
+// Everything after the run's row is there; what fails here is written into that row by run_job.
+Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store,
+                 const std::string& build, Progress& progress, RunOutcome& outcome) {
+  const ExperimentConfig& config = job.config;
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
+  ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
+  ASSIGN_OR_RETURN(const AttentionPlan plan, plan_of(job, run, workbench, store, progress));
+  ASSIGN_OR_RETURN(ExecutionRow execution, execution_row(config, workbench, run.id, build));
+  ASSIGN_OR_RETURN(const std::string execution_id, store.record(std::move(execution)));
+  ASSIGN_OR_RETURN(const std::set<std::string> answered,
+                   store.answered(*run.experiment_id, execution_id));
+  std::vector<bool> known;
+  for (const Sample& sample : task->samples) known.push_back(answered.contains(sample.id));
+  outcome.samples = known.size();
+  outcome.answered_before = answered.size();
+  progress.begin(run.label, static_cast<std::int64_t>(known.size() - answered.size()));
+  Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model, plan,
+                        Generate::kYes);
   Status status = evaluation.run(
-      progress, [&](std::size_t first, std::span<const Evaluated> results) -> Status {
-        for (std::size_t i = 0; i < results.size(); ++i)
-          RETURN_IF_ERROR(store.record(response_row(task->samples[first + i], results[i])));
+      progress, known, [&](std::size_t first, std::span<const Evaluated> results) -> Status {
+        std::int64_t recorded = 0;
+        for (std::size_t i = 0; i < results.size(); ++i) {
+          if (known[first + i]) continue;
+          ResponseRow row = response_row(*task, *model, plan, task->samples[first + i], results[i]);
+          row.experiment_id = *run.experiment_id;
+          row.execution_id = execution_id;
+          RETURN_IF_ERROR(store.record(row));
+          ++recorded;
+        }
         // A batch at once: the time left would be estimated from its first sample else.
-        progress.advance(static_cast<std::int64_t>(results.size()));
+        progress.advance(recorded);
         return {};
       });
   progress.end();
   return status;
 }
 
-}  // namespace
-
-Result<bool> is_recorded(const Job& job, Workbench& workbench, const Store& store) {
-  const std::string hash = config::config_hash(config::to_json(job.config));
-  ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store.runs());
-  for (const RunRow& run : runs) {
-    if (run.config_hash != hash || run.status != RunStatus::kDone || !run.experiment_id ||
-        !run.selection_id)
-      continue;
-    ASSIGN_OR_RETURN(const Model* model, workbench.model(job.config));
-    ASSIGN_OR_RETURN(const TextTools* text, workbench.text(job.config));
-    ASSIGN_OR_RETURN(const Task* task, workbench.task(job.config));
-    ASSIGN_OR_RETURN(const ExperimentRow experiment, store.experiment(*run.experiment_id));
-    ASSIGN_OR_RETURN(const SelectionRow selection, store.selection(*run.selection_id));
-    const bool same_calibration =
-        selection.calibration_id.empty() || selection.calibration_id == task->calibration.id;
-    if (experiment.numerics_version == kNumericsVersion && experiment.model_id == model->id() &&
-        experiment.tokenizer_id == text->tokenizer.id() &&
-        experiment.data_id == content_id(task->samples) && same_calibration)
-      return true;
-  }
-  return false;
-}
-
-Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
-                           const std::string& build, Progress& progress) {
+Result<RunRow> begin_run(const Job& job, Workbench& workbench, Store& store) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
                    make_strategy(job.config.strategy));
   // What cannot work fails before anything is written.
@@ -253,7 +239,56 @@ Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
   }
   RETURN_IF_ERROR(workbench.task(job.config));
   ASSIGN_OR_RETURN(run.id, store.record(run));
-  const Status status = carry_out(job, run, workbench, store, build, progress);
+  return run;
+}
+
+}  // namespace
+
+Result<ExperimentRow> experiment_row(const ExperimentConfig& config, Workbench& workbench,
+                                     const std::string& plan_id) {
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
+  ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
+  ExperimentRow row{.id = "",
+                    .model_id = model->id(),
+                    .tokenizer_id = text->tokenizer.id(),
+                    .plan_id = plan_id,
+                    .generation_json = generation_spec(config, *task).dump(),
+                    .data_id = content_id(task->samples),
+                    .numerics_version = kNumericsVersion};
+  row.id = experiment_id(row);
+  return row;
+}
+
+Result<ExecutionRow> execution_row(const ExperimentConfig& config, Workbench& workbench,
+                                   const std::string& run_id, const std::string& build) {
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ExecutionRow row{.id = "",
+                   .run_id = run_id,
+                   .build = build,
+                   .device = model->device_name(),
+                   .threads = worker_threads(config),
+                   .dtype = config.dtype,
+                   .cpu = cpu_model()};
+  row.id = execution_id(row);
+  return row;
+}
+
+Result<RunOutcome> run_job(const Job& job, const std::optional<RunRow>& earlier,
+                           Workbench& workbench, Store& store, const std::string& build,
+                           Progress& progress) {
+  RunRow run;
+  if (earlier) {
+    run = *earlier;
+    run.finished.clear();
+    run.error.clear();
+    run.status = RunStatus::kRunning;
+    RETURN_IF_ERROR(store.update(run));
+  } else {
+    ASSIGN_OR_RETURN(run, begin_run(job, workbench, store));
+  }
+  RunOutcome outcome{.run_id = run.id, .label = run.label};
+  const Status status = carry_out(job, run, workbench, store, build, progress, outcome);
   run.finished = utc_now();
   run.status = RunStatus::kDone;
   if (!status) {
@@ -265,7 +300,7 @@ Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
   if (!status)
     return fail(Error(status.error()).at("run " + run.id.substr(0, 12) + " (" + run.label + ")"));
   RETURN_IF_ERROR(closed);
-  return RunOutcome{run.id, run.label};
+  return outcome;
 }
 
 }  // namespace strata

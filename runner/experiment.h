@@ -2,6 +2,8 @@
 // it is scored.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 
 #include "core/progress.h"
@@ -28,20 +30,25 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,
                               const std::string& model_id);
 
-// Whether a finished run of this very configuration is in the store, of the model, tokenizer,
-// samples and calibration that its paths hold now and under these numerics: a path says nothing
-// about what is behind it.
-Result<bool> is_recorded(const Job& job, Workbench& workbench, const Store& store);
+// What the job asks under a plan, and with what it would be computed, as rows; their ids filled in.
+Result<ExperimentRow> experiment_row(const ExperimentConfig& config, Workbench& workbench,
+                                     const std::string& plan_id);
+Result<ExecutionRow> execution_row(const ExperimentConfig& config, Workbench& workbench,
+                                   const std::string& run_id, const std::string& build);
 
 struct RunOutcome {
   std::string run_id;
   std::string label;
+  std::size_t samples = 0;
+  std::size_t answered_before = 0;  // by the run that was carried on
 };
 
 // Everything recorded in `store`; a run that fails or is interrupted is recorded as such, with the
-// samples it finished.
-Result<RunOutcome> run_job(const Job& job, Workbench& workbench, Store& store,
-                           const std::string& build, Progress& progress);
+// samples it finished. `earlier`: an unfinished run of this job to carry on (runner/recorded.h);
+// its selection and its answers are kept.
+Result<RunOutcome> run_job(const Job& job, const std::optional<RunRow>& earlier,
+                           Workbench& workbench, Store& store, const std::string& build,
+                           Progress& progress);
 
 // The runs of a sweep: strategies that ignore the budget (full, none, file) run once in a sweep
 // over budgets, those with variants (every offset, every draw) once for each. Loads the models,

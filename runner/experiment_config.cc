@@ -92,20 +92,6 @@ Status check_benchmark_config(const config::Value& group, const config::Value& o
   return status;
 }
 
-Result<ExperimentConfig> bind_experiment(const config::Value& composed) {
-  ExperimentConfig bound;
-  RETURN_IF_ERROR(config::bind(composed, bound));
-  config::Value own;
-  ASSIGN_OR_RETURN(const StrategyCommon strategy,
-                   split<StrategyCommon>(bound.strategy, "strategy", own));
-  own.if_map()->set("name", strategy.name);
-  RETURN_IF_ERROR(check_strategy_config(own));
-  ASSIGN_OR_RETURN(const BenchmarkCommon benchmark,
-                   split<BenchmarkCommon>(bound.benchmark, "benchmark", own));
-  RETURN_IF_ERROR(check_benchmark_config(bound.benchmark, own));
-  return bound;
-}
-
 std::uint64_t seed_of(const config::Value& group, std::uint64_t seed, const char* purpose) {
   const config::Value* own = group.find("seed");
   if (own != nullptr && own->if_int() != nullptr) return static_cast<std::uint64_t>(*own->if_int());
@@ -135,6 +121,20 @@ config::Value ExperimentConfig::benchmark_own() const {
   config::Value own = benchmark;
   for (const char* key : {"name", "samples", "seed"}) own.if_map()->erase(key);
   return own;
+}
+
+Result<ExperimentConfig> bind_experiment(const config::Value& composed) {
+  ExperimentConfig bound;
+  RETURN_IF_ERROR(config::bind(composed, bound));
+  config::Value own;
+  ASSIGN_OR_RETURN(const StrategyCommon strategy,
+                   split<StrategyCommon>(bound.strategy, "strategy", own));
+  own.if_map()->set("name", strategy.name);
+  RETURN_IF_ERROR(check_strategy_config(own));
+  ASSIGN_OR_RETURN(const BenchmarkCommon benchmark,
+                   split<BenchmarkCommon>(bound.benchmark, "benchmark", own));
+  RETURN_IF_ERROR(check_benchmark_config(bound.benchmark, own));
+  return bound;
 }
 
 Result<std::int64_t> benchmark_length(const ExperimentConfig& config) {

@@ -172,6 +172,8 @@ struct LoadRequest {
 // Composes, binds and checks every job: unknown keys, types, strategy and benchmark keys. No model
 // is touched.
 Result<std::vector<Job>> load_jobs(const LoadRequest& request);
+// The typed form of a composed configuration, as checked as load_jobs has it.
+Result<ExperimentConfig> bind_experiment(const config::Value& composed);
 // Composition alone, for --cfg job (unresolved) and --info defaults-tree.
 config::ComposeOptions compose_options(const LoadRequest& request);
 

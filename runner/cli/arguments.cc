@@ -86,6 +86,9 @@ Parsed parse(int argc, char** argv) {
 
   CLI::App* run = app.add_subcommand("run", "select, evaluate and record every sample");
   add_composition(run, arguments, dirs);
+  run->add_option("--resume", arguments.resume,
+                  "carry on this unfinished run (an id, or its beginning) of db=; refused where "
+                  "anything is not what it was");
   CLI::App* select = app.add_subcommand("select", "select and write the plan");
   add_composition(select, arguments, dirs);
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();

@@ -30,6 +30,7 @@ struct Arguments {
   bool resolve = false;        // --resolve
   bool show_defaults = false;  // --info defaults-tree
   bool dry_run = false;
+  std::string resume;         // run --resume: a run's id, or its beginning
   int repeats = 7;            // bench
   std::string plan_in;        // export
   std::string plan_out;       // select -o

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -10,9 +11,11 @@
 
 #include "core/rng.h"
 #include "core/sha256.h"
+#include "results/writer_lock.h"
 #include "runner/cli/arguments.h"
 #include "runner/cli/terminal_progress.h"
 #include "runner/experiment.h"
+#include "runner/recorded.h"
 
 namespace strata::cli {
 namespace {
@@ -70,41 +73,91 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   return {};
 }
 
+void report_done(const RunOutcome& outcome) {
+  std::string words = fmt::format("run {} {} done", outcome.run_id.substr(0, 12), outcome.label);
+  if (outcome.answered_before > 0)
+    words += fmt::format(" (carried on: {} of {} samples were answered already)",
+                         outcome.answered_before, outcome.samples);
+  std::printf("%s\n", words.c_str());
+  std::fflush(stdout);
+}
+
+// A database that this process may carry out runs in.
+struct OpenedStore {
+  Store store;
+  WriterLock lock;
+  static Result<OpenedStore> open(const std::string& path) {
+    ASSIGN_OR_RETURN(Store store, Store::open(path, Store::Mode::kReadWrite));
+    ASSIGN_OR_RETURN(WriterLock lock, WriterLock::acquire(path));
+    return OpenedStore{std::move(store), std::move(lock)};
+  }
+};
+
+Status resume(const Arguments& arguments, const std::vector<Job>& jobs,
+              TerminalProgress& progress) {
+  if (jobs.size() != 1)
+    return fail(ErrorKind::kInvalidArgument, "--resume takes one run; the sweep has {} jobs",
+                jobs.size());
+  const std::string& db = jobs[0].config.db;
+  ASSIGN_OR_RETURN(const Store found, Store::open(db, Store::Mode::kReadOnly));
+  ASSIGN_OR_RETURN(const RunRow run, found.run(arguments.resume));
+  if (run.status == RunStatus::kDone) {
+    std::printf("run %s %s is finished; there is nothing to carry on\n",
+                run.id.substr(0, 12).c_str(), run.label.c_str());
+    return {};
+  }
+  const bool says_more =
+      std::any_of(arguments.load.overrides.begin(), arguments.load.overrides.end(),
+                  [](const std::string& word) { return !word.starts_with("db="); });
+  const std::string build = build_id();
+  Workbench workbench;
+  ASSIGN_OR_RETURN(OpenedStore opened, OpenedStore::open(db));
+  ASSIGN_OR_RETURN(const Job job,
+                   job_to_resume(run, db, says_more ? std::optional(jobs[0]) : std::nullopt,
+                                 workbench, opened.store, build));
+  ASSIGN_OR_RETURN(const RunOutcome outcome,
+                   run_job(job, run, workbench, opened.store, build, progress));
+  report_done(outcome);
+  return {};
+}
+
 Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
   Workbench workbench;
   ASSIGN_OR_RETURN(const std::vector<Job> jobs, runs_of(std::move(all_jobs), workbench));
   if (jobs.empty()) return fail(ErrorKind::kInvalidArgument, "the sweep is empty");
-  ASSIGN_OR_RETURN(Store store, Store::open(jobs[0].config.db, Store::Mode::kReadWrite));
+  ASSIGN_OR_RETURN(OpenedStore opened, OpenedStore::open(jobs[0].config.db));
   const std::string build = build_id();
   std::optional<Error> first_error;
   std::size_t failed = 0;
   std::size_t known = 0;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
-    if (jobs[i].config.db != store.path()) {
-      ASSIGN_OR_RETURN(store, Store::open(jobs[i].config.db, Store::Mode::kReadWrite));
+    if (jobs[i].config.db != opened.store.path()) {
+      ASSIGN_OR_RETURN(opened, OpenedStore::open(jobs[i].config.db));
     }
     progress.set_prefix(jobs.size() > 1 ? fmt::format("[{:>2}/{}] ", i + 1, jobs.size()) : "");
-    ASSIGN_OR_RETURN(const bool recorded, is_recorded(jobs[i], workbench, store));
-    if (recorded) {
+    ASSIGN_OR_RETURN(const Recorded recorded,
+                     find_recorded(jobs[i], workbench, opened.store, build));
+    if (recorded.finished) {
       ++known;
       continue;
     }
-    Result<RunOutcome> outcome = run_job(jobs[i], workbench, store, build, progress);
+    Result<RunOutcome> outcome =
+        run_job(jobs[i], recorded.unfinished, workbench, opened.store, build, progress);
     if (outcome) {
-      std::printf("run %s %s done\n", outcome->run_id.substr(0, 12).c_str(),
-                  outcome->label.c_str());
-      std::fflush(stdout);
+      report_done(*outcome);
       continue;
     }
     // One job's failure must not lose the others; an interrupt ends them all.
-    if (outcome.error().kind == ErrorKind::kInterrupted) return fail(std::move(outcome).error());
+    if (outcome.error().kind == ErrorKind::kInterrupted)
+      return fail(
+          std::move(outcome).error().with_hint("the same command carries on where it stopped"));
     ++failed;
     if (jobs.size() > 1) std::fprintf(stderr, "error: %s\n", outcome.error().text().c_str());
     if (!first_error) first_error = std::move(outcome).error();
   }
   if (!first_error) {
     std::printf("%zu run%s recorded in %s", jobs.size() - known,
-                jobs.size() - known == 1 ? "" : "s", store.path().c_str());
+                jobs.size() - known == 1 ? "" : "s", opened.store.path().c_str());
     std::printf("%s\n", known > 0 ? fmt::format("; {} were there already", known).c_str() : "");
     return {};
   }
@@ -151,7 +204,9 @@ int run_engine(const Arguments& arguments) {
   switch (arguments.command) {
     case Command::kSelect: status = select(arguments, *jobs, progress); break;
     case Command::kBenchPrefill: status = bench_prefill(arguments, *jobs, progress); break;
-    default: status = run(*std::move(jobs), progress);
+    default:
+      status = arguments.resume.empty() ? run(*std::move(jobs), progress)
+                                        : resume(arguments, *jobs, progress);
   }
   return status ? 0 : report_error(status.error());
 }

@@ -29,7 +29,8 @@ std::string safetensors_bytes(const std::vector<TestTensor>& tensors) {
     header[tensor.name] = {{"dtype", tensor.dtype},
                            {"shape", tensor.shape},
                            {"data_offsets", {data.size(), data.size() + size}}};
-    data.append(size, tensor.fill);
+    STRATA_CHECK(tensor.bytes.empty() || tensor.bytes.size() == size, "{}", tensor.name);
+    data += tensor.bytes.empty() ? std::string(size, tensor.fill) : tensor.bytes;
   }
   const std::string text = header.dump();
   std::string out;

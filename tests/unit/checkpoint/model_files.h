@@ -29,7 +29,8 @@ struct TestTensor {
   std::string name;
   std::vector<std::int64_t> shape;
   std::string dtype = "F32";
-  char fill = 1;  // every byte
+  char fill = 1;      // every byte
+  std::string bytes;  // instead of fill, where given
 };
 
 std::string safetensors_bytes(const std::vector<TestTensor>& tensors);

@@ -1,6 +1,7 @@
 #include "results/store.h"
 
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <sstream>
 
 #include "core/sample.h"
+#include "results/writer_lock.h"
 #include "rows_fixture.h"
 
 namespace strata::test {
@@ -207,17 +209,49 @@ TEST(Store, FindsARunByTheBeginningOfItsId) {
   }));
 }
 
-TEST(Store, KnowsWhichSamplesABuildOnADeviceHasAnswered) {
+TEST(Store, KnowsWhatARunThatIsCarriedOnNeedNotDoAgain) {
   const TemporaryFolder folder;
-  const World world = make_world(folder.file("a.db"), 1);
-  const auto has = [&](const std::string& sample, const std::string& build,
-                       const std::string& device) {
-    return must(world.store.has_response(world.experiment.id, sample, build, device));
-  };
-  EXPECT_TRUE(has(sample_row(0).id, "0.1.0", "cpu"));
-  EXPECT_FALSE(has(sample_row(1).id, "0.1.0", "cpu"));
-  EXPECT_FALSE(has(sample_row(0).id, "0.2.0", "cpu"));
-  EXPECT_FALSE(has(sample_row(0).id, "0.1.0", "cuda"));
+  World world = make_world(folder.file("a.db"), 1);
+  const std::string other =
+      must(world.store.record(execution_row(must(world.store.record(run_row("other", 1))))));
+  EXPECT_THAT(must(world.store.answered(world.experiment.id, world.execution.id)),
+              ElementsAre(sample_row(0).id));
+  EXPECT_THAT(must(world.store.answered(world.experiment.id, other)), IsEmpty());
+  EXPECT_THAT(must(world.store.executions_of(world.run.id)), ElementsAre(world.execution));
+  EXPECT_THAT(must(world.store.runs_of_config(world.run.config_hash)), ElementsAre(world.run));
+  EXPECT_THAT(must(world.store.runs_of_config("unknown")), IsEmpty());
+}
+
+TEST(Store, ASelectionAndItsRunAreWrittenTogetherOrNotAtAll) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  SelectionRow selection = world.selection;
+  selection.id.clear();
+  selection.cost.seconds += 1;
+  RunRow unknown = run_row("unknown", 3);
+  EXPECT_EQ(world.store.record(selection, unknown).error().kind, ErrorKind::kNotFound);
+  EXPECT_EQ(world.store.selection(selection_id(selection)).error().kind, ErrorKind::kNotFound);
+  RunRow run = world.run;
+  run.decode_rule = DecodeRule::kFull;  // a strategy that names the mixers itself
+  run.window = 9;
+  const std::string id = must(world.store.record(selection, run));
+  EXPECT_EQ(run.selection_id, id);
+  EXPECT_EQ(must(world.store.run(run.id)), run);
+  EXPECT_EQ(must(world.store.selection(id)).cost.seconds, selection.cost.seconds);
+}
+
+TEST(Store, OneProcessAtATimeCarriesOutRuns) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  { const World world = make_world(path); }
+  {
+    const WriterLock lock = must(WriterLock::acquire(path));
+    EXPECT_THAT(WriterLock::acquire(path).error().text(),
+                HasSubstr(fmt::format("another strata run (process {}) is writing", ::getpid())));
+    EXPECT_THAT(must(must(Store::open(path, Store::Mode::kReadOnly)).runs()), testing::SizeIs(1));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path + "-lock"));
+  EXPECT_TRUE(WriterLock::acquire(path));
 }
 
 TEST(Store, MergingIsTheUnionAndDoingItAgainChangesNothing) {

@@ -1,0 +1,30 @@
+// WriterLock: the right to carry out runs in a database, which one process has at a time.
+//
+// SQLite itself lets several processes write in turn; what it cannot know is whether a run that is
+// not finished is being carried out right now or was killed. The lock is the kernel's (flock on a
+// file beside the database): it ends with the process, however that ends, and leaves nothing
+// behind. Owned by one thread.
+#pragma once
+
+#include <string>
+
+#include "core/result.h"
+
+namespace strata {
+
+class WriterLock {
+ public:
+  // `database` exists. Errors: another process has it (its number is named); a folder in which no
+  // file can be made.
+  static Result<WriterLock> acquire(const std::string& database);
+  WriterLock(WriterLock&& other) noexcept;
+  WriterLock& operator=(WriterLock&& other) noexcept;
+  ~WriterLock();
+
+ private:
+  WriterLock(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  std::string path_;
+  int descriptor_;
+};
+
+}  // namespace strata

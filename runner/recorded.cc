@@ -1,0 +1,157 @@
+#include "runner/recorded.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "runner/config/yaml_reader.h"
+#include "runner/experiment.h"
+
+namespace strata {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kShownId = 12;  // of 64 hexadecimal digits
+
+std::string shown_id(const std::string& id) { return id.empty() ? "none" : id.substr(0, kShownId); }
+
+void compare(std::vector<Difference>& out, std::string what, std::string was, std::string is) {
+  if (was != is) out.push_back({std::move(what), std::move(was), std::move(is)});
+}
+
+void compare_ids(std::vector<Difference>& out, std::string what, const std::string& was,
+                 const std::string& is) {
+  if (was != is) out.push_back({std::move(what), shown_id(was), shown_id(is)});
+}
+
+// Leaves of two configurations that differ, by dotted key.
+void compare_keys(std::vector<Difference>& out, const std::string& path, const json& was,
+                  const json& is) {
+  if (!was.is_object() || !is.is_object()) {
+    if (was != is) out.push_back({path, was.dump(), is.dump()});
+    return;
+  }
+  json keys = was;
+  keys.update(is);
+  for (const auto& [key, unused] : keys.items()) {
+    const std::string below = path.empty() ? key : fmt::format("{}.{}", path, key);
+    if (!was.contains(key))
+      out.push_back({below, "not set", is[key].dump()});
+    else if (!is.contains(key))
+      out.push_back({below, was[key].dump(), "not set"});
+    else
+      compare_keys(out, below, was[key], is[key]);
+  }
+}
+
+Status compare_inputs(const RunRow& run, const Job& job, Workbench& workbench, const Store& store,
+                      std::vector<Difference>& out) {
+  if (run.experiment_id) {
+    ASSIGN_OR_RETURN(const ExperimentRow was, store.experiment(*run.experiment_id));
+    ASSIGN_OR_RETURN(const ExperimentRow is,
+                     experiment_row(job.config, workbench, /*plan_id=*/was.plan_id));
+    compare_ids(out, "model", was.model_id, is.model_id);
+    compare_ids(out, "tokenizer", was.tokenizer_id, is.tokenizer_id);
+    compare_ids(out, "samples", was.data_id, is.data_id);
+    compare_keys(out, "generation", json::parse(was.generation_json, nullptr, false),
+                 json::parse(is.generation_json, nullptr, false));
+    compare(out, "numerics", std::to_string(was.numerics_version),
+            std::to_string(is.numerics_version));
+  }
+  if (run.selection_id) {
+    ASSIGN_OR_RETURN(const SelectionRow was, store.selection(*run.selection_id));
+    if (!was.calibration_id.empty()) {
+      ASSIGN_OR_RETURN(const Task* task, workbench.task(job.config));
+      compare_ids(out, "calibration", was.calibration_id, task->calibration.id);
+    }
+  }
+  return {};
+}
+
+void compare_executions(const ExecutionRow& was, const ExecutionRow& is,
+                        std::vector<Difference>& out) {
+  compare(out, "build", was.build, is.build);
+  compare(out, "device", was.device, is.device);
+  compare(out, "threads", std::to_string(was.threads), std::to_string(is.threads));
+  compare(out, "dtype", was.dtype, is.dtype);
+  compare(out, "processor", was.cpu, is.cpu);
+}
+
+}  // namespace
+
+json job_keys(const ExperimentConfig& config) {
+  json keys = config::to_json(config);
+  keys.erase("db");
+  return keys;
+}
+
+std::string job_hash(const ExperimentConfig& config) {
+  return config::config_hash(job_keys(config));
+}
+
+std::string to_text(const std::vector<Difference>& differences) {
+  std::string out;
+  for (const Difference& difference : differences)
+    out += fmt::format("{}  {}: {} → {}", out.empty() ? "" : "\n", difference.what, difference.was,
+                       difference.is);
+  return out;
+}
+
+Result<RunDifferences> differences(const RunRow& run, const Job& job, Workbench& workbench,
+                                   const Store& store, const std::string& build) {
+  RunDifferences found;
+  RETURN_IF_ERROR(compare_inputs(run, job, workbench, store, found.inputs));
+  ASSIGN_OR_RETURN(const std::vector<ExecutionRow> executions, store.executions_of(run.id));
+  ASSIGN_OR_RETURN(const ExecutionRow now, execution_row(job.config, workbench, run.id, build));
+  const bool known =
+      std::any_of(executions.begin(), executions.end(),
+                  [&](const ExecutionRow& execution) { return execution.id == now.id; });
+  if (!known && !executions.empty()) compare_executions(executions[0], now, found.execution);
+  return found;
+}
+
+Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store& store,
+                               const std::string& build) {
+  Recorded recorded;
+  ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store.runs_of_config(job_hash(job.config)));
+  for (const RunRow& run : runs) {
+    ASSIGN_OR_RETURN(const RunDifferences found, differences(run, job, workbench, store, build));
+    if (!found.inputs.empty()) continue;
+    if (run.status == RunStatus::kDone)
+      recorded.finished = true;
+    else if (found.execution.empty())
+      recorded.unfinished = run;
+  }
+  return recorded;
+}
+
+Result<Job> job_to_resume(const RunRow& run, const std::string& db, const std::optional<Job>& given,
+                          Workbench& workbench, const Store& store, const std::string& build) {
+  const std::string name = "run " + shown_id(run.id);
+  Job job;
+  {
+    // What was recorded is JSON, which is YAML too: one set of rules for types and unknown keys.
+    auto value = config::read_yaml(run.config_json, name + " (its recorded configuration)");
+    if (!value) return fail(std::move(value).error());
+    auto bound = bind_experiment(*value);
+    if (!bound) return fail(std::move(bound).error());
+    job = {*std::move(bound), *std::move(value), {}};
+  }
+  job.config.db = db;
+  std::vector<Difference> found;
+  if (given) compare_keys(found, "", job_keys(job.config), job_keys(given->config));
+  if (found.empty()) {
+    ASSIGN_OR_RETURN(const RunDifferences now, differences(run, job, workbench, store, build));
+    found = now.inputs;
+    found.insert(found.end(), now.execution.begin(), now.execution.end());
+  }
+  if (!found.empty())
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "it cannot be carried on: not what it was (recorded → now)\n{}",
+                           to_text(found))
+                    .at(name + " (" + run.label + ")")
+                    .with_hint("without --resume the same command begins a new run beside it"));
+  return job;
+}
+
+}  // namespace strata
