@@ -130,7 +130,7 @@ Meter& Meter::operator+=(const Meter& other) {
   flops += other.flops;
   evaluations += other.evaluations;
   seconds += other.seconds;
-  peak_kv_bytes = std::max(peak_kv_bytes, other.peak_kv_bytes);
+  peak_bytes = std::max(peak_bytes, other.peak_bytes);
   return *this;
 }
 

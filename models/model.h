@@ -55,7 +55,7 @@ struct Meter {
   double flops = 0;
   std::int64_t evaluations = 0;  // teacher-forced answers scored
   double seconds = 0;            // of computing, summed over threads
-  std::uint64_t peak_kv_bytes = 0;
+  std::uint64_t peak_bytes = 0;  // of KV caches and kept layer inputs at once
 
   Meter& operator+=(const Meter& other);
   Meter operator-(const Meter& earlier) const;  // what was run since (the peak stays)
@@ -149,8 +149,16 @@ struct ForcedRequest {
   const AttentionPlan* plan = nullptr;
 };
 
-// A teacher-forced run that kept the input of every layer, so that a plan which differs from layer
-// ℓ on resumes there.
+// A plan that agrees with a trace's plan in all layers below `layer`.
+struct Toggle {
+  int layer = 0;
+  const AttentionPlan* plan = nullptr;
+};
+
+// A teacher-forced run that kept the inputs of its layers, so that a plan which differs from layer ℓ
+// on resumes there. Where not all of them fit the memory it was given, the first ones are kept, and
+// of the others the one that was needed last: toggles by rising layer then cost the run of those
+// layers once more.
 class Trace {
  public:
   ~Trace();
@@ -158,6 +166,7 @@ class Trace {
   Trace& operator=(Trace&&) noexcept;
   const AnswerScore& score() const;
   std::uint64_t bytes() const;  // of the kept inputs
+  int kept_layers() const;
 
  private:
   friend class MeteredModel;
@@ -189,12 +198,14 @@ class MeteredModel {
 
   // Prompt and answer in one pass.
   Result<std::vector<AnswerScore>> score(std::span<const ForcedRequest> requests);
-  // As score, keeping layer inputs. Rows below shared_length (at most the prompt's) are run once
-  // and never again.
-  Result<Trace> trace(const ForcedRequest& request, std::int64_t shared_length);
-  // Scores plans that agree with the trace's plan in all layers below `layer`.
-  Result<std::vector<AnswerScore>> resume(const Trace& trace, int layer,
-                                          std::span<const AttentionPlan> plans);
+  // As score, keeping layer inputs, at least the first layer's. Rows below shared_length (at most
+  // the prompt's) are run once and never again.
+  Result<Trace> trace(const ForcedRequest& request, std::int64_t shared_length,
+                      std::uint64_t memory_bytes);
+  // Scores toggles of a trace, in order; by rising layer (else inputs that were not kept are run
+  // again and again). As many as fit batch_rows share the products of a layer: one joins the batch
+  // at its layer.
+  Result<std::vector<AnswerScore>> resume(Trace& trace, std::span<const Toggle> toggles);
 
  private:
   friend class Session;

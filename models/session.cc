@@ -62,7 +62,7 @@ struct Session::Impl {
   void note_peak() const {
     std::uint64_t bytes = 0;
     for (const Batch& batch : batches) bytes += batch.state.bytes();
-    meter->peak_kv_bytes = std::max(meter->peak_kv_bytes, bytes);
+    meter->peak_bytes = std::max(meter->peak_bytes, bytes);
   }
 
   // Runs segments whose input rows are the given tokens; returns the logits of the rows that are

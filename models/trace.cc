@@ -1,6 +1,9 @@
 // Teacher-forced runs in one pass, and their resumption at a layer (activation reuse).
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
+
+#include "models/cost.h"
 #include "models/forward.h"
 #include "models/model.h"
 
@@ -32,8 +35,41 @@ struct Trace::Impl {
   AttentionPlan plan;
   std::shared_ptr<const BatchState> prefix;  // null where none is shared
   Chunk chunk;
-  std::vector<at::Tensor> inputs_NC;  // [layer], rows [chunk.begin, chunk.end)
   AnswerScore score;
+  std::shared_ptr<const BoundPlan> bound;
+  std::vector<at::Tensor> inputs_NC;  // of the first layers, rows [chunk.begin, chunk.end)
+  int last_layer = 0;                 // whose input, not among the kept ones, was needed last
+  at::Tensor last_input_NC;
+
+  const Decoder& decoder() const { return model->decoder(); }
+  std::uint64_t bytes_of_prefix() const { return prefix == nullptr ? 0 : prefix->bytes(); }
+
+  // The output of one layer of the trace's own plan.
+  at::Tensor run(at::Tensor x_NC, int layer) const {
+    BatchState state;
+    if (prefix != nullptr) state = borrow(*prefix, *bound, layer);
+    Segment segment{chunk, bound, prefix != nullptr ? &state : nullptr, {}};
+    segment.rows = {all_rows(plan, chunk)[static_cast<std::size_t>(layer)]};
+    return decoder().run_layers(std::move(x_NC), layer, layer + 1, std::span(&segment, 1));
+  }
+
+  at::Tensor input_of(int layer, Meter& meter) {
+    const auto kept = static_cast<int>(inputs_NC.size());
+    if (layer < kept) return inputs_NC[static_cast<std::size_t>(layer)];
+    if (!last_input_NC.defined() || last_layer > layer) {
+      last_layer = kept - 1;
+      last_input_NC = inputs_NC.back();
+    }
+    for (; last_layer < layer; ++last_layer) {
+      last_input_NC = run(std::move(last_input_NC), last_layer);
+      const RunCost cost =
+          run_cost(plan, model->shape(), chunk,
+                   {all_rows(plan, chunk)[static_cast<std::size_t>(last_layer)]}, last_layer);
+      meter.flops += cost.flops.linear + cost.flops.attention;
+      meter.layer_tokens += cost.layer_tokens;
+    }
+    return last_input_NC;
+  }
 };
 
 Trace::Trace(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -42,6 +78,8 @@ Trace::Trace(Trace&&) noexcept = default;
 Trace& Trace::operator=(Trace&&) noexcept = default;
 
 const AnswerScore& Trace::score() const { return impl_->score; }
+
+int Trace::kept_layers() const { return static_cast<int>(impl_->inputs_NC.size()); }
 
 std::uint64_t Trace::bytes() const {
   std::uint64_t total = 0;
@@ -102,21 +140,18 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
   });
 }
 
-Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t shared_length) {
+Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t shared_length,
+                                  std::uint64_t memory_bytes) {
   if (request.answer.empty())
     return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
   const Tokens tokens = forced_tokens(request);
   RETURN_IF_ERROR(check(tokens, static_cast<std::int64_t>(tokens.size()), *request.plan));
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   auto impl = std::make_unique<Trace::Impl>(
-      Trace::Impl{&model_,
-                  tokens,
-                  Tokens(request.answer.begin(), request.answer.end()),
-                  *request.plan,
-                  {},
-                  {},
-                  {},
-                  {}});
+      Trace::Impl{.model = &model_,
+                  .tokens = tokens,
+                  .answer = Tokens(request.answer.begin(), request.answer.end()),
+                  .plan = *request.plan});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
   if (begin > 0) {
     ASSIGN_OR_RETURN(const SharedPrefix shared, share(request.prompt, begin));
@@ -124,65 +159,104 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
   }
   return guarded([&]() -> Result<Trace> {
     const Decoder& decoder = model_.decoder();
-    const auto plan = std::make_shared<const BoundPlan>(
+    impl->bound = std::make_shared<const BoundPlan>(
         *request.plan, at::TensorOptions().device(decoder.options().device()));
     impl->chunk = forced_chunk(request, begin);
-    BatchState state;
-    if (impl->prefix != nullptr) state = borrow(*impl->prefix, *plan, 0);
-    std::vector<Segment> segments{{impl->chunk, plan, impl->prefix ? &state : nullptr, {}}};
-    const std::vector<LayerRows> rows = all_rows(*request.plan, impl->chunk);
     at::Tensor x =
         decoder.embed(token_tensor(std::span(impl->tokens).subspan(static_cast<std::size_t>(begin)),
                                    decoder.options().device()));
+    const std::uint64_t bytes_a_layer = x.nbytes();
     const Stopwatch watch;
     for (int layer = 0; layer < layout().layers; ++layer) {
-      impl->inputs_NC.push_back(x);
-      segments[0].rows = {rows[static_cast<std::size_t>(layer)]};
-      x = decoder.run_layers(x, layer, layer + 1, segments);
+      const auto kept = static_cast<std::uint64_t>(impl->inputs_NC.size());
+      if (kept == 0 || (kept + 1) * bytes_a_layer <= memory_bytes) impl->inputs_NC.push_back(x);
+      x = impl->run(std::move(x), layer);
     }
-    segments[0].rows = rows;
-    add_cost(*meter_, model_.shape(), segments, 0);
+    Segment whole{impl->chunk, impl->bound, nullptr, all_rows(*request.plan, impl->chunk)};
+    add_cost(*meter_, model_.shape(), std::span(&whole, 1), 0);
     impl->score = score_rows(decoder.logits(x), request.answer);
     ++meter_->evaluations;
     synchronize(decoder.options().device());
     meter_->seconds += watch.seconds();
-    return Trace(std::move(impl));
+    Trace trace(std::move(impl));
+    meter_->peak_bytes =
+        std::max(meter_->peak_bytes, trace.bytes() + trace.impl_->bytes_of_prefix());
+    return trace;
   });
 }
 
-Result<std::vector<AnswerScore>> MeteredModel::resume(const Trace& trace, int layer,
-                                                      std::span<const AttentionPlan> plans) {
-  const Trace::Impl& impl = *trace.impl_;
+namespace {
+
+// Toggles that climb the layers together: each joins at its own.
+struct Climb {
+  std::vector<Segment> segments;
+  std::vector<std::vector<LayerRows>> rows;  // [segment], from its own layer on
+  std::vector<BatchState> states;            // the segments point here
+};
+
+}  // namespace
+
+Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
+                                                      std::span<const Toggle> toggles) {
+  Trace::Impl& impl = *trace.impl_;
   return guarded([&]() -> Result<std::vector<AnswerScore>> {
     const Decoder& decoder = model_.decoder();
-    std::vector<Segment> segments;
-    std::vector<at::Tensor> inputs;
-    for (const AttentionPlan& plan : plans) {
-      STRATA_CHECK(impl.chunk.begin <= shared_prefix(plan));
-      auto bound = std::make_shared<const BoundPlan>(
-          plan, at::TensorOptions().device(decoder.options().device()));
-      Segment segment{impl.chunk, std::move(bound), nullptr, {}};
-      segment.rows = plan_rows(plan, impl.chunk, layer);
-      inputs.push_back(impl.inputs_NC[static_cast<std::size_t>(layer)].narrow(
-          0, segment.rows[0].in_begin - impl.chunk.begin,
-          impl.chunk.end - segment.rows[0].in_begin));
-      segments.push_back(std::move(segment));
-    }
-    std::vector<BatchState> states(plans.size());
-    if (impl.prefix != nullptr)
-      for (std::size_t i = 0; i < plans.size(); ++i) {
-        states[i] = borrow(*impl.prefix, *segments[i].plan, layer);
-        segments[i].state = &states[i];
-      }
-    const at::Tensor x = inputs.size() == 1 ? inputs[0] : at::cat(inputs, 0);
-    const at::Tensor top = run_metered(decoder, model_.shape(), x, layer, segments, *meter_);
-    const at::Tensor logits = decoder.logits(top);
+    const int layers = layout().layers;
+    const auto answer = static_cast<std::int64_t>(impl.answer.size());
     std::vector<AnswerScore> scores;
-    const auto count = static_cast<std::int64_t>(impl.answer.size());
-    for (std::size_t i = 0; i < plans.size(); ++i) {
-      scores.push_back(
-          score_rows(logits.narrow(0, static_cast<std::int64_t>(i) * count, count), impl.answer));
-      ++meter_->evaluations;
+    for (std::size_t first = 0; first < toggles.size();) {
+      Climb climb;
+      std::int64_t rows = 0;
+      std::size_t last = first;
+      for (; last < toggles.size(); ++last) {
+        const Toggle& toggle = toggles[last];
+        STRATA_CHECK(impl.chunk.begin <= shared_prefix(*toggle.plan));
+        STRATA_CHECK(last == first || toggle.layer >= toggles[last - 1].layer);
+        Segment segment{impl.chunk,
+                        std::make_shared<const BoundPlan>(
+                            *toggle.plan, at::TensorOptions().device(decoder.options().device())),
+                        nullptr,
+                        plan_rows(*toggle.plan, impl.chunk, toggle.layer)};
+        rows += segment.rows_in(0);
+        if (last > first && rows > limits_.batch_rows) break;
+        add_cost(*meter_, model_.shape(), std::span(&segment, 1), toggle.layer);
+        climb.rows.push_back(segment.rows);
+        climb.segments.push_back(std::move(segment));
+      }
+      climb.states.resize(climb.segments.size());
+      const Stopwatch watch;
+      at::Tensor x;
+      for (std::size_t joined = 0; joined < climb.segments.size();) {
+        const int layer = toggles[first + joined].layer;
+        std::vector<at::Tensor> parts;
+        if (x.defined()) parts.push_back(x);
+        const at::Tensor input = impl.input_of(layer, *meter_);
+        for (; joined < climb.segments.size() && toggles[first + joined].layer == layer; ++joined) {
+          Segment& segment = climb.segments[joined];
+          parts.push_back(input.narrow(0, segment.rows[0].in_begin - impl.chunk.begin,
+                                       segment.rows_in(0)));
+          if (impl.prefix == nullptr) continue;
+          climb.states[joined] = borrow(*impl.prefix, *segment.plan, layer);
+          segment.state = &climb.states[joined];
+        }
+        x = parts.size() == 1 ? parts[0] : at::cat(parts, 0);
+        const int end = joined < climb.segments.size() ? toggles[first + joined].layer : layers;
+        for (std::size_t i = 0; i < joined; ++i) {
+          const std::vector<LayerRows>& own = climb.rows[i];
+          const auto from = own.begin() + (layer - toggles[first + i].layer);
+          climb.segments[i].rows.assign(from, from + (end - layer));
+        }
+        x = decoder.run_layers(x, layer, end, std::span(climb.segments).first(joined));
+      }
+      const at::Tensor logits = decoder.logits(x);
+      synchronize(decoder.options().device());
+      meter_->seconds += watch.seconds();
+      for (std::size_t i = 0; i < climb.segments.size(); ++i) {
+        scores.push_back(score_rows(
+            logits.narrow(0, static_cast<std::int64_t>(i) * answer, answer), impl.answer));
+        ++meter_->evaluations;
+      }
+      first = last;
     }
     return scores;
   });

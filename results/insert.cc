@@ -67,6 +67,12 @@ Status advance_run(const Connection& connection, const Table& table, const SqlRo
 std::string printable(const SqlValue& value) {
   if (const auto* integer = std::get_if<std::int64_t>(&value)) return fmt::format("{}", *integer);
   if (const auto* real = std::get_if<double>(&value)) return fmt::format("{}", *real);
+  if (const auto* blob = std::get_if<Blob>(&value)) {
+    std::string hex = "x'";
+    for (const char byte : blob->bytes)
+      hex += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    return hex + "'";
+  }
   const auto* text = std::get_if<std::string>(&value);
   if (text == nullptr) return "\\N";
   std::string out;

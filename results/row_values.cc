@@ -1,6 +1,7 @@
 #include "results/row_values.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "results/json_text.h"
 
@@ -21,6 +22,7 @@ class Reader {
   std::int64_t integer() { return take<std::int64_t>("an integer"); }
   int small() { return static_cast<int>(integer()); }
   double real() { return take<double>("a number"); }
+  Blob blob() { return take<Blob>("a blob"); }
   template <typename T>
   std::optional<T> optional() {
     if (next_ < values_.size() && std::holds_alternative<std::monostate>(values_[next_])) {
@@ -65,6 +67,36 @@ class Reader {
   std::size_t next_ = 0;
   std::string error_;
 };
+
+// The numbers of a stored tensor, if there are as many as its samples, units and positions ask for.
+Status fill_tensor(const std::vector<double>& positions, std::string_view context_nll,
+                   std::string_view gains, ScoreTensorRow& row) {
+  constexpr double kMostPositions = 1 << 20;  // of one answer
+  ScoreTensor& tensor = row.tensor;
+  std::size_t all = 0;
+  tensor.positions.clear();
+  for (const double count : positions) {
+    if (!(count >= 1 && count <= kMostPositions && count == std::floor(count)))
+      return fail(ErrorKind::kInvalidFile,
+                  "score tensor {}: expected 1 to {} answer positions, got {}", row.id,
+                  kMostPositions, count);
+    tensor.positions.push_back(static_cast<std::size_t>(count));
+    all += tensor.positions.back();
+  }
+  const std::size_t samples = positions.size();
+  if (samples == 0 || tensor.samples.size() != samples || tensor.clusters.size() != samples ||
+      context_nll.size() != all * sizeof(float) ||
+      gains.size() != all * tensor.units() * sizeof(float))
+    return fail(make_error(ErrorKind::kInvalidFile,
+                           "score tensor {}: {} samples, {} clusters, {} lengths, {} and {} bytes do "
+                           "not fit each other",
+                           row.id, tensor.samples.size(), tensor.clusters.size(), samples,
+                           context_nll.size(), gains.size())
+                    .with_hint("the database was edited or is damaged; see 'strata db check'"));
+  tensor.context_nll = float32_values(context_nll);
+  tensor.gains = float32_values(gains);
+  return {};
+}
 
 Status all_finite(const std::map<std::string, double>& values, std::string_view what) {
   for (const auto& [name, value] : values)
@@ -152,6 +184,32 @@ Status from_values(const SqlRow& values, ExperimentRow& row) {
   return in.status();
 }
 
+Result<SqlRow> to_values(const ScoreTensorRow& row) {
+  const ScoreTensor& tensor = row.tensor;
+  const auto json_list = [](const auto& values) { return nlohmann::json(values).dump(); };
+  return SqlRow{row.id,
+                context_json(tensor.context),
+                json_of(tensor.samples),
+                json_of(tensor.clusters),
+                json_list(tensor.positions),
+                Blob{float32_bytes(tensor.context_nll)},
+                Blob{float32_bytes(tensor.gains)}};
+}
+
+Status from_values(const SqlRow& values, ScoreTensorRow& row) {
+  Reader in(values);
+  row.id = in.text();
+  const std::string context = in.text();
+  in.json(row.tensor.samples);
+  in.json(row.tensor.clusters);
+  std::vector<double> positions;
+  in.json(positions);
+  const Blob context_nll = in.blob(), gains = in.blob();
+  RETURN_IF_ERROR(in.status());
+  ASSIGN_OR_RETURN(row.tensor.context, context_from_json(context, "score tensor " + row.id));
+  return fill_tensor(positions, context_nll.bytes, gains.bytes, row);
+}
+
 Result<SqlRow> to_values(const SelectionRow& row) {
   ASSIGN_OR_RETURN(std::string config, canonical_json(row.config_json, "strategy config"));
   ASSIGN_OR_RETURN(std::string mask, canonical_json(row.mask_json, "mask"));
@@ -175,7 +233,8 @@ Result<SqlRow> to_values(const SelectionRow& row) {
                 row.supervision,
                 row.calibration_id,
                 row.seed,
-                std::move(diagnostics)};
+                std::move(diagnostics),
+                optional_value(row.score_tensor_id)};
 }
 
 Status from_values(const SqlRow& values, SelectionRow& row) {
@@ -198,6 +257,7 @@ Status from_values(const SqlRow& values, SelectionRow& row) {
   row.calibration_id = in.text();
   row.seed = in.integer();
   row.diagnostics_json = in.text();
+  row.score_tensor_id = in.optional<std::string>();
   return in.status();
 }
 

@@ -2,10 +2,22 @@
 // database may have been edited by hand.
 #pragma once
 
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "results/rows.h"
 #include "results/sqlite.h"
 
 namespace strata {
+
+// Little-endian float32, as blobs hold it.
+std::string float32_bytes(const std::vector<float>& values);
+std::vector<float> float32_values(std::string_view bytes);
+
+// A mask with its granularity and layout, as JSON; `what` names it in errors.
+std::string context_json(const Mask& context);
+Result<Mask> context_from_json(const std::string& text, std::string_view what);
 
 // Brings JSON fields to canonical form; refuses text that is no JSON and numbers that are not
 // finite.
@@ -14,6 +26,7 @@ Result<SqlRow> to_values(const TokenizerRow& row);
 Result<SqlRow> to_values(const PlanRow& row);
 Result<SqlRow> to_values(const SampleRow& row);
 Result<SqlRow> to_values(const ExperimentRow& row);
+Result<SqlRow> to_values(const ScoreTensorRow& row);
 Result<SqlRow> to_values(const SelectionRow& row);
 Result<SqlRow> to_values(const RunRow& row);
 Result<SqlRow> to_values(const ExecutionRow& row);
@@ -23,6 +36,7 @@ Status from_values(const SqlRow& values, ModelRow& row);
 Status from_values(const SqlRow& values, PlanRow& row);
 Status from_values(const SqlRow& values, SampleRow& row);
 Status from_values(const SqlRow& values, ExperimentRow& row);
+Status from_values(const SqlRow& values, ScoreTensorRow& row);
 Status from_values(const SqlRow& values, SelectionRow& row);
 Status from_values(const SqlRow& values, RunRow& row);
 Status from_values(const SqlRow& values, ExecutionRow& row);

@@ -1,11 +1,13 @@
 #include "results/rows.h"
 
 #include <array>
+#include <bit>
 #include <nlohmann/json.hpp>
 
 #include "core/plan.h"
 #include "core/sha256.h"
 #include "results/json_text.h"
+#include "results/row_values.h"
 
 namespace strata {
 namespace {
@@ -48,26 +50,51 @@ Result<RunStatus> parse_run_status(std::string_view text) {
               "run status: expected running, done, failed or interrupted, got '{}'", text);
 }
 
-Result<AttentionPlan> parse_plan(const PlanRow& row) {
-  const json plan = json::parse(row.plan_json, nullptr, false);
+static Result<HeadLayout> layout_from_json(const json& object, std::string_view what) {
   HeadLayout layout;
   try {
-    const json& heads = plan.at("layout");
+    const json& heads = object.at("layout");
     layout = {heads.at("layers").get<int>(), heads.at("query_heads").get<int>(),
               heads.at("kv_heads").get<int>()};
   } catch (const json::exception&) {
-    return fail(ErrorKind::kInvalidFile, "plan {}: expected the JSON of a plan with a layout",
-                row.id);
+    return fail(ErrorKind::kInvalidFile, "{}: expected the JSON of a plan with a layout", what);
   }
   const auto sane = [](int count) { return count >= 1 && count <= kMaxLayoutCount; };
   if (!sane(layout.layers) || !sane(layout.query_heads) || !sane(layout.kv_heads) ||
       layout.query_heads % layout.kv_heads != 0)
     return fail(
         ErrorKind::kInvalidFile,
-        "plan {}: expected counts of 1 to {} and query heads in groups, got {} layers, {} query "
+        "{}: expected counts of 1 to {} and query heads in groups, got {} layers, {} query "
         "heads, {} KV heads",
-        row.id, kMaxLayoutCount, layout.layers, layout.query_heads, layout.kv_heads);
+        what, kMaxLayoutCount, layout.layers, layout.query_heads, layout.kv_heads);
+  return layout;
+}
+
+Result<AttentionPlan> parse_plan(const PlanRow& row) {
+  const json plan = json::parse(row.plan_json, nullptr, false);
+  ASSIGN_OR_RETURN(const HeadLayout layout, layout_from_json(plan, "plan " + row.id));
   return AttentionPlan::from_json(plan, layout);
+}
+
+std::string context_json(const Mask& context) {
+  const HeadLayout& layout = context.layout();
+  return json{{"granularity", to_string(context.granularity())},
+              {"layout",
+               {{"layers", layout.layers},
+                {"query_heads", layout.query_heads},
+                {"kv_heads", layout.kv_heads}}},
+              {"mask", to_json(context)}}
+      .dump();
+}
+
+Result<Mask> context_from_json(const std::string& text, std::string_view what) {
+  const json object = json::parse(text, nullptr, false);
+  ASSIGN_OR_RETURN(const HeadLayout layout, layout_from_json(object, what));
+  const auto name = object.find("granularity");
+  if (name == object.end() || !name->is_string() || !object.contains("mask"))
+    return fail(ErrorKind::kInvalidFile, "{}: expected a mask and its granularity", what);
+  ASSIGN_OR_RETURN(const Granularity granularity, parse_granularity(name->get<std::string>()));
+  return mask_from_json(object["mask"], granularity, layout);
 }
 
 std::string data_id(const DataRow& data) {
@@ -85,9 +112,41 @@ std::string experiment_id(const ExperimentRow& experiment) {
                 {"numerics_version", experiment.numerics_version}});
 }
 
+std::string float32_bytes(const std::vector<float>& values) {
+  std::string bytes;
+  bytes.reserve(values.size() * sizeof(float));
+  for (const float value : values) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    for (unsigned shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(bits >> shift & 0xff);
+  }
+  return bytes;
+}
+
+std::vector<float> float32_values(std::string_view bytes) {
+  std::vector<float> values;
+  values.reserve(bytes.size() / sizeof(float));
+  for (std::size_t i = 0; i + sizeof(float) <= bytes.size(); i += sizeof(float)) {
+    std::uint32_t bits = 0;
+    for (std::size_t b = 0; b < sizeof(float); ++b)
+      bits |= std::uint32_t{static_cast<unsigned char>(bytes[i + b])} << 8 * b;
+    values.push_back(std::bit_cast<float>(bits));
+  }
+  return values;
+}
+
+std::string score_tensor_id(const ScoreTensorRow& row) {
+  const ScoreTensor& tensor = row.tensor;
+  return id_of({{"context", embedded(context_json(tensor.context))},
+                {"samples", tensor.samples},
+                {"clusters", tensor.clusters},
+                {"positions", tensor.positions},
+                {"context_nll", sha256_hex(float32_bytes(tensor.context_nll))},
+                {"gains", sha256_hex(float32_bytes(tensor.gains))}});
+}
+
 std::string selection_id(const SelectionRow& selection) {
   const SelectionCost& cost = selection.cost;
-  return id_of({{"strategy", selection.strategy},
+  json content = {{"strategy", selection.strategy},
                 {"config", embedded(selection.config_json)},
                 {"model", selection.model_id},
                 {"plan", selection.plan_id},
@@ -104,7 +163,10 @@ std::string selection_id(const SelectionRow& selection) {
                 {"supervision", selection.supervision},
                 {"calibration", selection.calibration_id},
                 {"seed", selection.seed},
-                {"diagnostics", embedded(selection.diagnostics_json)}});
+                {"diagnostics", embedded(selection.diagnostics_json)}};
+  // Rows of older schemas keep their ids.
+  if (selection.score_tensor_id) content["score_tensor"] = *selection.score_tensor_id;
+  return id_of(content);
 }
 
 std::string run_id(const RunRow& run) {

@@ -14,6 +14,7 @@
 
 #include "core/mask.h"
 #include "core/mixer_spec.h"
+#include "core/score_tensor.h"
 #include "core/tokens.h"
 
 namespace strata {
@@ -84,6 +85,15 @@ struct ExperimentRow {
 };
 std::string experiment_id(const ExperimentRow& experiment);
 
+// The evidence of selections that score units by toggling them. id: score_tensor_id(tensor). Stored
+// as little-endian float32; samples are ids of calibration samples, which are no rows of `samples`.
+struct ScoreTensorRow {
+  std::string id;
+  ScoreTensor tensor;
+  bool operator==(const ScoreTensorRow&) const = default;
+};
+std::string score_tensor_id(const ScoreTensorRow& row);
+
 // What a selection cost, as counted by the metered model handle.
 struct SelectionCost {
   double forward_tokens = 0;
@@ -111,6 +121,7 @@ struct SelectionRow {
   std::string calibration_id;  // CalibrationSet::id; "" = none
   std::int64_t seed = 0;
   std::string diagnostics_json;
+  std::optional<std::string> score_tensor_id;
   bool operator==(const SelectionRow&) const = default;
 };
 std::string selection_id(const SelectionRow& selection);

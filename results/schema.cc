@@ -51,7 +51,14 @@ CREATE TABLE responses (
   PRIMARY KEY (experiment_id, sample_id, execution_id));
 )sql";
 
-constexpr std::array<std::string_view, 1> kMigrations = {kMigration1};
+constexpr std::string_view kMigration2 = R"sql(
+CREATE TABLE score_tensors (
+  id TEXT PRIMARY KEY NOT NULL, context_json TEXT NOT NULL, samples_json TEXT NOT NULL, clusters_json TEXT NOT NULL,
+  positions_json TEXT NOT NULL, context_nll BLOB NOT NULL, gains BLOB NOT NULL);
+ALTER TABLE selections ADD COLUMN score_tensor_id TEXT REFERENCES score_tensors (id);
+)sql";
+
+constexpr std::array<std::string_view, 2> kMigrations = {kMigration1, kMigration2};
 
 constexpr bool kMeasured = true;
 
@@ -79,6 +86,15 @@ std::vector<Table> make_tables() {
                      {"metadata_json", kHint}}});
   tables.push_back({"data_sets", 1, {{"id"}, {"benchmark"}}});
   tables.push_back({"data_samples", 2, {{"data_id"}, {"position"}, {"sample_id"}, {"cluster"}}});
+  tables.push_back({"score_tensors",
+                    1,
+                    {{"id"},
+                     {"context_json"},
+                     {"samples_json"},
+                     {"clusters_json"},
+                     {"positions_json"},
+                     {"context_nll"},
+                     {"gains"}}});
   tables.push_back({"selections",
                     1,
                     {{"id", kContent, kMeasured},
@@ -98,7 +114,8 @@ std::vector<Table> make_tables() {
                      {"supervision"},
                      {"calibration_id"},
                      {"seed"},
-                     {"diagnostics_json"}}});
+                     {"diagnostics_json"},
+                     {"score_tensor_id"}}});
   tables.push_back({"experiments",
                     1,
                     {{"id"},

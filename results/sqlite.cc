@@ -71,6 +71,10 @@ Status Statement::bind(int parameter, const SqlValue& value) {
   } else if (const auto* text = std::get_if<std::string>(&value)) {
     code = sqlite3_bind_text64(handle, parameter, text->data(), text->size(), SQLITE_TRANSIENT,
                                SQLITE_UTF8);
+  } else if (const auto* blob = std::get_if<Blob>(&value)) {
+    // A null pointer would bind NULL.
+    code = sqlite3_bind_blob64(handle, parameter, blob->bytes.empty() ? "" : blob->bytes.data(),
+                               blob->bytes.size(), SQLITE_TRANSIENT);
   } else {
     code = sqlite3_bind_null(handle, parameter);
   }
@@ -101,10 +105,14 @@ SqlRow Statement::row() const {
         break;
       case SQLITE_FLOAT: out.emplace_back(sqlite3_column_double(handle, column)); break;
       case SQLITE_NULL: out.emplace_back(); break;
-      default: {  // text; a blob is read as its bytes
+      default: {
         const auto* bytes = static_cast<const char*>(sqlite3_column_blob(handle, column));
         const auto size = static_cast<std::size_t>(sqlite3_column_bytes(handle, column));
-        out.emplace_back(size == 0 ? std::string() : std::string(bytes, size));
+        std::string content = size == 0 ? std::string() : std::string(bytes, size);
+        if (sqlite3_column_type(handle, column) == SQLITE_BLOB)
+          out.emplace_back(Blob{std::move(content)});
+        else
+          out.emplace_back(std::move(content));
       }
     }
   }

@@ -19,8 +19,13 @@ struct sqlite3_stmt;
 
 namespace strata {
 
-// NULL, INTEGER, REAL, TEXT. REAL is never NaN (SQLite would store NULL).
-using SqlValue = std::variant<std::monostate, std::int64_t, double, std::string>;
+struct Blob {
+  std::string bytes;
+  bool operator==(const Blob&) const = default;
+};
+
+// NULL, INTEGER, REAL, TEXT, BLOB. REAL is never NaN (SQLite would store NULL).
+using SqlValue = std::variant<std::monostate, std::int64_t, double, std::string, Blob>;
 using SqlRow = std::vector<SqlValue>;
 
 class Statement {

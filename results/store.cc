@@ -136,9 +136,16 @@ Status Store::record(const ResponseRow& response) {
   return insert(*connection_, "responses", response);
 }
 
-Result<std::string> Store::record(SelectionRow selection, RunRow& run) {
+Result<std::string> Store::record(SelectionRow selection, const ScoreTensor* tensor, RunRow& run) {
+  ScoreTensorRow evidence;
+  if (tensor != nullptr) {
+    evidence.tensor = *tensor;
+    evidence.id = score_tensor_id(evidence);
+    selection.score_tensor_id = evidence.id;
+  }
   RETURN_IF_ERROR(settle_id(selection.id, selection_id(selection), "selection"));
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::begin(*connection_));
+  if (tensor != nullptr) RETURN_IF_ERROR(insert(*connection_, "score_tensors", evidence));
   RETURN_IF_ERROR(insert(*connection_, "selections", selection));
   run.selection_id = selection.id;
   RETURN_IF_ERROR(update(run));
@@ -172,6 +179,10 @@ Result<ExperimentRow> Store::experiment(std::string_view id) const {
 
 Result<SelectionRow> Store::selection(std::string_view id) const {
   return read_row<SelectionRow>(*connection_, "selections", id);
+}
+
+Result<ScoreTensorRow> Store::score_tensor(std::string_view id) const {
+  return read_row<ScoreTensorRow>(*connection_, "score_tensors", id);
 }
 
 Result<ExecutionRow> Store::execution(std::string_view id) const {

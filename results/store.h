@@ -44,8 +44,9 @@ class Store {
   Result<std::string> record(ExecutionRow execution);
   Result<std::string> record(DataRow data, std::span<const SampleRow> samples);
   Status record(const ResponseRow& response);
-  // Records the selection that a run made and writes the run's changed fields, both or neither.
-  Result<std::string> record(SelectionRow selection, RunRow& run);
+  // Records the selection that a run made with its evidence (may be null) and writes the run's
+  // changed fields, all or nothing.
+  Result<std::string> record(SelectionRow selection, const ScoreTensor* tensor, RunRow& run);
   // Writes the fields of a recorded run that may change (see RunRow).
   Status update(const RunRow& run);
 
@@ -54,6 +55,7 @@ class Store {
   Result<PlanRow> plan(std::string_view id) const;
   Result<ExperimentRow> experiment(std::string_view id) const;
   Result<SelectionRow> selection(std::string_view id) const;
+  Result<ScoreTensorRow> score_tensor(std::string_view id) const;
   Result<ExecutionRow> execution(std::string_view id) const;
   Result<DataRow> data(std::string_view id) const;
   Result<RunRow> run(std::string_view id_or_unique_prefix) const;

@@ -60,6 +60,7 @@ Result<std::string> recomputed_plan(const SqlRow& values) {
 Result<std::string> recomputed_id(std::string_view table, const SqlRow& values) {
   if (table == "plans") return recomputed_plan(values);
   if (table == "experiments") return recomputed<ExperimentRow>(values, experiment_id);
+  if (table == "score_tensors") return recomputed<ScoreTensorRow>(values, score_tensor_id);
   if (table == "selections") return recomputed<SelectionRow>(values, selection_id);
   if (table == "runs") return recomputed<RunRow>(values, run_id);
   if (table == "executions") return recomputed<ExecutionRow>(values, execution_id);

@@ -42,9 +42,7 @@ std::int64_t Evaluation::shared_length(const Sample& sample) const {
 Status Evaluation::run(
     const Progress& progress, const std::vector<bool>& known,
     const std::function<Status(std::size_t, std::span<const Evaluated>)>& finished) {
-  // Enough rows that the weights are read, and packed by the BLAS, for several prompts at once.
-  const std::int64_t rows_at_once = config_.device == "cpu" ? 1024 : 32768;
-  MeteredModel metered(model_, {.batch_rows = rows_at_once}, sample_workers(config_));
+  MeteredModel metered(model_, run_limits(config_), sample_workers(config_));
   const std::size_t batch = batch_size(static_cast<std::size_t>(metered.workers()));
   std::vector<std::pair<std::size_t, std::size_t>> ranges;
   for (std::size_t first = 0; first < samples_.size(); first += batch) {

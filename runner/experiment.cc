@@ -78,15 +78,14 @@ SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& s
                    .flops = selected.cost.flops,
                    .evaluations = selected.cost.evaluations,
                    .seconds = selected.cost.seconds,
-                   .peak_bytes = static_cast<std::int64_t>(selected.cost.peak_kv_bytes)},
+                   .peak_bytes = static_cast<std::int64_t>(selected.cost.peak_bytes)},
           .supervision = selected.supervision,
           .calibration_id = selected.supervision == "none" ? "" : task.calibration.id,
           .seed = static_cast<std::int64_t>(config.strategy_seed()),
           .diagnostics_json = selected.selection.diagnostics.dump()};
 }
 
-// Mean answer NLL of a plan on the calibration prompts: how periodic-best is chosen, without a look
-// at the test.
+// Mean answer NLL of a plan on the calibration prompts: no look at the test.
 Result<double> calibration_nll(const ExperimentConfig& config, Workbench& workbench,
                                const Task& task, const TextTools& text, const Model& model,
                                const AttentionPlan& plan, const Progress& progress) {
@@ -160,11 +159,14 @@ Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench,
   ASSIGN_OR_RETURN(ExperimentRow experiment, experiment_row(config, workbench, selected.plan.id()));
   ASSIGN_OR_RETURN(run.experiment_id, store.record(std::move(experiment)));
   note_own_mixers(selected, run);
-  if (run.group == "periodic") {
+  // Periodic-best is chosen by it; for a selector it is what its set is worth on what it saw.
+  if (run.group == "periodic" || selected.supervision != "none") {
     ASSIGN_OR_RETURN(run.calibration_nll, calibration_nll(config, workbench, *task, *text, *model,
                                                           selected.plan, progress));
   }
-  RETURN_IF_ERROR(store.record(selection_row(config, selected, *model, *task), run));
+  const std::optional<UnitScores>& scores = selected.selection.scores;
+  RETURN_IF_ERROR(store.record(selection_row(config, selected, *model, *task),
+                               scores ? scores->tensor.get() : nullptr, run));
   return selected.plan;
 }
 

@@ -29,7 +29,7 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   const SelectionRequest request = request_for(config, *model);
   const CalibrationNeeds needs = strategy->needs();
-  MeteredModel metered(*model, {}, sample_workers(config));
+  MeteredModel metered(*model, run_limits(config), sample_workers(config));
   SelectionContext context{.cache = &workbench.scores(), .progress = &progress};
   if (needs.model) context.model = &metered;
   if (needs.answers) {

@@ -17,6 +17,11 @@ int sample_workers(const ExperimentConfig& config) {
   return config.device == "cpu" ? worker_threads(config) : 1;
 }
 
+RunLimits run_limits(const ExperimentConfig& config) {
+  // Enough rows that the weights are read, and packed by the BLAS, for several prompts at once.
+  return {.batch_rows = config.device == "cpu" ? 1024 : 32768};
+}
+
 const ScoreCache::Entry* MemoryScoreCache::find(const std::string& key) const {
   const auto it = entries_.find(key);
   return it == entries_.end() ? nullptr : &it->second;

@@ -61,5 +61,6 @@ class Workbench {
 int worker_threads(const ExperimentConfig& config);
 // How many samples run at once: one a thread on the CPU, one after the other on a GPU.
 int sample_workers(const ExperimentConfig& config);
+RunLimits run_limits(const ExperimentConfig& config);  // what the device computes at once
 
 }  // namespace strata

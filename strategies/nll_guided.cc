@@ -10,7 +10,7 @@ std::string_view name_of(NllMode mode) { return mode == NllMode::kRestore ? "res
 
 // Single-unit scores depend on all of this, and on nothing else.
 std::string score_key(const SelectionRequest& request, const SelectionContext& context,
-                      NllMode mode, bool reuse) {
+                      NllMode mode, const ActivationReuse& reuse) {
   const nlohmann::json key = {{"scorer", "nll"},
                               {"model", context.model->model().id()},
                               {"calibration", context.calibration->id},
@@ -19,8 +19,13 @@ std::string score_key(const SelectionRequest& request, const SelectionContext& c
                               {"cheap", to_json(request.cheap)},
                               {"rule", to_string(request.rule)},
                               {"mode", name_of(mode)},
-                              {"reuse", reuse}};
+                              {"reuse", reuse.on}};
   return sha256_hex(key.dump());
+}
+
+template <typename Config>
+ActivationReuse reuse_of(const Config& config) {
+  return {config.reuse, static_cast<std::uint64_t>(config.reuse_mib) << 20};
 }
 
 struct Scored {
@@ -29,7 +34,7 @@ struct Scored {
 };
 
 Result<Scored> score_all(const SelectionRequest& request, SelectionContext& context, NllMode mode,
-                         bool reuse) {
+                         const ActivationReuse& reuse) {
   const std::string key = score_key(request, context, mode, reuse);
   if (context.cache != nullptr)
     if (const ScoreCache::Entry* known = context.cache->find(key))
@@ -58,13 +63,13 @@ class NllGuided final : public SelectionStrategy {
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
     if (config_.searcher == NllSearcher::kTopK) {
-      ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, config_.reuse));
+      ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, reuse_of(config_)));
       Mask mask = top_k(request, scored.scores.score, k);
       return Selection{.mask = std::move(mask),
                        .scores = std::move(scored.scores),
                        .reused_cost = scored.reused_cost};
     }
-    NllScorer scorer(request, context, config_.reuse);
+    NllScorer scorer(request, context, reuse_of(config_));
     ASSIGN_OR_RETURN(SearchOutcome outcome, config_.mode == NllMode::kRestore
                                                 ? greedy_forward(scorer, request, k)
                                                 : greedy_backward(scorer, request, k));
@@ -87,7 +92,7 @@ class Inverted final : public SelectionStrategy {
   std::string group() const override { return "inverted"; }
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-    ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, config_.reuse));
+    ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, reuse_of(config_)));
     Mask mask = bottom_k(request, scored.scores.score, k);
     return Selection{.mask = std::move(mask),
                      .scores = std::move(scored.scores),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -32,6 +33,7 @@ struct NllGuidedConfig {
   NllMode mode = NllMode::kRestore;
   NllSearcher searcher = NllSearcher::kTopK;
   bool reuse = true;
+  std::int64_t reuse_mib = 4096;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("mode", self.mode,
@@ -44,6 +46,9 @@ struct NllGuidedConfig {
     visit("reuse", self.reuse,
           "resume each toggle at its layer from stored activations; same scores, about half the "
           "cost");
+    visit("reuse_mib", self.reuse_mib,
+          "memory for stored activations, MiB; what does not fit is computed a second time",
+          config::at_least(0));
   }
 };
 
@@ -53,10 +58,12 @@ struct InvertedConfig {
       "the K lowest-scored units of nll_guided: a control that must do badly";
   NllMode mode = NllMode::kRestore;
   bool reuse = true;
+  std::int64_t reuse_mib = 4096;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("mode", self.mode, "whose scores are inverted: nll_guided's restore or ablate");
     visit("reuse", self.reuse, "as nll_guided's");
+    visit("reuse_mib", self.reuse_mib, "as nll_guided's", config::at_least(0));
   }
 };
 

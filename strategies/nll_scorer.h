@@ -3,17 +3,25 @@
 //
 // s_u(C) = mean over samples of [NLL(C without u) − NLL(C with u)], NLL = mean nats a token over
 // the answer. C = nothing kept is restore-one, C = everything kept is ablate-one. With reuse, one
-// run of C keeps every layer's input and a toggle resumes at its layer; without, every toggle runs
-// from the first layer. Scores agree up to rounding.
+// run of C keeps its layers' inputs (what does not fit the memory is run a second time) and a toggle
+// resumes at its layer; without, every toggle runs from the first layer. Scores agree up to
+// rounding. The standard error is that of the mean over independent samples.
 #pragma once
+
+#include <cstdint>
 
 #include "strategies/scorer.h"
 
 namespace strata {
 
+struct ActivationReuse {
+  bool on = true;
+  std::uint64_t memory_bytes = std::uint64_t{4} << 30;  // of kept layer inputs, all workers together
+};
+
 class NllScorer final : public UnitScorer {
  public:
-  NllScorer(const SelectionRequest& request, SelectionContext& context, bool reuse)
+  NllScorer(const SelectionRequest& request, SelectionContext& context, ActivationReuse reuse)
       : request_(request), context_(context), reuse_(reuse) {}
 
   Result<UnitScores> score(const Mask& context, std::span<const std::size_t> candidates) override;
@@ -21,12 +29,12 @@ class NllScorer final : public UnitScorer {
  private:
   const SelectionRequest& request_;
   SelectionContext& context_;
-  bool reuse_;
+  ActivationReuse reuse_;
 
-  // NLL of the context and of each toggle, on one sample.
-  Result<std::vector<double>> toggles(MeteredModel& model, const Sample& sample,
-                                      const Mask& context,
-                                      std::span<const std::size_t> candidates) const;
+  // NLL at each answer position of the context and of each toggle, on one sample.
+  using NllRows = std::vector<std::vector<double>>;
+  Result<NllRows> toggles(MeteredModel& model, const Sample& sample, const Mask& context,
+                          std::span<const std::size_t> candidates) const;
 };
 
 }  // namespace strata

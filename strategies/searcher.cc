@@ -1,8 +1,8 @@
 #include "strategies/searcher.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
+
+#include "core/score_tensor.h"
 
 namespace strata {
 namespace {
@@ -18,17 +18,6 @@ std::vector<std::size_t> units_with(const Mask& mask, bool kept) {
 
 Result<std::size_t> units_of(const SelectionRequest& request) {
   return units_to_keep(request.budget, request.layout, request.granularity);
-}
-
-std::vector<std::size_t> ranked(const std::vector<double>& scores) {
-  std::vector<std::size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    if (std::isnan(scores[a]) || std::isnan(scores[b]))
-      return !std::isnan(scores[a]) && std::isnan(scores[b]);
-    return scores[a] > scores[b];
-  });
-  return order;
 }
 
 Mask top_k(const SelectionRequest& request, const std::vector<double>& scores, std::size_t k) {

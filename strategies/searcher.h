@@ -15,9 +15,6 @@ struct SearchOutcome {
   std::vector<std::size_t> order;  // units in the order in which they were taken
 };
 
-// Flat indices by falling score, NaN last.
-std::vector<std::size_t> ranked(const std::vector<double>& scores);
-
 // The K units of highest score. With at_most, units that gain nothing (≤ 0) are left out, but never
 // all of them.
 Mask top_k(const SelectionRequest& request, const std::vector<double>& scores, std::size_t k);

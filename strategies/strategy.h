@@ -22,6 +22,7 @@
 #include "core/progress.h"
 #include "core/result.h"
 #include "core/sample.h"
+#include "core/score_tensor.h"
 #include "models/model.h"
 
 namespace strata {
@@ -55,8 +56,7 @@ struct CalibrationNeeds {
 struct UnitScores {
   std::vector<double> score;
   std::vector<double> standard_error;  // paired over calibration samples; NaN for one sample
-  std::vector<std::vector<double>> by_sample;  // [unit][sample]
-  double context_nll = 0;                      // mean answer NLL of the context itself
+  std::shared_ptr<const ScoreTensor> tensor;   // what they are means of
 };
 
 struct Selection {

@@ -89,6 +89,22 @@ def bootstrap_cases(rng):
                "difference_standard_error": float(of_difference.standard_error)}
 
 
+def spearman_cases(rng):
+    for name, a, b in [("n=2", [1.0, 2.0], [5.0, 3.0]), ("ties", [1.0, 1.0, 2.0, 3.0], [2.0, 1.0, 1.0, 4.0]),
+                       ("constant", [1.0, 1.0, 1.0], [1.0, 2.0, 3.0]), ("same", [3.0, 1.0, 2.0], [30.0, 10.0, 20.0])]:
+        yield spearman_case(name, numpy.array(a), numpy.array(b))
+    for n in (5, 30, 270):
+        a = rng.normal(size=n)
+        yield spearman_case(f"normal n={n}", a, 0.5 * a + rng.normal(size=n))
+        yield spearman_case(f"many ties n={n}", numpy.round(a), numpy.round(a + rng.normal(size=n)))
+
+
+def spearman_case(name, a, b):
+    constant = numpy.ptp(a) == 0 or numpy.ptp(b) == 0
+    return {"name": name, "a": a.tolist(), "b": b.tolist(),
+            "rho": None if constant else float(scipy.stats.spearmanr(a, b).statistic)}
+
+
 def main():
     warnings.simplefilter("ignore")  # the nan cases that paired_cases handles
     root = pathlib.Path(__file__).resolve().parent.parent
@@ -99,7 +115,8 @@ def main():
                           "statsmodels": statsmodels.__version__},
               "wilson": list(wilson_cases()), "mean": list(mean_cases(samples)),
               "paired": list(paired_cases(samples)), "mcnemar": list(mcnemar_cases()),
-              "quantile": list(quantile_cases(rng)), "bootstrap": list(bootstrap_cases(rng))}
+              "quantile": list(quantile_cases(rng)), "bootstrap": list(bootstrap_cases(rng)),
+              "spearman": list(spearman_cases(rng))}
     lines = [f'"{key}": ' + (json.dumps(value) if isinstance(value, dict) else
                              "[\n " + ",\n ".join(json.dumps(case) for case in value) + "]")
              for key, value in golden.items()]

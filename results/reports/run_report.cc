@@ -8,6 +8,7 @@
 #include "results/reports/leaderboard_data.h"
 #include "results/reports/picked_responses.h"
 #include "results/reports/text_table.h"
+#include "results/reports/unit_scores.h"
 
 namespace strata {
 namespace {
@@ -24,28 +25,6 @@ struct Lines {
     text.push_back(fmt::format(format, std::forward<Args>(args)...));
   }
 };
-
-std::string cell_of(const json& grid, std::size_t layer, std::size_t unit) {
-  if (!grid.is_array() || layer >= grid.size() || !grid[layer].is_array() ||
-      unit >= grid[layer].size() || !grid[layer][unit].is_number())
-    return kNoValue;
-  return fmt::format("{:.4f}", grid[layer][unit].get<double>());
-}
-
-// One row a unit: layer, unit, kept, score, standard error.
-TextTable score_table(const SelectionRow& selection) {
-  TextTable table{{{"layer"}, {"unit"}, {"kept", false}, {"score"}, {"standard error"}}, {}};
-  const json mask = json::parse(selection.mask_json, nullptr, false);
-  const json scores = json::parse(selection.scores_json, nullptr, false);
-  const json errors = json::parse(selection.standard_errors_json, nullptr, false);
-  if (!mask.is_array()) return table;
-  for (std::size_t layer = 0; layer < mask.size(); ++layer)
-    for (std::size_t unit = 0; unit < mask[layer].size(); ++unit)
-      table.rows.push_back({fmt::format("{}", layer), fmt::format("{}", unit),
-                            mask[layer][unit] == 1 ? "█" : "·", cell_of(scores, layer, unit),
-                            cell_of(errors, layer, unit)});
-  return table;
-}
 
 // Mean and standard error of the NLL at each answer position, over the samples that have it.
 TextTable position_table(const std::vector<ResponseRow>& responses) {
@@ -124,15 +103,37 @@ std::string laid_out(const Lines& lines, const std::vector<TextTable>& tables,
   return out;
 }
 
+// Numbers alone: an interval "[a, b]" becomes two columns.
 std::string unit_csv(const TextTable& scores) {
-  std::string out = csv_line({"layer", "unit", "kept", "score", "standard_error"});
+  const bool with_tensor = scores.columns.size() > 5;
+  std::vector<std::string> header = {"layer", "unit", "kept", "score", "standard_error"};
+  if (with_tensor) header.insert(header.end(), {"low", "high", "inclusion_percent"});
+  std::string out = csv_line(header);
   for (std::vector<std::string> row : scores.rows) {
     row[2] = row[2] == "█" ? "1" : "0";
+    if (with_tensor) {
+      const std::string interval = row[5];
+      const std::size_t comma = interval.find(", ");
+      row[5] = comma == std::string::npos ? kNoValue : interval.substr(1, comma - 1);
+      row.insert(row.begin() + 6, comma == std::string::npos
+                                      ? kNoValue
+                                      : interval.substr(comma + 2, interval.size() - comma - 3));
+    }
     for (std::string& cell : row)
       if (cell == kNoValue) cell.clear();
     out += csv_line(row);
   }
   return out;
+}
+
+// The scores of the run's selection: lines and a table.
+Result<UnitEvidence> evidence_of(const Store& store, const RunRow& run,
+                                 const SelectionRow& selection) {
+  std::optional<ScoreTensorRow> tensor;
+  if (selection.score_tensor_id) {
+    ASSIGN_OR_RETURN(tensor, store.score_tensor(*selection.score_tensor_id));
+  }
+  return unit_evidence(selection, tensor ? &tensor->tensor : nullptr, run.calibration_nll);
 }
 
 }  // namespace
@@ -146,7 +147,9 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
   if (run.selection_id) {
     ASSIGN_OR_RETURN(const SelectionRow selection, store.selection(*run.selection_id));
     describe_selection(selection, lines);
-    tables[0] = score_table(selection);
+    ASSIGN_OR_RETURN(UnitEvidence evidence, evidence_of(store, run, selection));
+    lines.text.insert(lines.text.end(), evidence.lines.begin(), evidence.lines.end());
+    tables[0] = std::move(evidence.table);
   }
   if (options.format == ReportFormat::kCsv) return unit_csv(tables[0]);
   if (run.experiment_id) {

@@ -13,7 +13,7 @@
 namespace strata {
 
 // `run`: an id or a unique beginning of one. csv gives the unit scores only (layer, unit, kept,
-// score, standard_error).
+// score, standard_error; where a score tensor was stored, low, high and inclusion_percent too).
 Result<std::string> run_report(const Store& store, std::string_view run,
                                const RenderOptions& options);
 

@@ -143,7 +143,9 @@ Parsed parse(int argc, char** argv) {
   CLI::App* dump = db->add_subcommand("dump", "every row as sorted text");
   CLI::App* merge =
       db->add_subcommand("merge", "insert the rows of other databases into the first");
-  for (CLI::App* command : {check, dump})
+  CLI::App* migrate =
+      db->add_subcommand("migrate", "bring a database of an older strata up to date");
+  for (CLI::App* command : {check, dump, migrate})
     command->add_option("db", arguments.names, "database file")->required()->expected(1);
   merge->add_option("db", arguments.names, "target, then sources")->required()->expected(2, 1000);
 
@@ -167,7 +169,8 @@ Parsed parse(int argc, char** argv) {
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},
       {dump, Command::kDbDump},
-      {merge, Command::kDbMerge}};
+      {merge, Command::kDbMerge},
+      {migrate, Command::kDbMigrate}};
   for (const auto& [command, value] : commands)
     if (command->parsed()) arguments.command = value;
   for (const std::string& dir : dirs) arguments.load.config_dirs.emplace_back(dir);

@@ -20,7 +20,8 @@ enum class Command {
   kReportRun,
   kDbCheck,
   kDbDump,
-  kDbMerge
+  kDbMerge,
+  kDbMigrate
 };
 
 struct Arguments {

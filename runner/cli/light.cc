@@ -78,7 +78,11 @@ Result<int> report(const Arguments& arguments) {
 }
 
 Result<int> database(const Arguments& arguments) {
-  const bool writes = arguments.command == Command::kDbMerge;
+  const bool writes =
+      arguments.command == Command::kDbMerge || arguments.command == Command::kDbMigrate;
+  if (writes && !std::filesystem::exists(arguments.names[0]) &&
+      arguments.command == Command::kDbMigrate)
+    return fail(make_error(ErrorKind::kNotFound, "there is no such file").at(arguments.names[0]));
   ASSIGN_OR_RETURN(Store store, Store::open(arguments.names[0], writes ? Store::Mode::kReadWrite
                                                                        : Store::Mode::kReadOnly));
   if (arguments.command == Command::kDbDump) {
@@ -91,6 +95,10 @@ Result<int> database(const Arguments& arguments) {
       RETURN_IF_ERROR(store.merge(other));
       std::printf("merged %s into %s\n", arguments.names[i].c_str(), arguments.names[0].c_str());
     }
+    return 0;
+  }
+  if (arguments.command == Command::kDbMigrate) {
+    std::printf("%s: up to date\n", arguments.names[0].c_str());
     return 0;
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> problems, store.check());
@@ -150,7 +158,8 @@ int run_light(const Arguments& arguments) {
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:
-    case Command::kDbMerge: code = database(arguments); break;
+    case Command::kDbMerge:
+    case Command::kDbMigrate: code = database(arguments); break;
     case Command::kRun:
     case Command::kSelect:
     case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;

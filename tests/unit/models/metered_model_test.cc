@@ -15,6 +15,8 @@ namespace {
 
 constexpr int kLayers = 6;
 
+constexpr std::uint64_t kEnough = 1 << 30;  // bytes
+
 class MeteredModelTest : public testing::DeviceTest {
  protected:
   void SetUp() override {
@@ -79,7 +81,7 @@ TEST_P(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
         const std::vector<AnswerScore> scores = *session.score(answers);
         for (const AnswerScore& score : scores) expect_close(score.nll, expected);
       }
-      expect_close(model.trace(forced, 10)->score().nll, expected);
+      expect_close(model.trace(forced, 10, kEnough)->score().nll, expected);
     }
 }
 
@@ -133,21 +135,57 @@ TEST_P(MeteredModelTest, SequencesOfABatchDoNotDependOnEachOther) {
 }
 
 TEST_P(MeteredModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
-  MeteredModel model(*model_);
   for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
     for (const bool keep : {false, true})
       for (const Granularity granularity :
            {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead}) {
         const Mask base(granularity, model_->layout(), keep);
         const AttentionPlan base_plan = plan(base, rule);
-        const Trace trace = *model.trace({prompt_, answer_, &base_plan}, 10);
-        for (std::size_t unit = 0; unit < base.size(); ++unit) {
-          const AttentionPlan toggled = plan(base.with(unit, !keep), rule);
-          const std::vector<AnswerScore> resumed =
-              *model.resume(trace, static_cast<int>(unit) / base.units(), std::span(&toggled, 1));
-          expect_close(resumed[0].nll, oracle_nll(toggled));
+        std::vector<AttentionPlan> plans;
+        for (std::size_t unit = 0; unit < base.size(); ++unit)
+          plans.push_back(plan(base.with(unit, !keep), rule));
+        std::vector<Toggle> toggles;
+        for (std::size_t unit = 0; unit < base.size(); ++unit)
+          toggles.push_back({static_cast<int>(unit) / base.units(), &plans[unit]});
+        // One at a time, a few that climb together, all at once.
+        for (const std::int64_t batch_rows : {1, 130, 100'000}) {
+          MeteredModel model(*model_, {.batch_rows = batch_rows});
+          Trace trace = *model.trace({prompt_, answer_, &base_plan}, 10, kEnough);
+          EXPECT_EQ(trace.kept_layers(), 6);
+          const std::vector<AnswerScore> resumed = *model.resume(trace, toggles);
+          ASSERT_EQ(resumed.size(), toggles.size());
+          for (std::size_t unit = 0; unit < base.size(); ++unit)
+            expect_close(resumed[unit].nll, oracle_nll(plans[unit]));
         }
       }
+}
+
+TEST_P(MeteredModelTest, WhatATraceHadNoMemoryForIsRunASecondTime) {
+  MeteredModel model(*model_);
+  const AttentionPlan base = layers({1, 4});
+  std::vector<AttentionPlan> plans;
+  for (int layer = 0; layer < 6; ++layer)
+    plans.push_back(plan(Mask::of_layers(model_->layout(), {1, 4})
+                             .with(static_cast<std::size_t>(layer), layer != 1 && layer != 4),
+                         DecodeRule::kSame));
+  std::vector<Toggle> toggles;
+  for (int layer = 0; layer < 6; ++layer)
+    toggles.push_back({layer, &plans[static_cast<std::size_t>(layer)]});
+  Trace all = *model.trace({prompt_, answer_, &base}, 10, kEnough);
+  model.take_meter();
+  const std::vector<AnswerScore> expected = *model.resume(all, toggles);
+  const Meter with_all = model.take_meter();
+  for (const int kept : {1, 3}) {
+    Trace few = *model.trace({prompt_, answer_, &base}, 10,
+                             all.bytes() / 6 * static_cast<std::uint64_t>(kept));
+    EXPECT_EQ(few.kept_layers(), kept);
+    EXPECT_EQ(few.bytes(), all.bytes() / 6 * static_cast<std::uint64_t>(kept));
+    model.take_meter();
+    const std::vector<AnswerScore> scores = *model.resume(few, toggles);
+    for (std::size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].nll, expected[i].nll);
+    // 54 rows (60 + 5 − 1 − 10) of the layers between the last kept input and the top one.
+    EXPECT_EQ(model.take_meter().layer_tokens, with_all.layer_tokens + 54 * (6 - kept));
+  }
 }
 
 TEST_P(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {

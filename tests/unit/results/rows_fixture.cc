@@ -91,6 +91,17 @@ SelectionRow selection_row(const AttentionPlan& plan) {
   return row;
 }
 
+ScoreTensor score_tensor() {
+  ScoreTensor tensor{.context = Mask(Granularity::kLayer, kLayout, false),
+                     .samples = {"first", "second", "third"},
+                     .clusters = {"", "book", "book"},
+                     .positions = {2, 3, 2}};
+  for (int i = 0; i < 7; ++i) tensor.context_nll.push_back(3.0F + 0.1F * static_cast<float>(i));
+  for (int i = 0; i < 7 * kLayout.layers; ++i)
+    tensor.gains.push_back(static_cast<float>(i % 13) / 3.0F - 1.0F);
+  return tensor;
+}
+
 RunRow run_row(const std::string& label, int second) {
   RunRow row;
   row.config_hash = sha256_hex("config " + label);

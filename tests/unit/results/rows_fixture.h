@@ -53,6 +53,7 @@ SampleRow sample_row(int number);
 DataRow data_row(int samples);
 ExperimentRow experiment_row(const AttentionPlan& plan, const DataRow& data);
 SelectionRow selection_row(const AttentionPlan& plan);
+ScoreTensor score_tensor();  // three samples of two and three answer positions, eight layers
 RunRow run_row(const std::string& label, int second);
 ExecutionRow execution_row(const std::string& run_id);
 ResponseRow response_row(const std::string& experiment, const std::string& sample,

@@ -75,8 +75,28 @@ TEST(StoreOpen, RefusesANewerSchemaAndLeavesItAlone) {
   run_sql(folder.file("a.db"), "PRAGMA user_version = 7");
   expect_refused_and_untouched(
       folder.file("a.db"),
-      "expected schema version 1 or older, got 7\n  hint: a newer strata wrote this "
+      "expected schema version 2 or older, got 7\n  hint: a newer strata wrote this "
       "database; use that one");
+}
+
+// tests/golden/schema_1.sql is what the first release wrote.
+TEST(StoreOpen, ADatabaseOfSchema1IsReadAfterMigrationWithAllItsRows) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  const char* root = std::getenv("STRATA_SOURCE_DIR");
+  run_sql(path,
+          bytes_of(std::string(root == nullptr ? "." : root) + "/tests/golden/schema_1.sql"));
+  EXPECT_EQ(error_of(path, Store::Mode::kReadOnly),
+            path +
+                ": expected schema version 2, got 1\n  hint: bring it up to date with 'strata db "
+                "migrate'");
+  { const Store migrated = must(Store::open(path, Store::Mode::kReadWrite)); }
+  const Store store = must(Store::open(path, Store::Mode::kReadOnly));
+  EXPECT_THAT(must(store.check()), testing::IsEmpty());
+  const RunRow run = must(store.runs()).at(0);
+  EXPECT_EQ(run.status, RunStatus::kDone);
+  EXPECT_EQ(must(store.selection(*run.selection_id)).score_tensor_id, std::nullopt);
+  EXPECT_EQ(must(store.responses_of(*run.experiment_id)).size(), 2U);
 }
 
 TEST(StoreOpen, RefusesAFolder) {

@@ -229,15 +229,49 @@ TEST(Store, ASelectionAndItsRunAreWrittenTogetherOrNotAtAll) {
   selection.id.clear();
   selection.cost.seconds += 1;
   RunRow unknown = run_row("unknown", 3);
-  EXPECT_EQ(world.store.record(selection, unknown).error().kind, ErrorKind::kNotFound);
+  EXPECT_EQ(world.store.record(selection, nullptr, unknown).error().kind, ErrorKind::kNotFound);
   EXPECT_EQ(world.store.selection(selection_id(selection)).error().kind, ErrorKind::kNotFound);
   RunRow run = world.run;
   run.decode_rule = DecodeRule::kFull;  // a strategy that names the mixers itself
   run.window = 9;
-  const std::string id = must(world.store.record(selection, run));
+  const std::string id = must(world.store.record(selection, nullptr, run));
   EXPECT_EQ(run.selection_id, id);
   EXPECT_EQ(must(world.store.run(run.id)), run);
   EXPECT_EQ(must(world.store.selection(id)).cost.seconds, selection.cost.seconds);
+}
+
+TEST(Store, KeepsTheEvidenceOfASelectionToTheLastBit) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  World world = make_world(path);
+  SelectionRow selection = world.selection;
+  selection.id.clear();
+  RunRow run = world.run;
+  ScoreTensor tensor = score_tensor();
+  tensor.gains[3] = std::numeric_limits<float>::quiet_NaN();  // a unit that was no candidate
+  const std::string id = must(world.store.record(selection, &tensor, run));
+  const SelectionRow recorded = must(world.store.selection(id));
+  const ScoreTensorRow row = must(world.store.score_tensor(*recorded.score_tensor_id));
+  EXPECT_TRUE(std::isnan(row.tensor.gains[3]));
+  ScoreTensor got = row.tensor, expected = tensor;
+  got.gains[3] = expected.gains[3] = 0;
+  EXPECT_EQ(got, expected);
+  EXPECT_THAT(must(world.store.check()), IsEmpty());
+
+  // Another selection by the same scores refers to the same row; so does a merged database.
+  selection.seed += 1;
+  must(world.store.record(selection, &tensor, run));
+  World other = make_world(folder.file("b.db"));
+  must(other.store.merge(world.store));
+  EXPECT_EQ(must(other.store.score_tensor(row.id)).id, row.id);
+  EXPECT_THAT(must(other.store.check()), IsEmpty());
+
+  edit(path, "UPDATE score_tensors SET positions_json = '[2,3,3]'");
+  EXPECT_THAT(must(world.store.check()),
+              ElementsAre(HasSubstr("3 samples, 3 clusters, 3 lengths, 28 and 224 bytes do not fit "
+                                    "each other")));
+  edit(path, "UPDATE score_tensors SET positions_json = '[2,2,3]'");
+  EXPECT_THAT(must(world.store.check()), ElementsAre(HasSubstr("its content has id")));
 }
 
 TEST(Store, OneProcessAtATimeCarriesOutRuns) {

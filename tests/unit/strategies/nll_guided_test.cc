@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/score_tensor.h"
 #include "core/sha256.h"
 #include "models/decoder/weights.h"
 #include "strategies/nll_scorer.h"
@@ -39,30 +40,33 @@ class NllGuidedTest : public ::testing::Test {
     request_.budget.units = 2;
   }
 
-  UnitScores score(bool restore, bool reuse, Meter* meter = nullptr) {
+  UnitScores score(bool restore, ActivationReuse reuse, Meter* meter = nullptr) {
     MeteredModel metered(*model_);
     SelectionContext context{
         .model = &metered, .calibration = &calibration_, .progress = &progress_};
     NllScorer scorer(request_, context, reuse);
-    std::vector<std::size_t> all(kLayers);
+    const Mask start(request_.granularity, request_.layout, !restore);
+    std::vector<std::size_t> all(start.size());
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    UnitScores scores = *scorer.score(Mask(Granularity::kLayer, request_.layout, !restore), all);
+    UnitScores scores = *scorer.score(start, all);
     if (meter != nullptr) *meter = metered.meter();
     return scores;
   }
 
-  double oracle_nll(const Sample& sample, const Mask& mask) const {
+  // NLL at each answer position.
+  std::vector<double> oracle_nll(const Sample& sample, const Mask& mask) const {
     Tokens tokens = sample.prompt;
     tokens.insert(tokens.end(), sample.answer.begin(), sample.answer.end());
     const auto logits =
         testing::oracle_logits(architecture_, weights_, tokens, *request_.plan(mask), kPrompt);
-    double nll = 0;
+    std::vector<double> nll;
     for (std::size_t k = 0; k < kAnswer; ++k) {
       double total = 0;
       for (const double value : logits[kPrompt + k - 1]) total += std::exp(value);
-      nll += std::log(total) - logits[kPrompt + k - 1][static_cast<std::size_t>(sample.answer[k])];
+      nll.push_back(std::log(total) -
+                    logits[kPrompt + k - 1][static_cast<std::size_t>(sample.answer[k])]);
     }
-    return nll / kAnswer;
+    return nll;
   }
 
   Architecture architecture_;
@@ -73,32 +77,58 @@ class NllGuidedTest : public ::testing::Test {
   SilentProgress progress_;
 };
 
+// Gains of a few nats in float32: 2^-24 of them.
+constexpr double kTensorTolerance = 1e-6;
+constexpr ActivationReuse kReuse, kNoReuse{.on = false}, kReuseWithoutMemory{.memory_bytes = 0};
+
 TEST_F(NllGuidedTest, ScoresAreTheOraclesWithPairedStandardErrors) {
-  for (const bool restore : {true, false}) {
-    const UnitScores scores = score(restore, true);
-    const Mask context(Granularity::kLayer, request_.layout, !restore);
-    for (std::size_t unit = 0; unit < kLayers; ++unit) {
-      std::vector<double> gains;
-      for (const Sample& sample : calibration_.samples)
-        gains.push_back(oracle_nll(sample, context.with(unit, false)) -
-                        oracle_nll(sample, context.with(unit, true)));
-      const double mean = (gains[0] + gains[1] + gains[2]) / 3;
-      const double variance = (std::pow(gains[0] - mean, 2) + std::pow(gains[1] - mean, 2) +
-                               std::pow(gains[2] - mean, 2)) /
-                              2;
-      EXPECT_NEAR(scores.score[unit], mean, 1e-8);
-      EXPECT_NEAR(scores.standard_error[unit], std::sqrt(variance / 3), 1e-8);
+  for (const Granularity granularity :
+       {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead})
+    for (const bool restore : {true, false}) {
+      request_.granularity = granularity;
+      const UnitScores scores = score(restore, kReuse);
+      const Mask context(granularity, request_.layout, !restore);
+      const ScoreTensor& tensor = *scores.tensor;
+      EXPECT_EQ(tensor.context, context);
+      ASSERT_EQ(tensor.gains.size(), kSamples * context.size() * kAnswer);
+      for (std::size_t unit = 0; unit < context.size(); ++unit) {
+        std::vector<double> gains;
+        for (std::size_t s = 0; s < kSamples; ++s) {
+          const Sample& sample = calibration_.samples[s];
+          const std::vector<double> without = oracle_nll(sample, context.with(unit, false));
+          const std::vector<double> with = oracle_nll(sample, context.with(unit, true));
+          double gain = 0;
+          for (std::size_t k = 0; k < kAnswer; ++k) {
+            gain += (without[k] - with[k]) / kAnswer;
+            EXPECT_NEAR(tensor.gains[(s * context.size() + unit) * kAnswer + k],
+                        without[k] - with[k], kTensorTolerance);
+            EXPECT_NEAR(tensor.context_nll[s * kAnswer + k], restore ? without[k] : with[k],
+                        kTensorTolerance);
+          }
+          gains.push_back(gain);
+        }
+        const double mean = (gains[0] + gains[1] + gains[2]) / 3;
+        const double variance = (std::pow(gains[0] - mean, 2) + std::pow(gains[1] - mean, 2) +
+                                 std::pow(gains[2] - mean, 2)) /
+                                2;
+        EXPECT_NEAR(scores.score[unit], mean, kTensorTolerance);
+        EXPECT_NEAR(scores.standard_error[unit], std::sqrt(variance / 3), kTensorTolerance);
+      }
+      EXPECT_EQ(scores.score, tensor.scores());  // to the last bit
     }
-  }
 }
 
 TEST_F(NllGuidedTest, ReuseGivesTheSameScoresAndOrder) {
-  for (const bool restore : {true, false}) {
-    const UnitScores with = score(restore, true), without = score(restore, false);
-    for (std::size_t unit = 0; unit < kLayers; ++unit)
-      EXPECT_NEAR(with.score[unit], without.score[unit], 1e-9);
-    EXPECT_EQ(ranked(with.score), ranked(without.score));
-  }
+  for (const Granularity granularity :
+       {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead})
+    for (const bool restore : {true, false}) {
+      request_.granularity = granularity;
+      const UnitScores with = score(restore, kReuse), without = score(restore, kNoReuse);
+      for (std::size_t unit = 0; unit < with.score.size(); ++unit)
+        EXPECT_NEAR(with.score[unit], without.score[unit], 1e-7);
+      EXPECT_EQ(ranked(with.score), ranked(without.score));
+      EXPECT_EQ(score(restore, kReuseWithoutMemory).score, with.score);
+    }
 }
 
 TEST_F(NllGuidedTest, AblateCostsWhatTheHandSays) {
@@ -106,7 +136,7 @@ TEST_F(NllGuidedTest, AblateCostsWhatTheHandSays) {
   // all rows count.
   constexpr double kRows = kPrompt + kAnswer - 1;
   Meter without;
-  score(false, false, &without);
+  score(false, kNoReuse, &without);
   EXPECT_EQ(without.evaluations, (kLayers + 1) * kSamples);
   // Every run: 4 layers of 43 rows and one of 4; ablating the last layer lets the rows below it
   // stay.
@@ -117,13 +147,28 @@ TEST_F(NllGuidedTest, AblateCostsWhatTheHandSays) {
   // queries' windows from the layer's input.
   constexpr double kShared = kWindow + kSinks, kRest = kRows - kShared;
   Meter with;
-  score(false, true, &with);
+  score(false, kReuse, &with);
   EXPECT_EQ(with.evaluations, (kLayers + 1) * kSamples);
   const double shared = kShared * (kLayers - 1);
   const double base = kRest * (kLayers - 1) + kAnswer;
   double toggles = 0;
   for (int layer = 0; layer < kLayers; ++layer) toggles += kRest * (kLayers - 1 - layer) + kAnswer;
   EXPECT_EQ(with.layer_tokens, kSamples * (shared + base + toggles));
+
+  // Without memory, all layers but the top one are run once more for their successors' inputs.
+  Meter again;
+  score(false, kReuseWithoutMemory, &again);
+  EXPECT_EQ(again.layer_tokens, with.layer_tokens + kSamples * kRest * (kLayers - 1));
+}
+
+// A model of many layers: a toggle runs half of them on average.
+TEST_F(NllGuidedTest, ReuseHalvesTheCostOfAblating) {
+  Meter with, without;
+  score(false, kReuse, &with);
+  score(false, kNoReuse, &without);
+  // (base + Σ toggles) / (L + 1) bases, rows alike: about (1 + (L + 1) / 2) / (L + 1).
+  const double expected = (1 + (kLayers + 1) / 2.0) / (kLayers + 1);
+  EXPECT_NEAR(with.layer_tokens / without.layer_tokens, expected, 0.15);
 }
 
 TEST_F(NllGuidedTest, RestoreCostsWhatTheHandSays) {
@@ -141,14 +186,14 @@ TEST_F(NllGuidedTest, RestoreCostsWhatTheHandSays) {
   constexpr std::int64_t kShared = kWindow + kSinks;
   constexpr double kRest = kPrompt + kAnswer - 1 - kShared;
   Meter with;
-  score(true, true, &with);
+  score(true, kReuse, &with);
   double expected = kShared * (kLayers - 1) + kRest * (kLayers - 1) + kAnswer;
   for (int layer = 0; layer < kLayers; ++layer) expected += rows_out(layer, layer, kShared);
   EXPECT_EQ(with.layer_tokens, kSamples * expected);
 
   // From the first layer on, with the sinks inside the chunk, every row below the top is computed.
   Meter without;
-  score(true, false, &without);
+  score(true, kNoReuse, &without);
   EXPECT_EQ(without.layer_tokens,
             kSamples * (kLayers + 1) *
                 ((kLayers - 1) * static_cast<double>(kPrompt + kAnswer - 1) + kAnswer));
@@ -194,7 +239,7 @@ TEST_F(NllGuidedTest, WorkersGiveTheScoresAndTheCostOfOneThread) {
     MeteredModel metered(*model_, {}, workers);
     SelectionContext context{
         .model = &metered, .calibration = &calibration_, .progress = &progress_};
-    NllScorer scorer(request_, context, true);
+    NllScorer scorer(request_, context, {});
     const std::vector<std::size_t> all = {0, 1, 2, 3, 4};
     UnitScores scores = *scorer.score(Mask(Granularity::kLayer, request_.layout, false), all);
     *meter = metered.meter();
@@ -209,7 +254,7 @@ TEST_F(NllGuidedTest, WorkersGiveTheScoresAndTheCostOfOneThread) {
 TEST_F(NllGuidedTest, PromptsInsideTheWindowScoreZero) {
   for (Sample& sample : calibration_.samples) sample.prompt.resize(4);  // 4 + 3 ≤ window + sinks
   for (const bool restore : {true, false}) {
-    const UnitScores scores = score(restore, true);
+    const UnitScores scores = score(restore, kReuse);
     for (const double value : scores.score) EXPECT_NEAR(value, 0.0, 1e-12);
   }
 }

@@ -1,0 +1,159 @@
+#include "results/reports/unit_scores.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "results/reports/format.h"
+#include "results/stability.h"
+#include "results/statistics.h"
+
+namespace strata {
+namespace {
+
+using nlohmann::json;
+
+std::string cell_of(const json& grid, std::size_t layer, std::size_t unit) {
+  if (!grid.is_array() || layer >= grid.size() || !grid[layer].is_array() ||
+      unit >= grid[layer].size() || !grid[layer][unit].is_number())
+    return kNoValue;
+  return fmt::format("{:.4f}", grid[layer][unit].get<double>());
+}
+
+// One row a unit, of what the selection's own row says.
+TextTable table_of(const SelectionRow& selection, const json& mask) {
+  TextTable table{{{"layer"}, {"unit"}, {"kept", false}, {"score"}, {"standard error"}}, {}};
+  const json scores = json::parse(selection.scores_json, nullptr, false);
+  const json errors = json::parse(selection.standard_errors_json, nullptr, false);
+  for (std::size_t layer = 0; layer < mask.size(); ++layer)
+    for (std::size_t unit = 0; unit < mask[layer].size(); ++unit)
+      table.rows.push_back({fmt::format("{}", layer), fmt::format("{}", unit),
+                            mask[layer][unit] == 1 ? "█" : "·", cell_of(scores, layer, unit),
+                            cell_of(errors, layer, unit)});
+  return table;
+}
+
+// Mean over the prompts: Student's t where each is its own cluster, else resampled clusters.
+Estimate unit_estimate(const std::vector<double>& gains, const std::vector<std::size_t>& clusters) {
+  const bool independent =
+      1 + *std::max_element(clusters.begin(), clusters.end()) == clusters.size();
+  if (independent) return t_estimate(gains);
+  return paired_bootstrap(gains, std::vector<double>(gains.size(), 0.0), {.clusters = clusters});
+}
+
+double mean(const std::vector<double>& values) { return mean_of(values).value; }
+
+class Evidence {
+ public:
+  Evidence(const ScoreTensor& tensor, Mask mask, std::optional<double> plan_nll)
+      : tensor_(tensor),
+        mask_(std::move(mask)),
+        plan_nll_(plan_nll),
+        gains_(tensor.sample_gains()),
+        clusters_(cluster_numbers(tensor.clusters)) {
+    std::vector<std::size_t> order = ranked(tensor.scores());
+    const std::size_t k = mask_.kept();
+    top_ = std::vector(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k));
+    std::reverse(order.begin(), order.end());
+    std::vector<std::size_t> bottom(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k));
+    std::sort(top_.begin(), top_.end());
+    std::sort(bottom.begin(), bottom.end());
+    const std::vector<std::size_t> kept = mask_.kept_units();
+    is_top_ = kept == top_;
+    end_ = !is_top_ && kept == bottom ? SelectedEnd::kBottom : SelectedEnd::kTop;
+    stability_ = stability_of(gains_, clusters_, k, end_);
+  }
+
+  std::vector<std::string> lines() const {
+    std::vector<std::string> out{what_was_scored(), how_stable()};
+    if (plan_nll_) out.push_back(joint_against_singles(*plan_nll_));
+    return out;
+  }
+
+  void complete(TextTable& table) const {
+    table.columns.insert(table.columns.end(), {{"95 % interval"}, {"chosen in resamples %"}});
+    std::vector<double> of_unit(gains_.size());
+    for (std::size_t unit = 0; unit < table.rows.size(); ++unit) {
+      for (std::size_t sample = 0; sample < gains_.size(); ++sample)
+        of_unit[sample] = gains_[sample][unit];
+      const std::optional<Interval> interval = unit_estimate(of_unit, clusters_).interval;
+      table.rows[unit].push_back(
+          interval ? fmt::format("[{:.4f}, {:.4f}]", interval->low, interval->high) : kNoValue);
+      table.rows[unit].push_back(stability_ ? percent(stability_->inclusion[unit], 0) : kNoValue);
+    }
+  }
+
+ private:
+  const ScoreTensor& tensor_;
+  Mask mask_;
+  std::optional<double> plan_nll_;
+  std::vector<std::vector<double>> gains_;
+  std::vector<std::size_t> clusters_;
+  std::vector<std::size_t> top_;
+  bool is_top_ = false;
+  SelectedEnd end_ = SelectedEnd::kTop;
+  std::optional<Stability> stability_;
+
+  std::string what_was_scored() const {
+    const auto [least, most] =
+        std::minmax_element(tensor_.positions.begin(), tensor_.positions.end());
+    return fmt::format(
+        "scores: answer NLL (nats a token) that keeping a unit saves where {} of {} units keep full "
+        "attention · {}, {} answer positions each",
+        tensor_.context.kept(), tensor_.units(),
+        plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"),
+        *least == *most ? fmt::format("{}", *least) : fmt::format("{} to {}", *least, *most));
+  }
+
+  std::string how_stable() const {
+    if (!stability_) return "stability: needs at least 4 independent calibration prompts";
+    const StabilityOptions used;
+    return fmt::format(
+        "{}: the {} {} of two halves of the prompts overlap by a Jaccard of {:.2f} ({} random "
+        "half-splits; below {} is not stable) · rank correlation of the halves, corrected to all "
+        "prompts: {}{}",
+        stability_->stable() ? "stable" : "NOT STABLE",
+        end_ == SelectedEnd::kBottom ? "lowest" : "highest", mask_.kept(), stability_->jaccard,
+        used.half_splits, kStableJaccard, number(stability_->rank_correlation, 2),
+        is_top_ || end_ == SelectedEnd::kBottom
+            ? ""
+            : " · the set that was chosen is not the one of highest scores");
+  }
+
+  // What changes from the context to the chosen set, by the sum of its toggles and as a whole.
+  std::string joint_against_singles(double plan_nll) const {
+    const std::vector<double> scores = tensor_.scores();
+    double singles = 0;
+    std::size_t toggled = 0;
+    for (std::size_t unit = 0; unit < scores.size(); ++unit) {
+      if (mask_.at(unit) == tensor_.context.at(unit)) continue;
+      singles += mask_.at(unit) ? scores[unit] : -scores[unit];
+      ++toggled;
+    }
+    const double before = mean(tensor_.sample_context_nll());
+    return fmt::format(
+        "together: {} take the calibration prompts' NLL from {:.4f} to {:.4f}, a gain of {:+.4f}; "
+        "their single gains add up to {:+.4f}",
+        plural(static_cast<std::int64_t>(toggled), "toggle"), before, plan_nll, before - plan_nll,
+        singles);
+  }
+};
+
+}  // namespace
+
+Result<UnitEvidence> unit_evidence(const SelectionRow& selection, const ScoreTensor* tensor,
+                                   std::optional<double> plan_nll) {
+  UnitEvidence evidence;
+  const json mask = json::parse(selection.mask_json, nullptr, false);
+  if (!mask.is_array()) return evidence;
+  evidence.table = table_of(selection, mask);
+  if (tensor == nullptr) return evidence;
+  const Mask& context = tensor->context;
+  ASSIGN_OR_RETURN(Mask chosen, mask_from_json(mask, context.granularity(), context.layout()));
+  const Evidence full(*tensor, std::move(chosen), plan_nll);
+  evidence.lines = full.lines();
+  full.complete(evidence.table);
+  return evidence;
+}
+
+}  // namespace strata

@@ -1,0 +1,138 @@
+#include "results/stability.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <numeric>
+
+#include "core/result.h"
+#include "core/rng.h"
+#include "core/score_tensor.h"
+
+namespace strata {
+namespace {
+
+using Scores = std::vector<double>;
+
+constexpr std::size_t kFewestClusters = 4;
+
+std::vector<double> mean_ranks(std::span<const double> values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+  std::vector<double> ranks(values.size());
+  for (std::size_t first = 0; first < order.size();) {
+    std::size_t last = first + 1;
+    while (last < order.size() && values[order[last]] == values[order[first]]) ++last;
+    for (std::size_t i = first; i < last; ++i)
+      ranks[order[i]] = 0.5 * static_cast<double>(first + last - 1);
+    first = last;
+  }
+  return ranks;
+}
+
+// Sums of the gains over each cluster and the numbers of samples in it: a set of clusters is scored
+// by adding these.
+struct ClusterGains {
+  std::vector<Scores> sums;   // [cluster][unit]
+  std::vector<double> sizes;  // [cluster]
+
+  ClusterGains(const std::vector<Scores>& gains, std::span<const std::size_t> clusters) {
+    const std::size_t count = 1 + *std::max_element(clusters.begin(), clusters.end());
+    sums.assign(count, Scores(gains[0].size(), 0.0));
+    sizes.assign(count, 0.0);
+    for (std::size_t i = 0; i < gains.size(); ++i) {
+      sizes[clusters[i]] += 1;
+      for (std::size_t unit = 0; unit < gains[i].size(); ++unit)
+        sums[clusters[i]][unit] += gains[i][unit];
+    }
+  }
+
+  Scores mean_over(std::span<const std::size_t> chosen) const {
+    Scores mean(sums[0].size(), 0.0);
+    double size = 0;
+    for (const std::size_t cluster : chosen) {
+      size += sizes[cluster];
+      for (std::size_t unit = 0; unit < mean.size(); ++unit) mean[unit] += sums[cluster][unit];
+    }
+    for (double& value : mean) value /= size;
+    return mean;
+  }
+};
+
+std::vector<std::size_t> selected(Scores scores, std::size_t k, SelectedEnd end) {
+  if (end == SelectedEnd::kBottom)
+    for (double& score : scores) score = -score;
+  std::vector<std::size_t> order = ranked(scores);
+  order.resize(std::min(k, order.size()));
+  return order;
+}
+
+}  // namespace
+
+std::optional<double> spearman(std::span<const double> a, std::span<const double> b) {
+  STRATA_CHECK(a.size() == b.size() && a.size() >= 2, "{} {}", a.size(), b.size());
+  const std::vector<double> ranks_a = mean_ranks(a), ranks_b = mean_ranks(b);
+  const double middle = 0.5 * static_cast<double>(a.size() - 1);
+  double both = 0, only_a = 0, only_b = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    both += (ranks_a[i] - middle) * (ranks_b[i] - middle);
+    only_a += (ranks_a[i] - middle) * (ranks_a[i] - middle);
+    only_b += (ranks_b[i] - middle) * (ranks_b[i] - middle);
+  }
+  if (only_a == 0 || only_b == 0) return std::nullopt;
+  return both / std::sqrt(only_a * only_b);
+}
+
+double jaccard(std::vector<std::size_t> a, std::vector<std::size_t> b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  std::vector<std::size_t> both;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+  const std::size_t either = a.size() + b.size() - both.size();
+  return either == 0 ? 1.0 : static_cast<double>(both.size()) / static_cast<double>(either);
+}
+
+std::optional<Stability> stability_of(const std::vector<std::vector<double>>& gains,
+                                      std::span<const std::size_t> clusters, std::size_t k,
+                                      SelectedEnd end, const StabilityOptions& options) {
+  STRATA_CHECK(gains.size() == clusters.size(), "{} {}", gains.size(), clusters.size());
+  if (gains.empty()) return std::nullopt;
+  const ClusterGains data(gains, clusters);
+  const std::size_t count = data.sizes.size();
+  if (count < kFewestClusters) return std::nullopt;
+
+  Stability out;
+  Rng splits(options.seed, "stability.half_splits");
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  double correlation = 0;
+  bool correlated = true;
+  for (int split = 0; split < options.half_splits; ++split) {
+    splits.shuffle(order);
+    const std::span<const std::size_t> all(order);
+    const Scores first = data.mean_over(all.first(count / 2));
+    const Scores second = data.mean_over(all.subspan(count / 2));
+    out.jaccard += jaccard(selected(first, k, end), selected(second, k, end));
+    const std::optional<double> r = spearman(first, second);
+    correlated &= r.has_value();
+    correlation += r.value_or(0);
+  }
+  out.jaccard /= options.half_splits;
+  correlation /= options.half_splits;
+  if (correlated && correlation > -1)
+    out.rank_correlation = 2 * correlation / (1 + correlation);
+
+  Rng draws(options.seed, "stability.bootstrap");
+  out.inclusion.assign(gains[0].size(), 0.0);
+  std::vector<std::size_t> resample(count);
+  for (int draw = 0; draw < options.bootstrap_draws; ++draw) {
+    for (std::size_t& cluster : resample) cluster = static_cast<std::size_t>(draws.below(count));
+    for (const std::size_t unit : selected(data.mean_over(resample), k, end))
+      out.inclusion[unit] += 1.0 / options.bootstrap_draws;
+  }
+  return out;
+}
+
+}  // namespace strata

@@ -1,0 +1,181 @@
+#include "results/stability.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "core/rng.h"
+#include "results/reports/unit_scores.h"
+#include "results/statistics.h"
+#include "rows_fixture.h"
+
+namespace strata {
+namespace {
+
+using Gains = std::vector<std::vector<double>>;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<std::size_t> each_its_own(std::size_t n) {
+  std::vector<std::size_t> clusters(n);
+  std::iota(clusters.begin(), clusters.end(), std::size_t{0});
+  return clusters;
+}
+
+// `prompts` × `units`: units 0 … K−1 are worth `signal`, the others nothing, with noise of 1.
+Gains noisy(std::size_t prompts, std::size_t units, std::size_t k, double signal,
+            std::uint64_t seed) {
+  Rng rng(seed, "stability test");
+  Gains gains(prompts, std::vector<double>(units));
+  for (auto& prompt : gains)
+    for (std::size_t unit = 0; unit < units; ++unit)
+      prompt[unit] = (unit < k ? signal : 0.0) + rng.normal();
+  return gains;
+}
+
+TEST(Stability, SpearmanEqualsSciPys) {
+  const char* root = std::getenv("STRATA_SOURCE_DIR");
+  std::ifstream in(std::string(root == nullptr ? "." : root) + "/tests/golden/statistics.json");
+  const nlohmann::json golden = nlohmann::json::parse(in);
+  ASSERT_EQ(golden["spearman"].size(), 10U);
+  for (const nlohmann::json& c : golden["spearman"]) {
+    const auto rho =
+        spearman(c["a"].get<std::vector<double>>(), c["b"].get<std::vector<double>>());
+    ASSERT_EQ(rho.has_value(), !c["rho"].is_null()) << c["name"];
+    if (rho) {
+      EXPECT_NEAR(*rho, c["rho"].get<double>(), 1e-12) << c["name"];
+    }
+  }
+}
+
+TEST(Stability, JaccardIsTheSharedPartOfTheUnion) {
+  EXPECT_EQ(jaccard({3, 1, 2}, {1, 2, 3}), 1.0);
+  EXPECT_EQ(jaccard({1, 2, 3}, {3, 4, 5}), 0.2);
+  EXPECT_EQ(jaccard({1}, {2}), 0.0);
+  EXPECT_EQ(jaccard({}, {}), 1.0);
+}
+
+TEST(Stability, PromptsThatAgreeGiveTheSameSetInEveryHalfAndResample) {
+  const Gains gains(8, {0.1, 3.0, 0.2, 2.0, -1.0});
+  const Stability stability = *stability_of(gains, each_its_own(8), 2, SelectedEnd::kTop);
+  EXPECT_NEAR(stability.jaccard, 1.0, 1e-12);
+  EXPECT_NEAR(*stability.rank_correlation, 1.0, 1e-12);
+  for (const std::size_t unit : {1U, 3U}) EXPECT_NEAR(stability.inclusion[unit], 1.0, 1e-9);
+  for (const std::size_t unit : {0U, 2U, 4U}) EXPECT_EQ(stability.inclusion[unit], 0.0);
+  const Stability lowest = *stability_of(gains, each_its_own(8), 1, SelectedEnd::kBottom);
+  EXPECT_NEAR(lowest.inclusion[4], 1.0, 1e-9);
+}
+
+// Of pure noise, two halves choose 7 of 30 independently: by chance they share 7 · 7/30 = 1.63, so
+// the Jaccard is about 1.63 / (14 − 1.63) = 0.13.
+TEST(Stability, NoiseIsNotStable) {
+  double jaccards = 0;
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const Stability stability =
+        *stability_of(noisy(16, 30, 7, 0.0, seed), each_its_own(16), 7, SelectedEnd::kTop);
+    EXPECT_FALSE(stability.stable());
+    jaccards += stability.jaccard / 10;
+    EXPECT_NEAR(std::accumulate(stability.inclusion.begin(), stability.inclusion.end(), 0.0), 7.0,
+                1e-9);
+  }
+  EXPECT_NEAR(jaccards, 0.13, 0.04);
+}
+
+TEST(Stability, AStrongSignalIsStableAndItsUnitsAreAlwaysChosen) {
+  const Stability stability =
+      *stability_of(noisy(16, 30, 7, 5.0, 1), each_its_own(16), 7, SelectedEnd::kTop);
+  EXPECT_TRUE(stability.stable());
+  EXPECT_GT(stability.jaccard, 0.95);
+  for (std::size_t unit = 0; unit < 7; ++unit) EXPECT_GT(stability.inclusion[unit], 0.95);
+}
+
+// Two prompts of one essay carry one cluster's news: copies of prompts must not look like certainty.
+TEST(Stability, CopiesOfPromptsInOneClusterAddNoCertainty) {
+  const Gains once = noisy(8, 30, 7, 0.7, 3);
+  Gains twice;
+  std::vector<std::size_t> clusters;
+  for (std::size_t i = 0; i < once.size(); ++i)
+    for (int copy = 0; copy < 2; ++copy) {
+      twice.push_back(once[i]);
+      clusters.push_back(i);
+    }
+  const Stability a = *stability_of(once, each_its_own(8), 7, SelectedEnd::kTop);
+  const Stability b = *stability_of(twice, clusters, 7, SelectedEnd::kTop);
+  EXPECT_NEAR(a.jaccard, b.jaccard, 1e-12);
+  for (std::size_t unit = 0; unit < 30; ++unit)
+    EXPECT_NEAR(a.inclusion[unit], b.inclusion[unit], 1e-12);
+  EXPECT_GT(stability_of(twice, each_its_own(16), 7, SelectedEnd::kTop)->jaccard, a.jaccard + 0.05);
+}
+
+TEST(Stability, FewerThanFourClustersSayNothing) {
+  EXPECT_FALSE(stability_of(Gains(3, {1.0, 2.0}), each_its_own(3), 1, SelectedEnd::kTop));
+  EXPECT_FALSE(stability_of(Gains(8, {1.0, 2.0}), std::vector<std::size_t>{0, 0, 0, 1, 1, 1, 2, 2},
+                            1, SelectedEnd::kTop));
+}
+
+// Gains by hand: unit 1 saves 2 nats, unit 2 one; together, with the redundancy of the two, 2.25.
+TEST(UnitEvidence, PrintsIntervalsInclusionAndTheJointGainAgainstTheSingles) {
+  const Mask none(Granularity::kLayer, {.layers = 4, .query_heads = 2, .kv_heads = 1}, false);
+  ScoreTensor tensor{.context = none};
+  for (const float shift : {-0.25F, 0.25F, -0.25F, 0.25F}) {
+    tensor.samples.push_back("sample " + std::to_string(tensor.samples.size()));
+    tensor.clusters.emplace_back();
+    tensor.positions.push_back(2);
+    for (const float nll : {3.0F, 4.0F}) tensor.context_nll.push_back(nll);
+    for (const float gain : {0.0F, 2.0F + shift, 1.0F, -0.5F})
+      for (int position = 0; position < 2; ++position) tensor.gains.push_back(gain);
+  }
+  SelectionRow selection;
+  selection.mask_json = "[[0],[1],[1],[0]]";
+  selection.scores_json = "[[0.0],[2.0],[1.0],[-0.5]]";
+  const UnitEvidence evidence = test::must(unit_evidence(selection, &tensor, 1.25));
+  ASSERT_EQ(evidence.lines.size(), 3U);
+  EXPECT_EQ(evidence.lines[0],
+            "scores: answer NLL (nats a token) that keeping a unit saves where 0 of 4 units keep "
+            "full attention · 4 calibration prompts, 2 answer positions each");
+  EXPECT_THAT(evidence.lines[1], HasSubstr("stable: the highest 2 of two halves of the prompts "
+                                           "overlap by a Jaccard of 1.00 (200 random "));
+  EXPECT_EQ(evidence.lines[2],
+            "together: 2 toggles take the calibration prompts' NLL from 3.5000 to 1.2500, a gain of "
+            "+2.2500; their single gains add up to +3.0000");
+  // 2 ± t(3, .975) · 0.25 · √(4/3) / √4.
+  EXPECT_THAT(evidence.table.rows[1],
+              ElementsAre("1", "0", "█", "2.0000", "–", "[1.5407, 2.4593]", "100"));
+  EXPECT_THAT(evidence.table.rows[3],
+              ElementsAre("3", "0", "·", "-0.5000", "–", "[-0.5000, -0.5000]", "0"));
+
+  selection.mask_json = "[[1],[1],[0],[0]]";  // a set that the single scores do not give
+  EXPECT_THAT(test::must(unit_evidence(selection, &tensor, std::nullopt)).lines[1],
+              HasSubstr("the set that was chosen is not the one of highest scores"));
+  selection.mask_json = "[[1],[0],[0],[1]]";
+  EXPECT_THAT(test::must(unit_evidence(selection, &tensor, std::nullopt)).lines[1],
+              HasSubstr("the lowest 2 of two halves"));
+}
+
+TEST(UnitEvidence, SaysWhereItIsNotStable) {
+  ScoreTensor tensor{
+      .context = Mask(Granularity::kLayer, {.layers = 30, .query_heads = 1, .kv_heads = 1}, true)};
+  for (const auto& prompt : noisy(8, 30, 7, 0.0, 5)) {
+    tensor.samples.push_back(std::to_string(tensor.samples.size()));
+    tensor.clusters.emplace_back();
+    tensor.positions.push_back(1);
+    tensor.context_nll.push_back(0.5F);
+    for (const double gain : prompt) tensor.gains.push_back(static_cast<float>(gain));
+  }
+  SelectionRow selection;
+  const std::vector<std::size_t> order = ranked(tensor.scores());
+  Mask mask(Granularity::kLayer, tensor.context.layout(), false);
+  for (std::size_t i = 0; i < 7; ++i) mask = mask.with(order[i], true);
+  selection.mask_json = to_json(mask).dump();
+  const UnitEvidence evidence = test::must(unit_evidence(selection, &tensor, 0.75));
+  EXPECT_THAT(evidence.lines[1], HasSubstr("NOT STABLE: the highest 7"));
+  EXPECT_THAT(evidence.lines[2], HasSubstr("together: 23 toggles take the calibration prompts' NLL "
+                                           "from 0.5000 to 0.7500, a gain of -0.2500"));
+}
+
+}  // namespace
+}  // namespace strata
