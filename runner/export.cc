@@ -1,7 +1,6 @@
 #include "runner/export.h"
 
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "models/checkpoint/hf_config.h"
 
@@ -15,29 +14,35 @@ tl::unexpected<Error> no_class(std::string what, std::string hint) {
                     std::move(hint)});
 }
 
-// The plan's windows a layer, 0 = full attention; all others the same.
-Result<std::vector<std::int64_t>> layer_windows(const AttentionPlan& plan) {
+// A plan of whole layers, each full attention or the same window as the others.
+struct LayerPlan {
+  std::vector<std::int64_t> windows;   // a layer; 0 = full attention
+  std::int64_t window = 0, sinks = 0;  // of the windowed layers
+  std::vector<int> full_decode;        // windowed layers under decode rule `full`
+};
+
+// Errors: what is no such plan, in words that `refuse` completes.
+template <typename Refuse>
+Result<LayerPlan> layer_plan(const AttentionPlan& plan, Refuse&& refuse) {
   if (plan.granularity() != Granularity::kLayer)
-    return no_class("heads of one layer differ", "select with granularity=layer");
-  std::vector<std::int64_t> windows;
-  std::int64_t window = 0;
+    return refuse("heads of one layer differ", "select with granularity=layer");
+  LayerPlan out;
   for (int layer = 0; layer < plan.layout().layers; ++layer) {
     const PaletteEntry& entry = plan.entry(layer, 0);
     const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
-    windows.push_back(sliding == nullptr ? 0 : sliding->window);
+    out.windows.push_back(sliding == nullptr ? 0 : sliding->window);
     if (sliding == nullptr) continue;
-    if (sliding->sinks > 0)
-      return no_class(fmt::format("layer {} has {} sinks", layer, sliding->sinks),
-                      "select with mixer.sinks=0");
-    if (entry.rule == DecodeRule::kFull)
-      return no_class(fmt::format("layer {} decodes with full attention", layer),
-                      "select with decode_rule=same");
-    if (window != 0 && window != sliding->window)
-      return no_class(fmt::format("windows of {} and {} tokens", window, sliding->window),
-                      "transformers has one sliding_window a model");
-    window = sliding->window;
+    if (out.window != 0 && out.window != sliding->window)
+      return refuse(fmt::format("windows of {} and {} tokens", out.window, sliding->window),
+                    "the format has one window a model");
+    if (out.window != 0 && out.sinks != sliding->sinks)
+      return refuse(fmt::format("{} sinks in one layer, {} in another", out.sinks, sliding->sinks),
+                    "the format has one number of sinks a model");
+    out.window = sliding->window;
+    out.sinks = sliding->sinks;
+    if (entry.rule == DecodeRule::kFull) out.full_decode.push_back(layer);
   }
-  return windows;
+  return out;
 }
 
 // The family whose class computes the windows with the weights of `a`.
@@ -73,8 +78,14 @@ Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config
                 "the plan is for {} layers of {} query and {} KV heads, {} has {} of {} and {}",
                 plan.layout().layers, plan.layout().query_heads, plan.layout().kv_heads, source,
                 a.layers, a.query_heads, a.kv_heads);
-  ASSIGN_OR_RETURN(const std::vector<std::int64_t> windows, layer_windows(plan));
-  ASSIGN_OR_RETURN(const ModelFamily target, target_of(a, windows));
+  ASSIGN_OR_RETURN(const LayerPlan layers, layer_plan(plan, no_class));
+  if (layers.sinks > 0)
+    return no_class(fmt::format("windowed layers have {} sinks", layers.sinks),
+                    "select with mixer.sinks=0");
+  if (!layers.full_decode.empty())
+    return no_class(fmt::format("layer {} decodes with full attention", layers.full_decode[0]),
+                    "select with decode_rule=same");
+  ASSIGN_OR_RETURN(const ModelFamily target, target_of(a, layers.windows));
   nlohmann::json json = nlohmann::json::parse(config_json);  // it parsed above
   json["model_type"] = to_string(target);
   json["architectures"] = {architecture_name(target)};
@@ -83,16 +94,36 @@ Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config
   json["head_dim"] = a.head_dim;
   json["tie_word_embeddings"] = a.tie_word_embeddings;
   nlohmann::json types = nlohmann::json::array();
-  std::int64_t window = 0;
-  for (const std::int64_t here : windows) {
+  for (const std::int64_t here : layers.windows)
     types.push_back(here == 0 ? "full_attention" : "sliding_attention");
-    window = std::max(window, here);
-  }
   json["layer_types"] = std::move(types);
+  const std::int64_t window = layers.window;
   // Ministral's class refuses to run without one, even where no layer slides.
   json["sliding_window"] = window > 0 ? window : a.max_positions;
   if (target != ModelFamily::kMinistral && target != ModelFamily::kGemma3)
     json["use_sliding_window"] = window > 0;
+  return json.dump(2) + "\n";
+}
+
+Result<std::string> export_swaa(const AttentionPlan& plan) {
+  const auto refuse = [](std::string what, std::string hint) {
+    return fail(Error{ErrorKind::kUnsupported,
+                      fmt::format("SWAA's settings cannot say this plan: {}", what),
+                      {},
+                      std::move(hint)});
+  };
+  ASSIGN_OR_RETURN(const LayerPlan layers, layer_plan(plan, refuse));
+  nlohmann::ordered_json json;
+  json["sliding_window_size"] = nullptr;
+  if (layers.window > 0) json["sliding_window_size"] = layers.window;
+  json["keep_first"] = layers.sinks;
+  std::vector<int> full;
+  for (std::size_t layer = 0; layer < layers.windows.size(); ++layer)
+    if (layers.windows[layer] == 0) full.push_back(static_cast<int>(layer));
+  const bool all = layers.full_decode.size() + full.size() == layers.windows.size();
+  json["force_fa_decode"] = !layers.full_decode.empty();
+  if (!layers.full_decode.empty() && !all) json["force_fa_decode"] = layers.full_decode;
+  json["non_sliding_layers"] = full;
   return json.dump(2) + "\n";
 }
 

@@ -18,6 +18,11 @@ namespace strata {
 Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config_json,
                               std::string_view source);
 
+// The settings of SWAA (arXiv 2512.10411, an SWAAConfig): sliding_window_size, keep_first (sinks),
+// force_fa_decode (decode rule `full`; a list where it holds in some of the windowed layers) and
+// non_sliding_layers. kUnsupported where heads of a layer, windows or sinks differ.
+Result<std::string> export_swaa(const AttentionPlan& plan);
+
 // DuoAttention's full_attention_heads.tsv: a line a layer, 1.0 or 0.0 for each KV head.
 // kUnsupported where query heads of one KV head differ.
 Result<std::string> export_heads(const AttentionPlan& plan);

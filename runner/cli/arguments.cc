@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 
 #include "benchmarks/config_registry.h"
 #include "strategies/config_registry.h"
@@ -111,9 +113,11 @@ Parsed parse(int argc, char** argv) {
       "a plan for another system, to standard output (hf: config.json, for the weights of model=)");
   export_plan->add_option("plan", arguments.plan_in, "plan.json")->required();
   export_plan
-      ->add_option("--format", arguments.format,
-                   "hf: a config.json that transformers honours; heads: a row of KV heads a layer")
-      ->check(CLI::IsMember({"hf", "heads"}))
+      ->add_option(
+          "--format", arguments.format,
+          "hf: a config.json that transformers honours; swaa: SWAA's settings; heads: a row "
+          "of KV heads a layer")
+      ->check(CLI::IsMember({"hf", "swaa", "heads"}))
       ->required();
   add_composition(export_plan, arguments, dirs);
 
@@ -123,19 +127,20 @@ Parsed parse(int argc, char** argv) {
       report->add_subcommand("leaderboard", "strategies compared at equal budget");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
-  run_report->add_option("run", arguments.names, "a run's id, or its beginning")
-      ->required()
-      ->expected(1);
   for (CLI::App* command : {leaderboard, run_report}) {
     command->add_option("--format", arguments.format, "text, md or csv")
         ->check(CLI::IsMember({"text", "md", "csv"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
-    command
-        ->add_option("overrides", arguments.load.overrides,
-                     "db=FILE, and filters (leaderboard): model= benchmark= "
-                     "decode_rule= window= budget.units=")
-        ->option_text("KEY=VALUE");
   }
+
+  leaderboard
+      ->add_option("overrides", arguments.load.overrides,
+                   "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
+      ->option_text("KEY=VALUE");
+  run_report
+      ->add_option("words", arguments.load.overrides, "a run's id or its beginning, and db=FILE")
+      ->option_text("RUN [db=FILE]")
+      ->required();
 
   CLI::App* db = app.add_subcommand("db", "look after a database");
   db->require_subcommand(1);
@@ -159,6 +164,20 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
+  if (*run_report) {
+    std::vector<std::string>& words = arguments.load.overrides;
+    const auto is_run = [](const std::string& word) { return word.find('=') == std::string::npos; };
+    std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_run);
+    words.erase(std::remove_if(words.begin(), words.end(), is_run), words.end());
+    if (arguments.names.size() != 1) {
+      std::fprintf(stderr,
+                   "error: report run takes one run, got %zu\n  hint: strata report run RUN "
+                   "[db=FILE]\n",
+                   arguments.names.size());
+      parsed.exit_code = 2;
+      return parsed;
+    }
+  }
   const std::vector<std::pair<CLI::App*, Command>> commands = {
       {run, Command::kRun},
       {select, Command::kSelect},

@@ -142,7 +142,8 @@ Result<int> export_plan(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const AttentionPlan plan, read_plan(arguments.plan_in, architecture.layout()));
   ASSIGN_OR_RETURN(const std::string text, arguments.format == "hf"
                                                ? export_hf(plan, config_json, file.string())
-                                               : export_heads(plan));
+                                           : arguments.format == "swaa" ? export_swaa(plan)
+                                                                        : export_heads(plan));
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;
 }

@@ -121,6 +121,10 @@ const WrongInput kWrongInputs[] = {
     {"MandatoryValue", "run model=directory", {"model.path"}},
     {"ForeignDatabase", "report leaderboard db=@DIR@/text.db", {"text.db"}},
     {"MissingDatabase", "report leaderboard db=@DIR@/none.db", {"none.db"}},
+    {"ReportOfNoRun", "report run db=x.db", {"report run takes one run, got 0", "RUN [db=FILE]"}},
+    {"ReportOfTwoRuns", "report run 1 2", {"report run takes one run, got 2"}},
+    {"ResumeOfAnUnknownRun", "run --resume 12 db=@DIR@/none.db", {"none.db", "no file"}},
+    {"MigrationOfNothing", "db migrate @DIR@/none.db", {"none.db: there is no such file"}},
     {"UnknownReportKey", "report leaderboard dp=x", {"dp", "db"}},
     {"UnknownCommand", "rum", {"subcommand"}},
     {"NoCommand", "", {"subcommand"}},
@@ -180,15 +184,23 @@ TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
     EXPECT_EQ(outcome.code, 0) << outcome.text;
     return outcome.text;
   };
-  EXPECT_NE(record(" two").find("1 run recorded"), std::string::npos);
+  const std::string first = record(" two");
+  EXPECT_NE(first.find("1 run recorded"), std::string::npos);
+  const std::size_t id = first.find("run ") + 4;
+  for (const std::string& words : {first.substr(id, 12) + " db=" + (dir / "r.db").string(),
+                                   "db=" + (dir / "r.db").string() + " " + first.substr(id, 12)}) {
+    const Outcome report = strata("report run " + words);
+    EXPECT_EQ(report.code, 0);
+    EXPECT_NE(report.text.find("full · done · started"), std::string::npos) << report.text;
+  }
   EXPECT_NE(record(" two").find("1 were there already"), std::string::npos);
   // The path and the whole configuration are the same; what is asked is not.
   const std::string changed = record(" 2");
   EXPECT_NE(changed.find("1 run recorded"), std::string::npos) << changed;
   EXPECT_EQ(changed.find("already"), std::string::npos) << changed;
-  for (const char* named : {"db=", ""}) {
-    const Outcome check = strata(std::string("db check ") + named + (dir / "r.db").string());
-    EXPECT_EQ(check.code, 0) << check.text;
+  for (const char* named : {"check db=", "check ", "migrate ", "dump "}) {
+    const Outcome done = strata(std::string("db ") + named + (dir / "r.db").string());
+    EXPECT_EQ(done.code, 0) << done.text;
   }
   std::filesystem::remove_all(dir);
 }

@@ -61,16 +61,15 @@ TEST(ExportHf, ALlamaBecomesAMinistralOfTheSameSizes) {
 TEST(ExportHf, WhatNoClassComputesIsRefusedWithTheReason) {
   const std::string no_class = "no class of transformers computes this plan: ";
   EXPECT_EQ(error_of(export_hf(plan({1, 0}, {16, 4}), config("llama"), "c")),
-            no_class + "layer 1 has 4 sinks\n  hint: select with mixer.sinks=0");
+            no_class + "windowed layers have 4 sinks\n  hint: select with mixer.sinks=0");
   EXPECT_EQ(error_of(export_hf(plan({1, 0}, {16, 0}, DecodeRule::kFull), config("llama"), "c")),
             no_class + "layer 1 decodes with full attention\n  hint: select with decode_rule=same");
   const PaletteEntry narrow{SlidingWindow{8, 0}, DecodeRule::kSame};
   const PaletteEntry wide{SlidingWindow{16, 0}, DecodeRule::kSame};
   const AttentionPlan two =
       *AttentionPlan::from_cells(Granularity::kLayer, kLayout, {narrow, wide}, {0, 1});
-  EXPECT_EQ(
-      error_of(export_hf(two, config("qwen2"), "c")),
-      no_class + "windows of 8 and 16 tokens\n  hint: transformers has one sliding_window a model");
+  EXPECT_EQ(error_of(export_hf(two, config("qwen2"), "c")),
+            no_class + "windows of 8 and 16 tokens\n  hint: the format has one window a model");
   const AttentionPlan heads = *AttentionPlan::from_cells(
       Granularity::kKvHead, kLayout, {{FullAttention{}, DecodeRule::kSame}, wide}, {0, 1, 1, 1});
   EXPECT_EQ(error_of(export_hf(heads, config("llama"), "c")),
@@ -86,6 +85,46 @@ TEST(ExportHf, WhatNoClassComputesIsRefusedWithTheReason) {
   EXPECT_EQ(error_of(export_hf(plan({1, 0}), config("llama", {{"num_hidden_layers", 3}}), "c")),
             "the plan is for 2 layers of 4 query and 2 KV heads, c has 3 of 4 and 2");
   EXPECT_EQ(error_of(export_hf(plan({1, 0}), "[]", "c")).substr(0, 3), "c: ");
+}
+
+TEST(ExportSwaa, WindowSinksDecodeRuleAndFullLayersAreItsFourSettings) {
+  EXPECT_EQ(*export_swaa(plan({1, 0}, {16, 4})), R"({
+  "sliding_window_size": 16,
+  "keep_first": 4,
+  "force_fa_decode": false,
+  "non_sliding_layers": [
+    0
+  ]
+}
+)");
+  const auto settings = [](const AttentionPlan& under) {
+    return nlohmann::json::parse(*export_swaa(under));
+  };
+  EXPECT_EQ(settings(plan({1, 0}, {16, 4}, DecodeRule::kFull))["force_fa_decode"], true);
+  EXPECT_EQ(settings(plan({0, 0}))["non_sliding_layers"], nlohmann::json::array());
+  EXPECT_EQ(settings(plan({1, 1}))["sliding_window_size"], nullptr);
+  EXPECT_EQ(settings(plan({1, 1}))["force_fa_decode"], false);
+  // Full decoding in one of the two windowed layers.
+  const AttentionPlan mixed = *AttentionPlan::from_cells(
+      Granularity::kLayer, kLayout,
+      {{SlidingWindow{16, 0}, DecodeRule::kSame}, {SlidingWindow{16, 0}, DecodeRule::kFull}},
+      {0, 1});
+  EXPECT_EQ(settings(mixed)["force_fa_decode"], nlohmann::json({1}));
+}
+
+TEST(ExportSwaa, WhatItsSettingsCannotSayIsRefused) {
+  const std::string cannot = "SWAA's settings cannot say this plan: ";
+  const PaletteEntry few{SlidingWindow{16, 4}, DecodeRule::kSame};
+  const PaletteEntry many{SlidingWindow{16, 8}, DecodeRule::kSame};
+  EXPECT_EQ(error_of(export_swaa(
+                *AttentionPlan::from_cells(Granularity::kLayer, kLayout, {few, many}, {0, 1}))),
+            cannot +
+                "4 sinks in one layer, 8 in another\n  hint: the format has one number of "
+                "sinks a model");
+  EXPECT_EQ(error_of(export_swaa(*AttentionPlan::from_cells(
+                Granularity::kKvHead, kLayout, {{FullAttention{}, DecodeRule::kSame}, few},
+                {0, 1, 1, 1}))),
+            cannot + "heads of one layer differ\n  hint: select with granularity=layer");
 }
 
 TEST(ExportHeads, AKvHeadIsARowOfItsLayer) {
