@@ -8,6 +8,7 @@
 #include "core/sha256.h"
 #include "models/tokenizer/added_tokens.h"
 #include "models/tokenizer/bpe.h"
+#include "models/tokenizer/nfc.h"
 #include "models/tokenizer/tokenizer_json.h"
 #include "models/tokenizer/unicode.h"
 
@@ -129,8 +130,8 @@ struct Tokenizer::Data {
   std::vector<bool> special;
   std::unordered_map<std::string, TokenId> added_ids;
   AddedTokens raw_added;         // found in the text as it is,
-  AddedTokens normalized_added;  // then these, in what is left (there is no normalizer that would
-                                 // change it)
+  AddedTokens normalized_added;  // then these, in what is left once it is normalized
+  bool nfc;
   std::vector<Splitter> splitters;
   Bpe bpe;
   Tokens prefix;
@@ -143,14 +144,17 @@ struct Tokenizer::Data {
 Tokenizer::Data::Data(TokenizerSpec spec)
     : tokens(std::move(spec.tokens)),
       special(tokens.size()),
+      nfc(spec.nfc),
       splitters(std::move(spec.splitters)),
       bpe(bpe_entries(tokens, spec.in_bpe), spec.merges, spec.options),
       prefix(std::move(spec.prefix)) {
   std::vector<AddedToken> raw;
   std::vector<AddedToken> normalized;
+  std::string buffer;
   for (AddedToken& token : spec.added) {
     special[static_cast<std::size_t>(token.id)] = token.special;
     added_ids.emplace(token.text, token.id);
+    if (nfc && token.normalized) token.text = std::string(unicode::nfc(token.text, buffer));
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
   raw_added = AddedTokens(std::move(raw));
@@ -173,6 +177,7 @@ Tokens Tokenizer::Data::encode(std::string_view text, bool plain) const {
   Tokens out;
   out.reserve(text.size() / 4 + 4);
   Bpe::Scratch scratch;
+  std::string normal;
   std::vector<AddedTokens::Part> outer;
   std::vector<AddedTokens::Part> inner;
   raw_added.split(text, plain, outer);
@@ -182,7 +187,7 @@ Tokens Tokenizer::Data::encode(std::string_view text, bool plain) const {
       continue;
     }
     inner.clear();
-    normalized_added.split(part.text, plain, inner);
+    normalized_added.split(nfc ? unicode::nfc(part.text, normal) : part.text, plain, inner);
     for (const AddedTokens::Part& piece : inner) {
       if (piece.id) {
         out.push_back(*piece.id);

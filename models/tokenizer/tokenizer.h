@@ -29,7 +29,8 @@ class Tokenizer {
 
   // The ids of `tokenizers`' encode(text, add_special_tokens=False). Bytes that are not UTF-8 first
   // become U+FFFD (Python's bytes.decode("utf-8", "replace")). The text of an added token, special
-  // or not, becomes its id.
+  // or not, becomes its id. Where tokenizer.json asks for NFC (Qwen), the text between added tokens
+  // is normalized, and decoding gives back the normalized text.
   Tokens encode(std::string_view text) const;
 
   // The same, but the text of special tokens is ordinary text (`tokenizers` with

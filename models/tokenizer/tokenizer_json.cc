@@ -13,12 +13,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxHoles =
-    1 << 16;  // ids without a token, which cost memory and no bytes of the file
+constexpr std::size_t kMaxHoles = 1 << 16;  // ids without a token: memory for no bytes of the file
 constexpr std::size_t kMaxAddedTokenBytes = 4096;
 
-using Ids =
-    std::unordered_map<std::string_view, TokenId>;  // token text -> id; views into the document
+using Ids = std::unordered_map<std::string_view, TokenId>;  // token -> id; views of the document
 
 template <typename... Args>
 tl::unexpected<Error> unsupported(std::string place, fmt::format_string<Args...> format,
@@ -86,8 +84,7 @@ Result<TokenId> id_of(const json& value, const std::string& place) {
   return value.get<TokenId>();
 }
 
-// Byte-level BPE writes each byte as a printable character: itself, or 256 + its rank among the
-// unprintable ones.
+// Byte-level BPE writes a byte as a character: itself, or 256 + its rank among unprintable ones.
 constexpr std::array<std::int16_t, 512> make_bytes_of_characters() {
   std::array<std::int16_t, 512> bytes{};
   bytes.fill(-1);
@@ -101,13 +98,13 @@ constexpr std::array<std::int16_t, 512> make_bytes_of_characters() {
 constexpr std::array<std::int16_t, 512> kBytesOfCharacters = make_bytes_of_characters();
 
 Status parse_vocabulary(const json& model, TokenizerSpec& spec, Ids& ids) {
+  const std::string place = "model.vocab";
   const json& vocabulary = member(model, "vocab");
   if (!vocabulary.is_object() || vocabulary.empty()) {
-    return invalid("model.vocab", "expected an object with tokens, got {}", shown(vocabulary));
+    return invalid(place, "expected an object with tokens, got {}", shown(vocabulary));
   }
   const std::size_t limit = vocabulary.size() + kMaxHoles;
   for (const auto& [token, value] : vocabulary.items()) {
-    const std::string place = "model.vocab";
     ASSIGN_OR_RETURN(const TokenId id, id_of(value, place));
     const auto at = static_cast<std::size_t>(id);
     if (at >= limit)
@@ -272,15 +269,23 @@ Status parse_split(const json& value, const std::string& place, TokenizerSpec& s
   return {};
 }
 
+// The parts of a Sequence, or the value itself, each with its place.
+std::vector<std::pair<json, std::string>> stages_of(const json& value, const char* root,
+                                                    const char* list_name) {
+  const json& list = member(value, list_name);
+  if (!value.is_object() || member(value, "type") != "Sequence" || !list.is_array()) {
+    return {{value, root}};
+  }
+  std::vector<std::pair<json, std::string>> stages;
+  for (const json& stage : list) {
+    stages.emplace_back(stage, fmt::format("{}.{}[{}]", root, list_name, stages.size()));
+  }
+  return stages;
+}
+
 Status parse_pre_tokenizer(const json& value, TokenizerSpec& spec) {
-  const std::string root = "pre_tokenizer";
-  const json& list = member(value, "pretokenizers");
-  const bool sequence = value.is_object() && member(value, "type") == "Sequence" && list.is_array();
-  const std::size_t count = sequence ? list.size() : 1;
   bool byte_level = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    const json& stage = sequence ? list[i] : value;
-    const std::string place = sequence ? fmt::format("{}.pretokenizers[{}]", root, i) : root;
+  for (const auto& [stage, place] : stages_of(value, "pre_tokenizer", "pretokenizers")) {
     ASSIGN_OR_RETURN(const std::string_view type, type_of(stage, place));
     if (byte_level)
       return unsupported(place, "expected nothing behind ByteLevel, got {}",
@@ -300,15 +305,20 @@ Status parse_pre_tokenizer(const json& value, TokenizerSpec& spec) {
     }
   }
   if (!byte_level)
-    return unsupported(root, "expected ByteLevel as the last part; only byte-level BPE is known");
+    return unsupported("pre_tokenizer",
+                       "expected ByteLevel as the last part; only byte-level BPE is known");
   return {};
 }
 
-Status parse_normalizer(const json& value) {
-  const json& list = member(value, "normalizers");
-  if (value.is_null() || (list.is_array() && list.empty())) return {};
-  ASSIGN_OR_RETURN(const std::string_view type, type_of(value, "normalizer"));
-  return unsupported("normalizer", "expected null, got {}", shown(json(type)));
+Status parse_normalizer(const json& value, TokenizerSpec& spec) {
+  if (value.is_null()) return {};
+  for (const auto& [stage, place] : stages_of(value, "normalizer", "normalizers")) {
+    ASSIGN_OR_RETURN(const std::string_view type, type_of(stage, place));
+    if (type != "NFC")
+      return unsupported(place, "expected NFC or null, got {}", shown(member(stage, "type")));
+    spec.nfc = true;
+  }
+  return {};
 }
 
 // The special tokens that TemplateProcessing puts before a single text; anything behind the text is
@@ -337,13 +347,8 @@ Status parse_template(const json& value, const std::string& place, TokenizerSpec
 }
 
 Status parse_post_processor(const json& value, TokenizerSpec& spec) {
-  const std::string root = "post_processor";
   if (value.is_null()) return {};
-  const json& list = member(value, "processors");
-  const bool sequence = value.is_object() && member(value, "type") == "Sequence" && list.is_array();
-  for (std::size_t i = 0; i < (sequence ? list.size() : 1); ++i) {
-    const json& stage = sequence ? list[i] : value;
-    const std::string place = sequence ? fmt::format("{}.processors[{}]", root, i) : root;
+  for (const auto& [stage, place] : stages_of(value, "post_processor", "processors")) {
     ASSIGN_OR_RETURN(const std::string_view type, type_of(stage, place));
     if (type == "TemplateProcessing") {
       RETURN_IF_ERROR(parse_template(stage, place, spec));
@@ -385,7 +390,7 @@ Result<TokenizerSpec> parse_tokenizer_json(std::string_view text) {
   TokenizerSpec spec;
   RETURN_IF_ERROR(parse_model(member(document, "model"), spec));
   RETURN_IF_ERROR(parse_added_tokens(member(document, "added_tokens"), spec));
-  RETURN_IF_ERROR(parse_normalizer(member(document, "normalizer")));
+  RETURN_IF_ERROR(parse_normalizer(member(document, "normalizer"), spec));
   RETURN_IF_ERROR(parse_pre_tokenizer(member(document, "pre_tokenizer"), spec));
   RETURN_IF_ERROR(parse_post_processor(member(document, "post_processor"), spec));
   RETURN_IF_ERROR(parse_decoder(member(document, "decoder")));

@@ -25,6 +25,7 @@ struct TokenizerSpec {
   std::vector<bool> in_bpe;         // id -> byte-pair encoding may give it
   std::vector<Merge> merges;        // in the order of their rank
   std::vector<AddedToken> added;
+  bool nfc = false;                 // the text between added tokens is normalized first
   std::vector<Splitter> splitters;  // outermost first
   Tokens prefix;                    // what the post-processor puts before a text
   Bpe::Options options;

@@ -74,6 +74,23 @@ std::string replace_invalid_utf8(std::string_view text) {
   return out;
 }
 
+void append_utf8(char32_t code, std::string& out) {
+  const auto put = [&](char32_t byte) { out += static_cast<char>(byte); };
+  if (code < 0x80) return put(code);
+  if (code < 0x800) {
+    put(0xC0U | code >> 6);
+  } else {
+    if (code < 0x10000) {
+      put(0xE0U | code >> 12);
+    } else {
+      put(0xF0U | code >> 18);
+      put(0x80U | (code >> 12 & 0x3FU));
+    }
+    put(0x80U | (code >> 6 & 0x3FU));
+  }
+  put(0x80U | (code & 0x3FU));
+}
+
 std::uint8_t table_class(char32_t code) {
   const std::span<const std::uint32_t> starts = class_starts();
   const std::uint32_t key = static_cast<std::uint32_t>(code) << 4 | 0xFU;

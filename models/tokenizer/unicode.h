@@ -46,6 +46,8 @@ inline CodePoint code_point_at(std::string_view text, std::size_t at) {
   return {(first & 0x07U) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3), 4};
 }
 
+void append_utf8(char32_t code, std::string& out);  // of a code point that is no surrogate
+
 // Bits of char_class().
 constexpr std::uint8_t kLetter = 1;  // \p{L} of the regular expressions
 constexpr std::uint8_t kNumber = 2;  // \p{N} of the regular expressions

@@ -73,6 +73,30 @@ TEST(Tokenizer, IllFormedBytesAreReplacedBeforeEncoding) {
   EXPECT_EQ(tokenizer.encode("a\xE2\x82z"), tokenizer.encode("a\uFFFDz"));
 }
 
+TEST(Tokenizer, NfcIsDoneBetweenAddedTokensWhichAreFoundBeforeIt) {
+  json document = toy::document();
+  const Tokenizer bare = toy::load(document);
+  EXPECT_EQ(bare.encode("e\u0301"), bytes("e\u0301"));
+  document["normalizer"] = {{"type", "NFC"}};
+  const Tokenizer tokenizer = toy::load(document);
+  EXPECT_EQ(tokenizer.encode("e\u0301 a"), joined({{262}, bytes(" a")}));
+  EXPECT_EQ(tokenizer.encode_plain("e\u0301"), (Tokens{262}));
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("e\u0301")), "\u00E9");
+  // U+0338 would join with the ">" before it, were the special token not cut out first.
+  EXPECT_EQ(tokenizer.encode("<|im_end|>\u0338"), joined({{kEnd}, bytes("\u0338")}));
+  EXPECT_EQ(tokenizer.encode_plain("<|im_end|>\u0338"), bytes("<|im_end|\u226F"));
+}
+
+TEST(Tokenizer, AddedTokensThatAreNormalizedAreFoundInTheNormalizedText) {
+  json document = toy::document();
+  document["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}};
+  document["added_tokens"].push_back({{"id", 266}, {"content", "<e\u0301>"}, {"normalized", true}});
+  const Tokenizer tokenizer = toy::load(document);
+  EXPECT_EQ(tokenizer.encode("<e\u0301>"), (Tokens{266}));
+  EXPECT_EQ(tokenizer.encode("<\u00E9>"), (Tokens{266}));
+  EXPECT_EQ(tokenizer.decode(Tokens{266}), "<e\u0301>");
+}
+
 TEST(Tokenizer, DecodingGivesTheTextBack) {
   const Tokenizer tokenizer = toy::load(toy::document());
   const std::vector<std::string> alphabet = {"h",  "e", "l",          "o", " ",  "w",   "é",

@@ -57,6 +57,9 @@ TEST(Unicode, EveryCodePointIsReadBack) {
     ASSERT_EQ(character.length, text.size());
     ASSERT_EQ(code_point_at(text, 0).code, code);
     ASSERT_EQ(code_point_at(text, 0).length, text.size());
+    std::string written;
+    append_utf8(code, written);
+    ASSERT_EQ(written, text);
   }
 }
 
