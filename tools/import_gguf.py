@@ -45,12 +45,12 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def damage(directory, source_sha256=None):
+def damage(directory, source_sha256=None, format_version=FORMAT):
     """Why the directory cannot be used as it is, or None."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
-        if manifest["format"] != FORMAT:
-            return f"{MANIFEST} has format {manifest['format']}, expected {FORMAT}"
+        if manifest["format"] != format_version:
+            return f"{MANIFEST} has format {manifest['format']}, expected {format_version}"
         if source_sha256 not in (None, manifest["source_sha256"]):
             return "it was made from another source"
         for name, expected in manifest["files"].items():
@@ -241,19 +241,27 @@ def unpermute(weight, heads):
     return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns).copy()
 
 
-def write_directory(source, source_sha256, directory):
+def write_directory(source, directory):
     from safetensors.numpy import save_file
 
     with gguf_path(source, directory) as path:
         model = Model(path)
         save_file(model.tensors(), directory / "model.safetensors", metadata={"format": "pt"})
-        for name, value in (("config.json", model.config()), ("tokenizer.json", model.tokenizer()),
-                            ("tokenizer_config.json", model.tokenizer_config()),
-                            ("generation_config.json", model.generation_config())):
-            text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-            (directory / name).write_text(text, encoding="utf-8")
+        write_json_files(directory, {"config.json": model.config(), "tokenizer.json": model.tokenizer(),
+                                     "tokenizer_config.json": model.tokenizer_config(),
+                                     "generation_config.json": model.generation_config()})
+
+
+def write_json_files(directory, values):
+    for name, value in values.items():
+        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def seal(directory, source, source_sha256, format_version):
+    """Writes the manifest and puts everything on the disk."""
     files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in sorted(directory.iterdir())}
-    manifest = {"format": FORMAT, "source": source.name, "source_sha256": source_sha256, "files": files}
+    manifest = {"format": format_version, "source": source.name, "source_sha256": source_sha256, "files": files}
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     for path in directory.iterdir():
         path.chmod(0o644)  # safetensors writes for the owner alone
@@ -261,14 +269,15 @@ def write_directory(source, source_sha256, directory):
     fsync(directory)
 
 
-def import_model(source, output):
+def import_directory(source, output, write, format_version=FORMAT):
+    """Makes `output` by write(source, directory) where it is not what `source` gives already."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (output.with_name(output.name + suffix) for suffix in (".partial", ".old"))
     with open(output.with_name(output.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second import of the same directory waits, then finds it complete
         source_sha256 = sha256_of(source)
         if output.exists():
-            why = damage(output, source_sha256)
+            why = damage(output, source_sha256, format_version)
             if why is None:
                 print(f"{output} is complete")
                 return
@@ -277,7 +286,8 @@ def import_model(source, output):
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir()
         try:
-            write_directory(source, source_sha256, partial)
+            write(source, partial)
+            seal(partial, source, source_sha256, format_version)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -303,7 +313,7 @@ def main():
         print(f"{output}: {why}" if why else f"{output} is complete")
         return 1 if why else 0
     try:
-        import_model(arguments.source, output)
+        import_directory(arguments.source, output, write_directory)
     except (ImportFailed, OSError, ValueError, ImportError) as error:
         print(f"import_gguf.py: {arguments.source}: {error}", file=sys.stderr)
         return 1
