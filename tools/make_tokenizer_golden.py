@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/tokenizer_*: what the packages `tokenizers` and `transformers` give for the default model.
+"""Writes tests/golden/tokenizer_*: what the packages `tokenizers` and `transformers` give for the default model, and
+`tokenizers` for the vocabularies of Llama-3 and Qwen3.
 
-    make_tokenizer_golden.py MODEL_DIR tests/golden
+    make_tokenizer_golden.py MODEL_DIR TOKENIZERS tests/golden
+    make_tokenizer_golden.py --show TOKENIZERS/FAMILY TEXT     prints the ids of the text of that number
 
-MODEL_DIR is the directory that import_gguf.py makes. The texts are drawn from word lists and code point ranges below
-with a fixed seed; the same versions give the same files.
+MODEL_DIR is the directory that import_gguf.py makes; TOKENIZERS holds one that import_tiktoken.py makes for each of
+FAMILIES. The texts are drawn from word lists and code point ranges below with a fixed seed; the same versions give the
+same files.
 
 tokenizer_texts.bin.gz    per text: varint length, bytes (not all are UTF-8)
 tokenizer_ids.bin.gz      per text: varint count, then the ids as varints
@@ -12,9 +15,12 @@ tokenizer_checks.json     the CRC-32 of each block of 16 texts: "decoded" of wha
                           "plain" of the ids where the text of special tokens is ordinary text, and for each of
                           VARIANTS of the byte lengths of the pieces that a pre-tokenizer makes
 tokenizer_chat.json       conversations with their rendered text and ids
+tokenizer_FAMILY.bin.gz   per text: the first 8 bytes of the SHA-256 of what tokenizer_ids.bin.gz would hold for it
+tokenizer_families.json   per family, as in tokenizer_checks.json: "decoded" (of the ids in their order) and "plain"
 """
 
 import gzip
+import hashlib
 import json
 import random
 import sys
@@ -28,6 +34,7 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 COUNT = 21000
 BLOCK = 16
+FAMILIES = ["llama3", "qwen3"]
 rng = random.Random(20240917)
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -260,31 +267,60 @@ def make_chat(model_dir):
             "cases": cases}
 
 
-def main():
-    model_dir, out = Path(sys.argv[1]), Path(sys.argv[2])
-    texts = make_texts()
-    strings = [text.decode("utf-8", "replace") for text in texts]
-    model = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+def load(directory):
+    return Tokenizer.from_file(str(directory / "tokenizer.json"))
 
-    def encode_all():
-        return [encoding.ids for encoding in model.encode_batch(strings, add_special_tokens=False)]
 
-    ids = encode_all()
-    write_gzip(out / "tokenizer_texts.bin.gz", b"".join(varint(len(text)) + text for text in texts))
+def encode_all(model, strings):
+    return [encoding.ids for encoding in model.encode_batch(strings, add_special_tokens=False)]
+
+
+def make_default_model(model_dir, strings, out):
+    model = load(model_dir)
+    ids = encode_all(model, strings)
     write_gzip(out / "tokenizer_ids.bin.gz", b"".join(packed(row) for row in ids))
 
     # Ids in reverse order give bytes that are often not UTF-8.
     decoded = [model.decode(row[::-1], skip_special_tokens=False).encode() for row in ids]
     checks = {"decoded": block_crcs(decoded)}
     model.encode_special_tokens = True
-    checks["plain"] = block_crcs([packed(row) for row in encode_all()])
+    checks["plain"] = block_crcs([packed(row) for row in encode_all(model, strings)])
     for name, pre_tokenizer in VARIANTS.items():
         checks[name] = block_crcs([packed(piece_lengths(pre_tokenizer, text)) for text in strings])
-    header = {"tokenizers": tokenizers.__version__, "texts": len(texts), "block": BLOCK}
+    header = {"tokenizers": tokenizers.__version__, "texts": len(strings), "block": BLOCK}
     (out / "tokenizer_checks.json").write_text(json.dumps(header | {"crc32": checks}, separators=(",", ":")) + "\n")
     chat = json.dumps(make_chat(model_dir), ensure_ascii=True, separators=(",", ":"))
     (out / "tokenizer_chat.json").write_text(chat.replace('{"messages"', '\n{"messages"') + "\n")
-    print(f"{len(texts)} texts, {sum(map(len, texts))} bytes, {sum(map(len, ids))} ids")
+    print(f"default model: {sum(map(len, ids))} ids")
+
+
+def make_families(directory, strings, out):
+    families = {}
+    for family in FAMILIES:
+        model = load(directory / family)
+        ids = encode_all(model, strings)
+        write_gzip(out / f"tokenizer_{family}.bin.gz", b"".join(hashlib.sha256(packed(row)).digest()[:8] for row in ids))
+        decoded = [model.decode(row, skip_special_tokens=False).encode() for row in ids]
+        model.encode_special_tokens = True
+        families[family] = {"ids": sum(map(len, ids)), "decoded": block_crcs(decoded),
+                            "plain": block_crcs([packed(row) for row in encode_all(model, strings)])}
+        print(f"{family}: {families[family]['ids']} ids")
+    header = {"tokenizers": tokenizers.__version__, "texts": len(strings), "block": BLOCK}
+    text = json.dumps(header | {"families": families}, separators=(",", ":"))
+    (out / "tokenizer_families.json").write_text(text + "\n")
+
+
+def main():
+    texts = make_texts()
+    strings = [text.decode("utf-8", "replace") for text in texts]
+    if sys.argv[1] == "--show":
+        print(load(Path(sys.argv[2])).encode(strings[int(sys.argv[3])], add_special_tokens=False).ids)
+        return
+    model_dir, families_dir, out = map(Path, sys.argv[1:4])
+    write_gzip(out / "tokenizer_texts.bin.gz", b"".join(varint(len(text)) + text for text in texts))
+    make_default_model(model_dir, strings, out)
+    make_families(families_dir, strings, out)
+    print(f"{len(texts)} texts, {sum(map(len, texts))} bytes")
 
 
 if __name__ == "__main__":

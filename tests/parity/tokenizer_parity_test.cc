@@ -3,19 +3,16 @@
 // repository).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 
 #include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
 #include "models/tokenizer/tokenizer_json.h"
 #include "models/tokenizer/unicode.h"
+#include "tests/parity/tokenizer_golden.h"
 
 namespace strata {
 namespace {
@@ -23,65 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
-
 fs::path model_dir() {
   if (const std::string given = environment("STRATA_SMOLLM2"); !given.empty()) return given;
-  const std::string cache = environment("XDG_CACHE_HOME");
-  const fs::path base = cache.empty() ? fs::path(environment("HOME")) / ".cache" : fs::path(cache);
-  return base / "strata" / "models" / "smollm2-135m-instruct";
-}
-
-fs::path golden(const char* name) {
-  return fs::path(environment("STRATA_SOURCE_DIR").empty() ? "."
-                                                           : environment("STRATA_SOURCE_DIR")) /
-         "tests" / "golden" / name;
-}
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream bytes;
-  bytes << file.rdbuf();
-  EXPECT_TRUE(file.good()) << path;
-  return bytes.str();
-}
-
-std::string gunzip(const fs::path& path) {
-  std::string out;
-  const gzFile file = gzopen(path.c_str(), "rb");
-  EXPECT_NE(file, nullptr) << path;
-  if (file == nullptr) return out;
-  std::array<char, 1 << 16> block{};
-  for (int got = 0; (got = gzread(file, block.data(), block.size())) > 0;) {
-    out.append(block.data(), static_cast<std::size_t>(got));
-  }
-  EXPECT_EQ(gzclose(file), Z_OK) << path;
-  return out;
-}
-
-std::size_t take_varint(std::string_view& bytes) {
-  std::size_t value = 0;
-  for (unsigned shift = 0;; shift += 7) {
-    const auto byte = static_cast<std::uint8_t>(bytes.at(0));
-    bytes.remove_prefix(1);
-    value |= std::size_t{byte & 0x7FU} << shift;
-    if (byte < 0x80) return value;
-  }
-}
-
-void put_varint(std::size_t value, std::string& out) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>((value & 0x7F) | 0x80);
-  out += static_cast<char>(value);
-}
-
-std::string packed(const Tokens& ids) {
-  std::string out;
-  put_varint(ids.size(), out);
-  for (const TokenId id : ids) put_varint(static_cast<std::size_t>(id), out);
-  return out;
+  return cache_dir() / "models" / "smollm2-135m-instruct";
 }
 
 struct Golden {
@@ -92,12 +33,7 @@ struct Golden {
 
 Golden read_golden() {
   Golden result;
-  const std::string texts = gunzip(golden("tokenizer_texts.bin.gz"));
-  for (std::string_view rest = texts; !rest.empty();) {
-    const std::size_t size = take_varint(rest);
-    result.texts.emplace_back(rest.substr(0, size));
-    rest.remove_prefix(size);
-  }
+  result.texts = golden_texts();
   const std::string ids = gunzip(golden("tokenizer_ids.bin.gz"));
   for (std::string_view rest = ids; !rest.empty();) {
     Tokens row(take_varint(rest));
@@ -122,22 +58,10 @@ class TokenizerParity : public testing::Test {
     tokenizer_ = *std::move(loaded);
   }
 
-  // Compares the CRC-32 of each block of records with the golden ones; `record(i)` belongs to
-  // texts[i].
   template <typename Record>
   static void expect_blocks(const std::string& variant, Record record) {
-    const json& expected = golden_.checks["crc32"][variant];
-    const auto block = golden_.checks["block"].get<std::size_t>();
-    ASSERT_EQ(expected.size(), (golden_.texts.size() + block - 1) / block);
-    for (std::size_t begin = 0; begin < golden_.texts.size(); begin += block) {
-      std::string bytes;
-      for (std::size_t i = begin; i < std::min(begin + block, golden_.texts.size()); ++i)
-        bytes += record(i);
-      const auto crc = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-      ASSERT_EQ(crc, expected[begin / block].get<std::uint64_t>())
-          << variant << ": texts " << begin << " to " << begin + block << " of "
-          << "tokenizer_texts.bin.gz; the first is " << golden_.texts[begin];
-    }
+    expect_crcs(golden_.checks["crc32"][variant], golden_.checks["block"], golden_.texts, record,
+                variant);
   }
 
   static inline Golden golden_;
