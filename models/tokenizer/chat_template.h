@@ -4,8 +4,12 @@
 // the SHA-256 of its text and never executed. The text carries its special tokens (BOS too, where
 // the template has it), so encode it with Tokenizer::encode. An answer prefix is appended by the
 // caller right after render(..., true).
+//
+// Nothing depends on the day: where a template writes today's date (Llama 3.2), it is always the
+// one that the template has for want of a clock, 26 Jul 2024. Tools and tool calls are not known.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,9 +21,11 @@
 namespace strata {
 
 struct ChatMessage {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
+  std::string role;     // "system", "user", "assistant"
+  std::string content;  // reasoning within an answer stands between <think> and </think>
 };
+
+struct KnownChatTemplate;
 
 class ChatTemplate {
  public:
@@ -32,17 +38,19 @@ class ChatTemplate {
   // `add_generation_prompt` appends the assistant's header.
   std::string render(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
 
-  std::string_view name() const { return name_; }  // "none", "smollm2", …
-  bool is_none() const { return name_ == "none"; }
+  std::string_view name() const;  // "none", "smollm2", …
+  bool is_none() const { return name() == "none"; }
 
   static std::vector<std::string_view>
   names();  // what chat_template= accepts besides "model", alphabetical
+  // The name of the template whose Jinja text has this SHA-256, if we know it.
+  static std::optional<std::string_view> recognise(std::string_view sha256);
 
  private:
-  using Renderer = std::string (*)(std::span<const ChatMessage>, bool);
-  ChatTemplate(std::string_view name, Renderer renderer) : name_(name), renderer_(renderer) {}
-  std::string_view name_;  // of static storage
-  Renderer renderer_;
+  ChatTemplate(const KnownChatTemplate& known, std::string bos)
+      : known_(&known), bos_(std::move(bos)) {}
+  const KnownChatTemplate* known_;  // of static storage
+  std::string bos_;
 };
 
 }  // namespace strata

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/sha256.h"
 #include "core/tokens.h"
 
 namespace strata {
@@ -73,12 +74,20 @@ inline std::string packed(const Tokens& ids) {
   return out;
 }
 
+// What golden files hold of ids where these would be too long: 8 bytes of a SHA-256, as hex.
+inline std::string ids_hash(const Tokens& ids) { return sha256_hex(packed(ids)).substr(0, 16); }
+
 // Where tools/setup puts models and tokenizers.
 inline std::filesystem::path cache_dir() {
   const std::string cache = environment("XDG_CACHE_HOME");
   const auto base = cache.empty() ? std::filesystem::path(environment("HOME")) / ".cache"
                                   : std::filesystem::path(cache);
   return base / "strata";
+}
+
+inline std::filesystem::path default_model_dir() {
+  if (const std::string given = environment("STRATA_SMOLLM2"); !given.empty()) return given;
+  return cache_dir() / "models" / "smollm2-135m-instruct";
 }
 
 inline std::vector<std::string> golden_texts() {

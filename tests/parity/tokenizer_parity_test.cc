@@ -20,11 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-fs::path model_dir() {
-  if (const std::string given = environment("STRATA_SMOLLM2"); !given.empty()) return given;
-  return cache_dir() / "models" / "smollm2-135m-instruct";
-}
-
 struct Golden {
   std::vector<std::string> texts;
   std::vector<Tokens> ids;
@@ -49,11 +44,11 @@ class TokenizerParity : public testing::Test {
   static void SetUpTestSuite() { golden_ = read_golden(); }
 
   void SetUp() override {
-    if (!fs::exists(model_dir() / "tokenizer.json")) {
-      GTEST_SKIP() << "the default model is not at " << model_dir()
+    if (!fs::exists(default_model_dir() / "tokenizer.json")) {
+      GTEST_SKIP() << "the default model is not at " << default_model_dir()
                    << "; import it with tools/import_gguf.py or name it with STRATA_SMOLLM2";
     }
-    Result<Tokenizer> loaded = Tokenizer::load(model_dir());
+    Result<Tokenizer> loaded = Tokenizer::load(default_model_dir());
     ASSERT_TRUE(loaded) << loaded.error().text();
     tokenizer_ = *std::move(loaded);
   }
@@ -157,7 +152,7 @@ TEST_F(TokenizerParity, PreTokenizersOfSeveralModelFamiliesMakeTheSamePieces) {
                                                               {"digit_runs", digits(false)},
                                                               {"llama3", split("{1,3}")},
                                                               {"qwen2", split("")}};
-  json document = json::parse(read_file(model_dir() / "tokenizer.json"));
+  json document = json::parse(read_file(default_model_dir() / "tokenizer.json"));
   for (const auto& [name, pre_tokenizer] : variants) {
     document["pre_tokenizer"] = pre_tokenizer;
     const Result<TokenizerSpec> spec = parse_tokenizer_json(document.dump());

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "core/sha256.h"
+#include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
 #include "models/tokenizer/unicode.h"
 #include "tests/parity/tokenizer_golden.h"
@@ -17,17 +17,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kHashBytes = 8;  // of the SHA-256 of a text's packed ids
-
-std::string hash_of(const Tokens& ids) {
-  const std::string hex = sha256_hex(packed(ids));
-  std::string bytes;
-  for (std::size_t i = 0; i < 2 * kHashBytes; i += 2)
-    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  return bytes;
-}
-
 std::filesystem::path directory_of(const std::string& family) {
+  if (family == "default") return default_model_dir();
   const std::string given = environment("STRATA_TOKENIZERS");
   return (given.empty() ? cache_dir() / "tokenizers" : std::filesystem::path(given)) / family;
 }
@@ -63,13 +54,17 @@ class VocabularyParity : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(VocabularyParity, IdsOfEveryTextEqualThoseOfTokenizers) {
+  constexpr std::size_t kHashBytes = 8;
   const std::string hashes = gunzip(golden("tokenizer_" + GetParam() + ".bin.gz"));
   ASSERT_EQ(hashes.size(), kHashBytes * texts_.size());
   std::size_t equal = 0;
   std::size_t ids = 0;
   for (std::size_t i = 0; i < texts_.size(); ++i) {
     const Tokens got = tokenizer_->encode(texts_[i]);
-    const bool same = hash_of(got) == hashes.substr(i * kHashBytes, kHashBytes);
+    std::string expected;
+    for (const char c : hashes.substr(i * kHashBytes, kHashBytes))
+      expected += fmt::format("{:02x}", static_cast<std::uint8_t>(c));
+    const bool same = ids_hash(got) == expected;
     if (!same && equal == i) {
       ADD_FAILURE()
           << "text " << i << ": " << texts_[i] << "\n  ids: " << testing::PrintToString(got)
@@ -111,6 +106,34 @@ TEST_P(VocabularyFacts, BosStopIdsAndPrefixAreThoseOfTheFamily) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, VocabularyFacts, testing::Values("llama3", "qwen3"),
+                         [](const auto& family) { return family.param; });
+
+// tools/make_chat_golden.py; that the texts are equal is a unit test.
+class ChatParity : public VocabularyParity {};
+
+TEST_P(ChatParity, IdsOfRenderedConversationsEqualThoseOfTransformers) {
+  const json golden_chats = json::parse(read_file(golden("chat_templates.json")));
+  int compared = 0;
+  for (const json& expected : golden_chats["templates"]) {
+    if (expected["tokenizer"] != GetParam()) continue;
+    const auto chat = ChatTemplate::for_model(*tokenizer_, expected["name"].get<std::string>());
+    ASSERT_TRUE(chat) << chat.error().text();
+    for (std::size_t i = 0; i < expected["ids"].size(); ++i) {
+      std::vector<ChatMessage> messages;
+      for (const json& message : golden_chats["conversations"][i])
+        messages.push_back({message[0], message[1]});
+      for (const bool prompt : {false, true}) {
+        const std::string text = chat->render(messages, prompt);
+        EXPECT_EQ(ids_hash(tokenizer_->encode(text)), expected["ids"][i][prompt ? 1 : 0])
+            << chat->name() << ": " << text;
+        ++compared;
+      }
+    }
+  }
+  EXPECT_GE(compared, 80);
+}
+
+INSTANTIATE_TEST_SUITE_P(, ChatParity, testing::Values("default", "llama3", "qwen3"),
                          [](const auto& family) { return family.param; });
 
 }  // namespace
