@@ -15,12 +15,16 @@ expect() {
   if "$@"; then echo "ok: $what"; else echo "FAILED: $what"; failed=1; fi
 }
 
-# A pip that installs two files and their RECORD, counts its calls, and breaks off where $place/break exists.
+# A pip that installs two files and their RECORD, or downloads a wheel, counts its calls, and breaks off where
+# $place/break exists.
 mkdir -p "$place/fake/pip" "$place/bin" "$place/cache"
 touch "$place/fake/pip/__init__.py"
 cat >"$place/fake/pip/__main__.py" <<PYTHON
 import os, pathlib, sys
 open("$place/calls", "a").write("pip\n")
+if sys.argv[1] == "download":
+    pathlib.Path(sys.argv[sys.argv.index("--dest") + 1], "a-1.whl").write_text("wheel")
+    sys.exit(0)
 target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
 library = target / "torch/lib/libtorch_cpu.so"
 library.parent.mkdir(parents=True)
@@ -104,6 +108,44 @@ packages_step "$place/again" >"$place/second" 2>/dev/null
 wait
 expect "two set-ups at once install once" [ "$(calls)" = $((before + 1)) ]
 expect "and agree" cmp -s "$place/first" "$place/second"
+
+# ---- what is imported out of a wheel: by an importer of our own, in a checkout of our own
+mkdir -p "$place/root/tools" "$place/cache"
+touch "$place/root/tools/import_gguf.py"
+cat >"$place/root/tools/import_some.py" <<'PYTHON'
+import pathlib, sys
+folder = pathlib.Path(sys.argv[-1])
+if sys.argv[1] == "--check":
+    whole = sys.argv[2] == "family" and folder.is_dir() and (folder / "file").read_text() == "wheel"
+    print(f"{folder}: file is not the file that was written")
+    sys.exit(0 if whole else 1)
+assert sys.argv[1] == "family"
+folder.mkdir(exist_ok=True)
+(folder / "file").write_text(pathlib.Path(sys.argv[2]).read_text())
+PYTHON
+import_step() {
+  env XDG_CACHE_HOME="$place/cache" PYTHONPATH="$place/fake" TOOLS="$root/tools" ROOT="$place/root" bash -c '
+    set -euo pipefail
+    source "$TOOLS/setup"
+    STRATA_ROOT=$ROOT STRATA_PACKAGES=$PYTHONPATH
+    find_cache
+    find_python
+    ensure_imported "$STRATA_CACHE/some/folder" 1 some==1 import_some.py family'
+}
+imported=$place/cache/strata/some/folder/file
+before=$(calls)
+import_step >/dev/null 2>&1
+expect "a wheel is downloaded and imported" [ "$(calls) $(<"$imported")" = "$((before + 1)) wheel" ]
+expect "and not kept" [ -z "$(find "$place/cache" -name '*.whl')" ]
+import_step >/dev/null 2>&1
+expect "what was imported is not imported again" [ "$(calls)" = $((before + 1)) ]
+echo >>"$place/root/tools/import_some.py"
+import_step >/dev/null 2>&1
+expect "nor where another importer finds it whole" [ "$(calls)" = $((before + 1)) ]
+printf 'whee!' >"$imported"
+said=$(import_step 2>&1 >/dev/null)
+expect "damage is noticed" [ "${said/file is not the file that was written; making it again/}" != "$said" ]
+expect "and repaired" [ "$(calls) $(<"$imported")" = "$((before + 2)) wheel" ]
 
 # ---- Debian's packages: dpkg-query that knows only cmake, no sudo, no root
 printf '#!/bin/sh\necho "cmake=installed mold=config-files "; exit 1\n' >"$place/bin/dpkg-query"
