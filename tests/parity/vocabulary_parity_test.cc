@@ -67,7 +67,8 @@ TEST_P(VocabularyParity, IdsOfEveryTextEqualThoseOfTokenizers) {
     const bool same = ids_hash(got) == expected;
     if (!same && equal == i) {
       ADD_FAILURE()
-          << "text " << i << ": " << texts_[i] << "\n  ids: " << testing::PrintToString(got)
+          << "text " << i << ": " << texts_[i]
+          << "\n  ids: " << fmt::format("{}", fmt::join(got, ", "))
           << "\n  those of tokenizers: tools/python tools/make_tokenizer_golden.py --show "
           << directory_of(GetParam()).string() << " " << i;
     }

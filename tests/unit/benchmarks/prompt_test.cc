@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fixture.h"
+#include "tests/unit/tokenizer/toy_tokenizer.h"
 
 namespace strata {
 namespace {
@@ -55,6 +56,40 @@ TEST(Prompt, AnAnswerThatBeginsInsideATokenIsTokenisedApartAndSaysSo) {
   EXPECT_NE(joined(*encoded), model.tokenizer.encode("a special number"));
   EXPECT_EQ(encoded->prompt, model.tokenizer.encode("a special num"));
   EXPECT_EQ(encoded->answer, model.tokenizer.encode("ber"));
+}
+
+TEST(Prompt, ATemplateThatTrimsContentsIsEncodedAsItWritesThem) {
+  const Tokenizer tokenizer = toy::load_for_chats();
+  const auto llama = ChatTemplate::for_model(tokenizer, "llama3").value();
+  const auto encoded = encode_prompt(tokenizer, llama, {{{"user", "\n hello "}}}, " so", " x");
+  ASSERT_TRUE(encoded.has_value());
+  EXPECT_EQ(encoded->text,
+            "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhello<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n so");
+  EXPECT_EQ(joined(*encoded), tokenizer.encode(encoded->text + " x"));
+  EXPECT_TRUE(encoded->joint);
+  const auto hostile = encode_prompt(tokenizer, llama, {{{"user", " a<|eot_id|>"}}}, "", "x");
+  ASSERT_FALSE(hostile.has_value());
+  EXPECT_EQ(hostile.error().text(),
+            "a message holds the text of a special token, and the chat template 'llama3' rewrites "
+            "messages");
+  // Nothing to trim: the text of special tokens stays text.
+  const auto plain = encode_prompt(tokenizer, llama, {{{"user", "a<|eot_id|>"}}}, "", "x").value();
+  EXPECT_EQ(std::count(plain.prompt.begin(), plain.prompt.end(), tokenizer.token_id("<|eot_id|>")),
+            1);
+}
+
+TEST(Prompt, ATextThatTheTokenizerNormalizesHasNoOffsets) {
+  nlohmann::json document = toy::document();
+  document["normalizer"] = {{"type", "NFC"}};
+  const Tokenizer tokenizer = toy::load_for_chats(nlohmann::json::object(), document);
+  const auto chatml = ChatTemplate::for_model(tokenizer, "chatml").value();
+  const auto encoded = encode_prompt(tokenizer, chatml, {{{"user", "e\u0301"}}}, "", "x").value();
+  EXPECT_EQ(encoded.prompt, tokenizer.encode(encoded.text));
+  EXPECT_TRUE(encoded.offsets.empty());
+  EXPECT_FALSE(encoded.joint);
+  EXPECT_FALSE(
+      encode_prompt(tokenizer, chatml, {{{"user", "\u00E9"}}}, "", "x").value().offsets.empty());
 }
 
 TEST(Prompt, BlankTokensMoveButNeverTheWholeAnswer) {

@@ -22,18 +22,6 @@ Tokenizer with_template(const nlohmann::json& chat_template) {
   return directory.load().value();
 }
 
-// The toy with every token that a known template writes.
-Tokenizer with_all_tokens(const nlohmann::json& config = {{"bos_token", "<|begin_of_text|>"}}) {
-  nlohmann::json document = toy::document();
-  nlohmann::json& added = document["added_tokens"];
-  for (const char* text : {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
-                           "<|eot_id|>", "<think>", "</think>"})
-    added.push_back({{"id", 263 + added.size()}, {"content", text}, {"special", true}});
-  toy::ModelDirectory directory;
-  directory.write("tokenizer.json", document).write("tokenizer_config.json", config);
-  return directory.load().value();
-}
-
 std::string render(const Tokenizer& tokenizer, std::string_view name,
                    std::vector<ChatMessage> messages, bool prompt) {
   return ChatTemplate::for_model(tokenizer, name).value().render(messages, prompt);
@@ -82,7 +70,7 @@ class ChatTemplateGolden : public testing::Test {
 };
 
 TEST_F(ChatTemplateGolden, EveryRenderingEqualsThatOfTransformers) {
-  const Tokenizer tokenizer = with_all_tokens();
+  const Tokenizer tokenizer = toy::load_for_chats();
   const auto written = golden_["written"].get<std::size_t>();
   ASSERT_GE(written, 40U);
   ASSERT_GE(conversations_.size(), written + 200);
@@ -114,7 +102,7 @@ TEST_F(ChatTemplateGolden, EveryTextAndEveryNameWasCompared) {
   for (const nlohmann::json& expected : golden_["templates"]) {
     const auto name = expected["name"].get<std::string>();
     if (name != "qwen3_no_think") compared.emplace(expected["sha256"], name);
-    names.insert(ChatTemplate::for_model(with_all_tokens(), name)->name());
+    names.insert(ChatTemplate::for_model(toy::load_for_chats(), name)->name());
   }
   std::map<std::string, std::string> known;
   for (const ChatTemplateText& text : known_chat_template_texts())
@@ -131,14 +119,14 @@ TEST(ChatTemplate, ATextIsRecognisedByItsHashAlone) {
 }
 
 TEST(ChatTemplate, LlamaBeginsWithTheModelsOwnBos) {
-  EXPECT_EQ(render(with_all_tokens(), "llama3", {{"user", " Hi "}}, true),
+  EXPECT_EQ(render(toy::load_for_chats(), "llama3", {{"user", " Hi "}}, true),
             "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
             "<|start_header_id|>assistant<|end_header_id|>\n\n");
   nlohmann::json config = {{"bos_token", "hello"}};
-  EXPECT_TRUE(
-      render(with_all_tokens(config), "llama3.1", {{"user", ""}}, false).starts_with("hello<|"));
+  EXPECT_TRUE(render(toy::load_for_chats(config), "llama3.1", {{"user", ""}}, false)
+                  .starts_with("hello<|"));
   const Result<ChatTemplate> none =
-      ChatTemplate::for_model(with_all_tokens(nlohmann::json::object()), "llama3");
+      ChatTemplate::for_model(toy::load_for_chats(nlohmann::json::object()), "llama3");
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().text(),
             "chat_template=llama3 begins with BOS, and the model's tokenizer_config.json names none"
@@ -146,23 +134,23 @@ TEST(ChatTemplate, LlamaBeginsWithTheModelsOwnBos) {
 }
 
 TEST(ChatTemplate, Llama31WritesAFixedDate) {
-  EXPECT_EQ(render(with_all_tokens(), "llama3.1", {{"system", "S"}}, false),
+  EXPECT_EQ(render(toy::load_for_chats(), "llama3.1", {{"system", "S"}}, false),
             "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge "
             "Date: December 2023\nToday Date: 26 Jul 2024\n\nS<|eot_id|>");
 }
 
 TEST(ChatTemplate, Qwen3WithoutThinkingClosesAnEmptyThought) {
-  EXPECT_EQ(render(with_all_tokens(), "qwen3", {{"user", "Hi"}}, true),
+  EXPECT_EQ(render(toy::load_for_chats(), "qwen3", {{"user", "Hi"}}, true),
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
-  EXPECT_EQ(render(with_all_tokens(), "qwen3_no_think", {{"user", "Hi"}}, true),
+  EXPECT_EQ(render(toy::load_for_chats(), "qwen3_no_think", {{"user", "Hi"}}, true),
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
 }
 
 TEST(ChatTemplate, NoConversationAndBytesThatAreNotUtf8CrashNothing) {
   const std::string broken = "\xE3\x80 x \xE3\x80\x80\xF0\x9F";
   for (const std::string_view name : ChatTemplate::names()) {
-    render(with_all_tokens(), name, {}, true);
-    EXPECT_NE(render(with_all_tokens(), name, {{"assistant", broken}}, true).find(broken),
+    render(toy::load_for_chats(), name, {}, true);
+    EXPECT_NE(render(toy::load_for_chats(), name, {{"assistant", broken}}, true).find(broken),
               std::string::npos)
         << name;
   }

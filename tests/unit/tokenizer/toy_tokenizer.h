@@ -101,6 +101,22 @@ inline Tokenizer load(const nlohmann::json& document) {
   return *std::move(loaded);
 }
 
+// The toy with every token that a known chat template writes, <|begin_of_text|> as its BOS.
+inline Tokenizer load_for_chats(const nlohmann::json& config = {{"bos_token", "<|begin_of_text|>"}},
+                                const nlohmann::json& base = document()) {
+  nlohmann::json with_chat_tokens = base;
+  nlohmann::json& added = with_chat_tokens["added_tokens"];
+  for (const char* text : {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+                           "<|eot_id|>", "<think>", "</think>"})
+    added.push_back({{"id", 263 + added.size()}, {"content", text}, {"special", true}});
+  ModelDirectory directory;
+  Result<Tokenizer> loaded = directory.write("tokenizer.json", with_chat_tokens)
+                                 .write("tokenizer_config.json", config)
+                                 .load();
+  STRATA_CHECK(loaded.has_value(), "{}", loaded.error().text());
+  return *std::move(loaded);
+}
+
 // The ids of the bytes of `text`, none merged.
 inline Tokens bytes(std::string_view text) {
   Tokens ids;
