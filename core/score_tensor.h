@@ -16,11 +16,11 @@ namespace strata {
 
 struct ScoreTensor {
   Mask context{Granularity::kLayer, {1, 1, 1}, false};  // what was kept while one unit was toggled
-  std::vector<std::string> samples;      // ids
-  std::vector<std::string> clusters;     // of the samples; "" = a cluster of its own
-  std::vector<std::size_t> positions;    // answer positions of each sample, each ≥ 1
-  std::vector<float> context_nll;        // [sample][position], nats
-  std::vector<float> gains;              // [sample][unit][position], units in the mask's flat order
+  std::vector<std::string> samples;                     // ids
+  std::vector<std::string> clusters;                    // of the samples; "" = a cluster of its own
+  std::vector<std::size_t> positions;  // answer positions of each sample, each ≥ 1
+  std::vector<float> context_nll;      // [sample][position], nats
+  std::vector<float> gains;            // [sample][unit][position], units in the mask's flat order
 
   std::size_t units() const { return context.size(); }
   // Where a sample's numbers begin in context_nll; [samples.size()] = its size.

@@ -24,7 +24,7 @@
 namespace strata {
 
 // Raised only when numbers may change for the same experiment.
-inline constexpr int kNumericsVersion = 1;
+inline constexpr int kNumericsVersion = 2;
 
 struct LoadOptions {
   std::string device = "cpu";     // cpu | cuda
@@ -155,10 +155,10 @@ struct Toggle {
   const AttentionPlan* plan = nullptr;
 };
 
-// A teacher-forced run that kept the inputs of its layers, so that a plan which differs from layer ℓ
-// on resumes there. Where not all of them fit the memory it was given, the first ones are kept, and
-// of the others the one that was needed last: toggles by rising layer then cost the run of those
-// layers once more.
+// A teacher-forced run that kept the inputs of its layers, so that a plan which differs from layer
+// ℓ on resumes there. Where not all of them fit the memory it was given, the first ones are kept,
+// and of the others the one that was needed last: toggles by rising layer then cost the run of
+// those layers once more.
 class Trace {
  public:
   ~Trace();

@@ -215,8 +215,7 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
         Segment segment{impl.chunk,
                         std::make_shared<const BoundPlan>(
                             *toggle.plan, at::TensorOptions().device(decoder.options().device())),
-                        nullptr,
-                        plan_rows(*toggle.plan, impl.chunk, toggle.layer)};
+                        nullptr, plan_rows(*toggle.plan, impl.chunk, toggle.layer)};
         rows += segment.rows_in(0);
         if (last > first && rows > limits_.batch_rows) break;
         add_cost(*meter_, model_.shape(), std::span(&segment, 1), toggle.layer);
@@ -233,8 +232,8 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
         const at::Tensor input = impl.input_of(layer, *meter_);
         for (; joined < climb.segments.size() && toggles[first + joined].layer == layer; ++joined) {
           Segment& segment = climb.segments[joined];
-          parts.push_back(input.narrow(0, segment.rows[0].in_begin - impl.chunk.begin,
-                                       segment.rows_in(0)));
+          parts.push_back(
+              input.narrow(0, segment.rows[0].in_begin - impl.chunk.begin, segment.rows_in(0)));
           if (impl.prefix == nullptr) continue;
           climb.states[joined] = borrow(*impl.prefix, *segment.plan, layer);
           segment.state = &climb.states[joined];
@@ -252,8 +251,8 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
       synchronize(decoder.options().device());
       meter_->seconds += watch.seconds();
       for (std::size_t i = 0; i < climb.segments.size(); ++i) {
-        scores.push_back(score_rows(
-            logits.narrow(0, static_cast<std::int64_t>(i) * answer, answer), impl.answer));
+        scores.push_back(score_rows(logits.narrow(0, static_cast<std::int64_t>(i) * answer, answer),
+                                    impl.answer));
         ++meter_->evaluations;
       }
       first = last;

@@ -87,12 +87,13 @@ Status fill_tensor(const std::vector<double>& positions, std::string_view contex
   if (samples == 0 || tensor.samples.size() != samples || tensor.clusters.size() != samples ||
       context_nll.size() != all * sizeof(float) ||
       gains.size() != all * tensor.units() * sizeof(float))
-    return fail(make_error(ErrorKind::kInvalidFile,
-                           "score tensor {}: {} samples, {} clusters, {} lengths, {} and {} bytes do "
-                           "not fit each other",
-                           row.id, tensor.samples.size(), tensor.clusters.size(), samples,
-                           context_nll.size(), gains.size())
-                    .with_hint("the database was edited or is damaged; see 'strata db check'"));
+    return fail(
+        make_error(ErrorKind::kInvalidFile,
+                   "score tensor {}: {} samples, {} clusters, {} lengths, {} and {} bytes do "
+                   "not fit each other",
+                   row.id, tensor.samples.size(), tensor.clusters.size(), samples,
+                   context_nll.size(), gains.size())
+            .with_hint("the database was edited or is damaged; see 'strata db check'"));
   tensor.context_nll = float32_values(context_nll);
   tensor.gains = float32_values(gains);
   return {};

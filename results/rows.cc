@@ -62,11 +62,10 @@ static Result<HeadLayout> layout_from_json(const json& object, std::string_view 
   const auto sane = [](int count) { return count >= 1 && count <= kMaxLayoutCount; };
   if (!sane(layout.layers) || !sane(layout.query_heads) || !sane(layout.kv_heads) ||
       layout.query_heads % layout.kv_heads != 0)
-    return fail(
-        ErrorKind::kInvalidFile,
-        "{}: expected counts of 1 to {} and query heads in groups, got {} layers, {} query "
-        "heads, {} KV heads",
-        what, kMaxLayoutCount, layout.layers, layout.query_heads, layout.kv_heads);
+    return fail(ErrorKind::kInvalidFile,
+                "{}: expected counts of 1 to {} and query heads in groups, got {} layers, {} query "
+                "heads, {} KV heads",
+                what, kMaxLayoutCount, layout.layers, layout.query_heads, layout.kv_heads);
   return layout;
 }
 
@@ -117,7 +116,8 @@ std::string float32_bytes(const std::vector<float>& values) {
   bytes.reserve(values.size() * sizeof(float));
   for (const float value : values) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
-    for (unsigned shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(bits >> shift & 0xff);
+    for (unsigned shift = 0; shift < 32; shift += 8)
+      bytes += static_cast<char>(bits >> shift & 0xff);
   }
   return bytes;
 }
@@ -147,23 +147,23 @@ std::string score_tensor_id(const ScoreTensorRow& row) {
 std::string selection_id(const SelectionRow& selection) {
   const SelectionCost& cost = selection.cost;
   json content = {{"strategy", selection.strategy},
-                {"config", embedded(selection.config_json)},
-                {"model", selection.model_id},
-                {"plan", selection.plan_id},
-                {"mask", embedded(selection.mask_json)},
-                {"scores", embedded(selection.scores_json)},
-                {"standard_errors", embedded(selection.standard_errors_json)},
-                {"cost",
-                 {{"forward_tokens", cost.forward_tokens},
-                  {"layer_tokens", cost.layer_tokens},
-                  {"flops", cost.flops},
-                  {"evaluations", cost.evaluations},
-                  {"seconds", cost.seconds},
-                  {"peak_bytes", cost.peak_bytes}}},
-                {"supervision", selection.supervision},
-                {"calibration", selection.calibration_id},
-                {"seed", selection.seed},
-                {"diagnostics", embedded(selection.diagnostics_json)}};
+                  {"config", embedded(selection.config_json)},
+                  {"model", selection.model_id},
+                  {"plan", selection.plan_id},
+                  {"mask", embedded(selection.mask_json)},
+                  {"scores", embedded(selection.scores_json)},
+                  {"standard_errors", embedded(selection.standard_errors_json)},
+                  {"cost",
+                   {{"forward_tokens", cost.forward_tokens},
+                    {"layer_tokens", cost.layer_tokens},
+                    {"flops", cost.flops},
+                    {"evaluations", cost.evaluations},
+                    {"seconds", cost.seconds},
+                    {"peak_bytes", cost.peak_bytes}}},
+                  {"supervision", selection.supervision},
+                  {"calibration", selection.calibration_id},
+                  {"seed", selection.seed},
+                  {"diagnostics", embedded(selection.diagnostics_json)}};
   // Rows of older schemas keep their ids.
   if (selection.score_tensor_id) content["score_tensor"] = *selection.score_tensor_id;
   return id_of(content);

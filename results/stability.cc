@@ -121,8 +121,7 @@ std::optional<Stability> stability_of(const std::vector<std::vector<double>>& ga
   }
   out.jaccard /= options.half_splits;
   correlation /= options.half_splits;
-  if (correlated && correlation > -1)
-    out.rank_correlation = 2 * correlation / (1 + correlation);
+  if (correlated && correlation > -1) out.rank_correlation = 2 * correlation / (1 + correlation);
 
   Rng draws(options.seed, "stability.bootstrap");
   out.inclusion.assign(gains[0].size(), 0.0);

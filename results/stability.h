@@ -1,5 +1,6 @@
 // How much of a selection is the calibration prompts' doing: the same prompts halved and resampled,
-// from the stored gains of each prompt alone. Pure functions with a fixed seed; no model. Thread-safe.
+// from the stored gains of each prompt alone. Pure functions with a fixed seed; no model.
+// Thread-safe.
 #pragma once
 
 #include <cstddef>

@@ -3,8 +3,8 @@
 //
 // s_u(C) = mean over samples of [NLL(C without u) − NLL(C with u)], NLL = mean nats a token over
 // the answer. C = nothing kept is restore-one, C = everything kept is ablate-one. With reuse, one
-// run of C keeps its layers' inputs (what does not fit the memory is run a second time) and a toggle
-// resumes at its layer; without, every toggle runs from the first layer. Scores agree up to
+// run of C keeps its layers' inputs (what does not fit the memory is run a second time) and a
+// toggle resumes at its layer; without, every toggle runs from the first layer. Scores agree up to
 // rounding. The standard error is that of the mean over independent samples.
 #pragma once
 
@@ -16,7 +16,8 @@ namespace strata {
 
 struct ActivationReuse {
   bool on = true;
-  std::uint64_t memory_bytes = std::uint64_t{4} << 30;  // of kept layer inputs, all workers together
+  std::uint64_t memory_bytes = std::uint64_t{4}
+                               << 30;  // of kept layer inputs, all workers together
 };
 
 class NllScorer final : public UnitScorer {

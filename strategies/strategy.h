@@ -55,8 +55,8 @@ struct CalibrationNeeds {
 // NLL.
 struct UnitScores {
   std::vector<double> score;
-  std::vector<double> standard_error;  // paired over calibration samples; NaN for one sample
-  std::shared_ptr<const ScoreTensor> tensor;   // what they are means of
+  std::vector<double> standard_error;         // paired over calibration samples; NaN for one sample
+  std::shared_ptr<const ScoreTensor> tensor;  // what they are means of
 };
 
 struct Selection {

@@ -22,6 +22,7 @@
 #include <limits>
 
 #include "core/result.h"
+#include "models/mixers/attention_avx512.h"
 
 namespace strata {
 namespace {
@@ -254,6 +255,23 @@ void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& ke
 void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
             const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND) {
   const std::int64_t rows = q_BHND.size(2), end = begin + rows;
+  const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+  // Under rule `full` the rows from the prompt's end on see everything.
+  const std::int64_t windowed_end = sliding == nullptr ? begin
+                                    : entry.rule == DecodeRule::kFull
+                                        ? std::clamp(prompt_length, begin, end)
+                                        : end;
+  if (rows > 1 && has_avx512_attention(q_BHND)) {
+    const auto part = [&](std::int64_t from, std::int64_t to, std::int64_t window,
+                          std::int64_t sinks) {
+      if (from >= to) return;
+      attend_avx512(q_BHND.narrow(2, from - begin, to - from), from, keys, window, sinks,
+                    out_BHND.narrow(2, from - begin, to - from));
+    };
+    if (sliding != nullptr) part(begin, windowed_end, sliding->window, sliding->sinks);
+    part(windowed_end, end, end, 0);
+    return;
+  }
   // Rows [from, to) see every key before them: the view holds all of [0, to).
   const auto plain = [&](std::int64_t from, std::int64_t to) {
     if (from >= to) return;
@@ -263,14 +281,10 @@ void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
     out_BHND.narrow(2, from - begin, to - from).copy_(part.out_BHND);
   };
 
-  const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
   if (sliding == nullptr) {
     plain(begin, end);
     return;
   }
-  // Under rule `full` the rows from the prompt's end on see everything.
-  const std::int64_t windowed_end =
-      entry.rule == DecodeRule::kFull ? std::clamp(prompt_length, begin, end) : end;
   const std::int64_t band_begin = std::clamp(sliding->window + sliding->sinks, begin, windowed_end);
   plain(begin, band_begin);
   if (band_begin < windowed_end)

@@ -3,8 +3,9 @@
 //
 // Exact by the visibility rule of core/plan.h. No dense mask over the sequence: rows below window +
 // sinks are plain causal; from there on the window's band (blocks of queries against their own
-// strip of keys) and the sinks are disjoint key sets, merged by log-sum-exp. Cost of a windowed row
-// does not grow with the sequence.
+// strip of keys) and the sinks are disjoint key sets, merged by log-sum-exp; on a processor with
+// AVX-512 one kernel sums over both (attention_avx512.h). Cost of a windowed row does not grow with
+// the sequence.
 //
 // Legend: B sequences, H query heads, G KV heads (H a multiple of G; query head h reads KV head
 // h / (H/G)), N query rows, M key rows, S sinks, D head size. Pure functions; any floating dtype

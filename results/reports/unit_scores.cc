@@ -98,7 +98,8 @@ class Evidence {
     const auto [least, most] =
         std::minmax_element(tensor_.positions.begin(), tensor_.positions.end());
     return fmt::format(
-        "scores: answer NLL (nats a token) that keeping a unit saves where {} of {} units keep full "
+        "scores: answer NLL (nats a token) that keeping a unit saves where {} of {} units keep "
+        "full "
         "attention · {}, {} answer positions each",
         tensor_.context.kept(), tensor_.units(),
         plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"),

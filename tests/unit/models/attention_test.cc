@@ -30,7 +30,9 @@ struct Shape {
 Shape random_shape(Rng& rng) {
   Shape s{rng.between(1, 3), rng.between(1, 2), rng.between(1, 3), 0, 0, 0, 0, {}};
   const std::int64_t window = rng.between(1, 70), sinks = rng.between(0, 4);
-  s.head_dim = rng.below(4) == 0 ? 64 : 16;
+  // 24: not what the AVX-512 kernel takes.
+  constexpr std::int64_t kHeadDims[] = {16, 24, 48, 64, 80};
+  s.head_dim = kHeadDims[rng.below(5)];
   s.begin = rng.below(3) == 0 ? 0 : rng.between(1, 150);
   s.rows = rng.below(5) == 0 ? 1 : rng.between(2, 130);
   s.prompt_length = rng.between(1, s.begin + s.rows);
@@ -74,6 +76,23 @@ at::Tensor attend_slowly(const at::Tensor& q, const at::Tensor& k, const at::Ten
   return out;
 }
 
+// All keys as one part, or, where nothing else is seen and half of the time, as a ring buffer has
+// them: sinks and the last keys, what lies between dropped.
+KeyView view_of(const at::Tensor& k, const at::Tensor& v, const Shape& s) {
+  const auto* sliding = std::get_if<SlidingWindow>(&s.entry.mixer);
+  const std::int64_t oldest = sliding == nullptr ? 0 : s.begin - sliding->window + 1;
+  if (sliding == nullptr || s.entry.rule == DecodeRule::kFull || oldest <= sliding->sinks ||
+      s.begin % 2 == 0)
+    return {{}, {}, k, v, 0};
+  const std::int64_t kept = s.begin + s.rows - oldest;
+  KeyView view{{}, {}, k.narrow(2, oldest, kept), v.narrow(2, oldest, kept), oldest};
+  if (sliding->sinks > 0) {
+    view.sink_k_BGSD = k.narrow(2, 0, sliding->sinks);
+    view.sink_v_BGSD = v.narrow(2, 0, sliding->sinks);
+  }
+  return view;
+}
+
 class AttentionTest : public testing::DeviceTest {
  protected:
   // Worst ‖out − slow‖ / ‖slow‖ over random shapes.
@@ -95,7 +114,7 @@ class AttentionTest : public testing::DeviceTest {
       // As the decoder has them: rows before heads in memory.
       const at::Tensor q_here = here(q).transpose(1, 2).contiguous().transpose(1, 2);
       at::Tensor out = at::full_like(q_here, std::numeric_limits<double>::quiet_NaN());
-      attend(q_here, s.begin, {{}, {}, here(k), here(v), 0}, s.entry, s.prompt_length, out);
+      attend(q_here, s.begin, view_of(here(k), here(v), s), s.entry, s.prompt_length, out);
       const at::Tensor slow = attend_slowly(q, k, v, s);
       const double error =
           ((out.to(at::kCPU, at::kDouble) - slow).pow(2).sum().sqrt() / slow.pow(2).sum().sqrt())
@@ -118,9 +137,9 @@ class AttentionTest : public testing::DeviceTest {
   }
 };
 
-TEST_P(AttentionTest, Float64) { EXPECT_LT(worst_error(at::kDouble, 30), 1e-12); }
-TEST_P(AttentionTest, Float32) { EXPECT_LT(worst_error(at::kFloat, 30), 1e-5); }
-TEST_P(AttentionTest, Bfloat16) { EXPECT_LT(worst_error(at::kBFloat16, 30), 1e-2); }
+TEST_P(AttentionTest, Float64) { EXPECT_LT(worst_error(at::kDouble, 100), 1e-12); }
+TEST_P(AttentionTest, Float32) { EXPECT_LT(worst_error(at::kFloat, 100), 1e-5); }
+TEST_P(AttentionTest, Bfloat16) { EXPECT_LT(worst_error(at::kBFloat16, 100), 1.2e-2); }
 
 STRATA_ON_EVERY_DEVICE(AttentionTest);
 

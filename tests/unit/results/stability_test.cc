@@ -43,8 +43,7 @@ TEST(Stability, SpearmanEqualsSciPys) {
   const nlohmann::json golden = nlohmann::json::parse(in);
   ASSERT_EQ(golden["spearman"].size(), 10U);
   for (const nlohmann::json& c : golden["spearman"]) {
-    const auto rho =
-        spearman(c["a"].get<std::vector<double>>(), c["b"].get<std::vector<double>>());
+    const auto rho = spearman(c["a"].get<std::vector<double>>(), c["b"].get<std::vector<double>>());
     ASSERT_EQ(rho.has_value(), !c["rho"].is_null()) << c["name"];
     if (rho) {
       EXPECT_NEAR(*rho, c["rho"].get<double>(), 1e-12) << c["name"];
@@ -93,7 +92,8 @@ TEST(Stability, AStrongSignalIsStableAndItsUnitsAreAlwaysChosen) {
   for (std::size_t unit = 0; unit < 7; ++unit) EXPECT_GT(stability.inclusion[unit], 0.95);
 }
 
-// Two prompts of one essay carry one cluster's news: copies of prompts must not look like certainty.
+// Two prompts of one essay carry one cluster's news: copies of prompts must not look like
+// certainty.
 TEST(Stability, CopiesOfPromptsInOneClusterAddNoCertainty) {
   const Gains once = noisy(8, 30, 7, 0.7, 3);
   Gains twice;
@@ -139,9 +139,10 @@ TEST(UnitEvidence, PrintsIntervalsInclusionAndTheJointGainAgainstTheSingles) {
             "full attention · 4 calibration prompts, 2 answer positions each");
   EXPECT_THAT(evidence.lines[1], HasSubstr("stable: the highest 2 of two halves of the prompts "
                                            "overlap by a Jaccard of 1.00 (200 random "));
-  EXPECT_EQ(evidence.lines[2],
-            "together: 2 toggles take the calibration prompts' NLL from 3.5000 to 1.2500, a gain of "
-            "+2.2500; their single gains add up to +3.0000");
+  EXPECT_EQ(
+      evidence.lines[2],
+      "together: 2 toggles take the calibration prompts' NLL from 3.5000 to 1.2500, a gain of "
+      "+2.2500; their single gains add up to +3.0000");
   // 2 ± t(3, .975) · 0.25 · √(4/3) / √4.
   EXPECT_THAT(evidence.table.rows[1],
               ElementsAre("1", "0", "█", "2.0000", "–", "[1.5407, 2.4593]", "100"));

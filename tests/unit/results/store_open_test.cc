@@ -84,8 +84,7 @@ TEST(StoreOpen, ADatabaseOfSchema1IsReadAfterMigrationWithAllItsRows) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.db");
   const char* root = std::getenv("STRATA_SOURCE_DIR");
-  run_sql(path,
-          bytes_of(std::string(root == nullptr ? "." : root) + "/tests/golden/schema_1.sql"));
+  run_sql(path, bytes_of(std::string(root == nullptr ? "." : root) + "/tests/golden/schema_1.sql"));
   EXPECT_EQ(error_of(path, Store::Mode::kReadOnly),
             path +
                 ": expected schema version 2, got 1\n  hint: bring it up to date with 'strata db "
