@@ -268,7 +268,16 @@ void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
       attend_avx512(q_BHND.narrow(2, from - begin, to - from), from, keys, window, sinks,
                     out_BHND.narrow(2, from - begin, to - from));
     };
-    if (sliding != nullptr) part(begin, windowed_end, sliding->window, sliding->sinks);
+    // In slabs whose packed keys stay in the cache; a slab packs its windows' keys, so it is longer
+    // than they are.
+    constexpr std::int64_t kSlabRows = 1024;
+    if (sliding != nullptr)
+      for (std::int64_t from = begin; from < windowed_end;) {
+        const std::int64_t slab = std::max(kSlabRows, 4 * sliding->window);
+        const std::int64_t to = std::min(windowed_end, from + slab);
+        part(from, to, sliding->window, sliding->sinks);
+        from = to;
+      }
     part(windowed_end, end, end, 0);
     return;
   }
