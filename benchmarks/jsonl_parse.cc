@@ -5,6 +5,7 @@
 #include "benchmarks/bundled_text.h"
 #include "benchmarks/jsonl.h"
 #include "benchmarks/word_lists.h"
+#include "core/json_reader.h"
 
 namespace strata {
 namespace {
@@ -12,7 +13,10 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxLineBytes = 64U << 20U;
-constexpr std::size_t kMaxItems = 10'000'000;
+// For their number, which the file's size bounds: with the room that growing vectors have.
+constexpr std::size_t kItemBytes = 512;
+constexpr std::size_t kMessageBytes = 3 * sizeof(ChatMessage);
+constexpr std::size_t kAnswerBytes = 3 * sizeof(std::string);
 constexpr std::size_t kMaxAnswers = 1000;
 constexpr std::size_t kMaxMessages = 10'000;
 constexpr int kMaxDepth = 64;
@@ -37,28 +41,10 @@ bool is_filled_string(const json& value) {
   return value.is_string() && !value.get_ref<const std::string&>().empty();
 }
 
-// The object of a line. nlohmann keeps the last of two equal keys without a word; we refuse them.
-Result<json> parse_object(std::string_view line) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  bool too_deep = false;
-  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
-      duplicate = value.get<std::string>();
-    too_deep = too_deep || depth > kMaxDepth;
-    return true;
-  };
-  const json object = json::parse(line, watch, false);
-  if (object.is_discarded())
-    return fail(ErrorKind::kInvalidFile, "expected a JSON object, got text that is not JSON");
+Result<json> parse_object(std::string_view line, std::size_t max_bytes) {
+  ASSIGN_OR_RETURN(json object, parse_json(line, {.depth = kMaxDepth, .tree_bytes = max_bytes}));
   if (!object.is_object())
     return fail(ErrorKind::kInvalidFile, "expected a JSON object, got {}", kind_of(object));
-  if (!duplicate.empty()) return fail(bad_field(duplicate, "the field once", "it twice"));
-  if (too_deep)
-    return fail(ErrorKind::kInvalidFile, "expected at most {} levels of nesting, got more",
-                kMaxDepth);
   return object;
 }
 
@@ -128,13 +114,14 @@ Result<std::vector<std::string>> parse_answers(const json& object) {
   return answers;
 }
 
-Result<JsonlItem> parse_item(std::string_view line) {
+// Takes at most `max_bytes` of memory beside the line's texts.
+Result<JsonlItem> parse_item(std::string_view line, std::size_t max_bytes) {
   if (line.size() > kMaxLineBytes)
     return fail(ErrorKind::kInvalidFile, "expected at most {} bytes a line, got {}", kMaxLineBytes,
                 line.size());
   if (const auto bad = find_invalid_utf8(line); bad != std::string_view::npos)
     return fail(ErrorKind::kInvalidFile, "expected UTF-8, byte {} of the line is not", bad + 1);
-  ASSIGN_OR_RETURN(const json object, parse_object(line));
+  ASSIGN_OR_RETURN(json object, parse_object(line, max_bytes));
   RETURN_IF_ERROR(check_field_names(object));
   JsonlItem item;
   const auto id = object.find("id");
@@ -152,11 +139,17 @@ Result<JsonlItem> parse_item(std::string_view line) {
     }
     item.split = *parsed;
   }
-  if (const auto metadata = object.find("metadata"); metadata != object.end()) {
+  if (auto metadata = object.find("metadata"); metadata != object.end()) {
     if (!metadata->is_object()) return fail(bad_field("metadata", "an object", kind_of(*metadata)));
-    item.metadata = *metadata;
+    item.metadata = std::move(*metadata);
   }
   return item;
+}
+
+// What an item keeps in memory, with its id among those seen.
+std::size_t kept_bytes(const JsonlItem& item, std::string_view line) {
+  return kItemBytes + line.size() + item.messages.size() * kMessageBytes +
+         item.answers.size() * kAnswerBytes + tree_bytes(item.metadata);
 }
 
 }  // namespace
@@ -165,6 +158,8 @@ Result<std::vector<JsonlItem>> parse_jsonl(std::string_view text, std::string_vi
   std::vector<JsonlItem> items;
   std::unordered_map<std::string, std::int64_t> lines;
   std::int64_t number = 0;
+  const std::size_t max_bytes = max_tree_bytes(text.size());
+  std::size_t kept = 0;
   while (!text.empty()) {
     const auto end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
@@ -172,7 +167,7 @@ Result<std::vector<JsonlItem>> parse_jsonl(std::string_view text, std::string_vi
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string place = fmt::format("{}:{}", name, number);
-    auto item = parse_item(line);
+    auto item = parse_item(line, max_bytes - kept);
     if (!item) return fail(std::move(item).error().at(place));
     item->line = number;
     const auto [first, fresh] = lines.try_emplace(item->id, number);
@@ -181,11 +176,14 @@ Result<std::vector<JsonlItem>> parse_jsonl(std::string_view text, std::string_vi
                             fmt::format("'{}', which line {} has too", item->id, first->second))
                       .at(place));
     }
+    kept += kept_bytes(*item, line);
+    if (kept > max_bytes)
+      return fail(make_error(ErrorKind::kInvalidFile,
+                             "expected items that take at most {} bytes of memory, got more",
+                             max_bytes)
+                      .at(place)
+                      .with_hint("give this many items as several files"));
     items.push_back(*std::move(item));
-    if (items.size() > kMaxItems)
-      return fail(
-          make_error(ErrorKind::kInvalidFile, "expected at most {} items, got more", kMaxItems)
-              .at(place));
   }
   if (items.empty())
     return fail(make_error(ErrorKind::kInvalidFile, "expected a JSON object a line, got no line")

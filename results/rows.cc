@@ -4,6 +4,7 @@
 #include <bit>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "core/plan.h"
 #include "core/sha256.h"
 #include "results/json_text.h"
@@ -26,8 +27,12 @@ constexpr int kMaxLayoutCount = 4096;
 // Text that is no JSON is refused when the row is recorded; until then its id is that of the raw
 // text.
 json embedded(const std::string& text) {
-  json value = json::parse(text.empty() ? "{}" : text, nullptr, false);
-  return value.is_discarded() ? json(text) : value;
+  return parse_json(text.empty() ? "{}" : text).value_or(json(text));
+}
+
+// 0: not a whole number from 1 to the limit.
+int count_of(const json& value) {
+  return value.is_number_integer() && value >= 1 && value <= kMaxLayoutCount ? value.get<int>() : 0;
 }
 
 // nlohmann's default object keeps its keys sorted, so the dump is canonical.
@@ -50,27 +55,33 @@ Result<RunStatus> parse_run_status(std::string_view text) {
               "run status: expected running, done, failed or interrupted, got '{}'", text);
 }
 
+// For people: a member of an object, or nothing.
+static std::string shown_count(const json& heads, const char* name) {
+  return heads.contains(name) ? heads[name].dump() : "none";
+}
+
 static Result<HeadLayout> layout_from_json(const json& object, std::string_view what) {
   HeadLayout layout;
   try {
     const json& heads = object.at("layout");
-    layout = {heads.at("layers").get<int>(), heads.at("query_heads").get<int>(),
-              heads.at("kv_heads").get<int>()};
+    layout = {count_of(heads.at("layers")), count_of(heads.at("query_heads")),
+              count_of(heads.at("kv_heads"))};
   } catch (const json::exception&) {
     return fail(ErrorKind::kInvalidFile, "{}: expected the JSON of a plan with a layout", what);
   }
-  const auto sane = [](int count) { return count >= 1 && count <= kMaxLayoutCount; };
-  if (!sane(layout.layers) || !sane(layout.query_heads) || !sane(layout.kv_heads) ||
+  if (layout.layers == 0 || layout.query_heads == 0 || layout.kv_heads == 0 ||
       layout.query_heads % layout.kv_heads != 0)
     return fail(ErrorKind::kInvalidFile,
                 "{}: expected counts of 1 to {} and query heads in groups, got {} layers, {} query "
                 "heads, {} KV heads",
-                what, kMaxLayoutCount, layout.layers, layout.query_heads, layout.kv_heads);
+                what, kMaxLayoutCount, shown_count(object["layout"], "layers"),
+                shown_count(object["layout"], "query_heads"),
+                shown_count(object["layout"], "kv_heads"));
   return layout;
 }
 
 Result<AttentionPlan> parse_plan(const PlanRow& row) {
-  const json plan = json::parse(row.plan_json, nullptr, false);
+  const json plan = parse_json(row.plan_json).value_or(json());
   ASSIGN_OR_RETURN(const HeadLayout layout, layout_from_json(plan, "plan " + row.id));
   return AttentionPlan::from_json(plan, layout);
 }
@@ -87,7 +98,7 @@ std::string context_json(const Mask& context) {
 }
 
 Result<Mask> context_from_json(const std::string& text, std::string_view what) {
-  const json object = json::parse(text, nullptr, false);
+  const json object = parse_json(text).value_or(json());
   ASSIGN_OR_RETURN(const HeadLayout layout, layout_from_json(object, what));
   const auto name = object.find("granularity");
   if (name == object.end() || !name->is_string() || !object.contains("mask"))

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/checkpoint/hf_config.h"
+#include "models/checkpoint/json_fields.h"
 
 namespace strata {
 namespace {
@@ -86,7 +87,7 @@ Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config
     return no_class(fmt::format("layer {} decodes with full attention", layers.full_decode[0]),
                     "select with decode_rule=same");
   ASSIGN_OR_RETURN(const ModelFamily target, target_of(a, layers.windows));
-  nlohmann::json json = nlohmann::json::parse(config_json);  // it parsed above
+  ASSIGN_OR_RETURN(nlohmann::json json, json_fields::parse_object(config_json));
   json["model_type"] = to_string(target);
   json["architectures"] = {architecture_name(target)};
   // Classes assume different sizes where these are absent.

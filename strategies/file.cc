@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/json_reader.h"
 #include "strategies/builtin.h"
 
 namespace strata {
@@ -33,10 +34,11 @@ class File final : public SelectionStrategy {
     if (code) return fail(ErrorKind::kNotFound, "cannot read the plan: {}", code.message());
     if (size > kMaxPlanBytes)
       return fail(ErrorKind::kInvalidFile, "{} bytes; a plan has at most {}", size, kMaxPlanBytes);
-    std::ifstream in(config_.path);
-    nlohmann::json json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
-    if (json.is_discarded())
-      return fail(ErrorKind::kInvalidFile, "not valid JSON; expected a plan");
+    std::ifstream in(config_.path, std::ios::binary);
+    std::string text(size, '\0');
+    if (!in.read(text.data(), static_cast<std::streamsize>(size)))
+      return fail(ErrorKind::kIo, "cannot read the plan");
+    ASSIGN_OR_RETURN(nlohmann::json json, parse_json(text));
     if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
     if (json.is_object() && json.contains("cells")) {
       ASSIGN_OR_RETURN(const AttentionPlan plan, AttentionPlan::from_json(json, request.layout));

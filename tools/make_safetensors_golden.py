@@ -3,7 +3,7 @@
 
 The cases are handcrafted files, most of them bad, with the verdict of the reference implementation (the package
 safetensors 0.8, which this needs beside numpy) and the error that strata must give, written here by hand.
-`stricter` marks what the reference takes though the format's text forbids it, and strata refuses.
+`stricter` marks what the reference takes and strata refuses: what the format's text forbids, or beyond a limit of ours.
 """
 import hashlib
 import json
@@ -71,6 +71,7 @@ def good_cases():
     case("unknown fields", one(extra=',"x":{"dtype":[1.5,-2,null,true,"s",{}]},"shape2":[]'), FOUR)
     case("fields in another order", '{"a":{"data_offsets":[0,4],"shape":[2,2],"dtype":"I8"}}', FOUR)
     case("many dimensions", one(shape="[" + "1," * 40 + "4]"), FOUR)
+    case("dimensions at the limit", one(shape="[" + "1," * 63 + "4]"), FOUR)
     case("zero before a product that would overflow",
          one(shape="[0,9223372036854775807,9223372036854775807]", offsets="[0,0]"))
     case("nesting at the limit", one(extra=',"x":' + "[" * 125 + "]" * 125), FOUR)
@@ -252,6 +253,8 @@ def bad_layouts():
     case("half a byte", one(dtype="F4", shape="[1]", offsets="[0,0]"), error=a + "expected whole bytes, got 4 bits of F4")
     case("three quarters of a byte", one(dtype="F6_E2M3", shape="[5]", offsets="[0,4]"), FOUR,
          error=a + "expected whole bytes, got 30 bits of F6_E2M3")
+    case("dimensions over the limit", one(shape="[" + "1," * 64 + "4]"), FOUR, stricter=True,
+         error=A + "shape: expected at most 64 dimensions, got more")
     case("a dimension of 2^63", one(shape="[0,9223372036854775808]", offsets="[0,0]"), stricter=True,
          error=a + "shape: expected less than 2^63, got 9223372036854775808")
     name = "n" * 300

@@ -3,6 +3,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
+
 namespace strata::json_fields {
 namespace {
 
@@ -35,19 +37,10 @@ Result<std::string> read_text(const std::filesystem::path& path, std::uint64_t m
 }
 
 Result<nlohmann::json> parse_object(std::string_view text) {
-  // The JSON library takes a zero byte for the end of its input.
-  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos)
-    return fail(ErrorKind::kInvalidFile, "invalid JSON at byte {}", zero + 1);
-  try {
-    auto json = nlohmann::json::parse(text);
-    if (!json.is_object())
-      return fail(ErrorKind::kInvalidFile, "expected a JSON object, got {}", describe(json));
-    return json;
-  } catch (const nlohmann::json::parse_error& exception) {
-    return fail(ErrorKind::kInvalidFile, "invalid JSON at byte {}", exception.byte);
-  } catch (const nlohmann::json::exception&) {
-    return fail(ErrorKind::kInvalidFile, "invalid JSON: a number out of range");
-  }
+  ASSIGN_OR_RETURN(auto json, parse_json(text));
+  if (!json.is_object())
+    return fail(ErrorKind::kInvalidFile, "expected a JSON object, got {}", describe(json));
+  return json;
 }
 
 std::string describe(const nlohmann::json& value) {

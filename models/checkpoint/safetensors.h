@@ -5,7 +5,8 @@
 // nor leave a hole, and each size is what dtype and shape say. Numbers are not looked at. Nothing
 // is accepted that the reference refuses; refused besides, as the format's text says: a header that
 // does not begin with '{', a tensor description that is not an object, a dtype that is not a
-// string, a dimension of 2^63 or more.
+// string, a dimension of 2^63 or more, more than 100,000 tensors or metadata entries, more than 64
+// dimensions.
 //
 // Out of scope: a file that another program truncates while it is mapped (the system then kills the
 // reader: SIGBUS).

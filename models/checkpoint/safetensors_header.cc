@@ -15,6 +15,11 @@ namespace {
 
 constexpr int kMaxDepth = 127;  // of nested JSON, as in the reference
 constexpr std::string_view kMetadata = "__metadata__";
+// The reference has no such limits. Readers keep more of an entry than its bytes in the file, and
+// no checkpoint comes near.
+constexpr std::size_t kMaxTensors = 100'000;
+constexpr std::size_t kMaxMetadata = 100'000;
+constexpr std::size_t kMaxDimensions = 64;
 constexpr std::size_t kShownName = 200;  // bytes of a name in a message
 
 std::string shown(std::string_view name) {
@@ -47,6 +52,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool number_unsigned(std::uint64_t value) override {
     if (depth_ == 3 && field_ == Field::kShape) {
+      if (info_.shape.size() == kMaxDimensions)
+        return refuse(
+            fmt::format("shape: expected at most {} dimensions, got more", kMaxDimensions));
       info_.shape.push_back(value);
       return true;
     }
@@ -61,6 +69,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool string(std::string& value) override {
     if (depth_ == 2 && in_metadata_) {
       header.metadata[key_] = std::move(value);
+      if (header.metadata.size() > kMaxMetadata)
+        return refuse_header(
+            fmt::format("'__metadata__': expected at most {} entries, got more", kMaxMetadata));
       return true;
     }
     if (depth_ == 2 && field_ == Field::kDtype) {
@@ -180,6 +191,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
                                           : nullptr;
     if (missing != nullptr) return refuse(fmt::format("expected '{}', which is missing", missing));
     const auto [place, is_new] = index_.try_emplace(info_.name, header.tensors.size());
+    if (is_new && header.tensors.size() == kMaxTensors)
+      return refuse_header(fmt::format("expected at most {} tensors, got more", kMaxTensors));
     if (is_new) header.tensors.emplace_back();
     header.tensors[place->second] = std::move(info_);
     return true;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "core/sha256.h"
 #include "models/tokenizer/added_tokens.h"
 #include "models/tokenizer/bpe.h"
@@ -41,8 +42,9 @@ Result<std::optional<std::string>> read_if_there(const std::filesystem::path& pa
 Result<json> read_object(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const std::optional<std::string> text, read_if_there(path));
   if (!text) return json::object();
-  json value = json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!value.is_object())
+  auto value = parse_json(*text);
+  if (!value) return fail(std::move(value).error().at(path.string()));
+  if (!value->is_object())
     return fail(ErrorKind::kInvalidFile, "{}: expected a JSON object", path.string());
   return value;
 }

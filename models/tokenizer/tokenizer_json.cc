@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "core/json_reader.h"
 #include "models/tokenizer/unicode.h"
 
 namespace strata {
@@ -13,8 +14,10 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kMaxSplitters = 64;  // each is a level of recursion
 constexpr std::size_t kMaxHoles = 1 << 16;  // ids without a token: memory for no bytes of the file
 constexpr std::size_t kMaxAddedTokenBytes = 4096;
+constexpr std::size_t kMaxAddedBytes = 1 << 19;  // of all: finding them takes a node a byte
 
 using Ids = std::unordered_map<std::string_view, TokenId>;  // token -> id; views of the document
 
@@ -220,6 +223,7 @@ Status parse_added_tokens(const json& added, TokenizerSpec& spec) {
   if (added.is_null()) return {};
   if (!added.is_array()) return invalid("added_tokens", "expected an array, got {}", shown(added));
   const std::size_t limit = spec.tokens.size() + added.size() + kMaxHoles;
+  std::size_t added_bytes = 0;
   for (std::size_t i = 0; i < added.size(); ++i) {
     const std::string place = fmt::format("added_tokens[{}]", i);
     ASSIGN_OR_RETURN(AddedToken token, parse_added_token(added[i], place));
@@ -233,6 +237,9 @@ Status parse_added_tokens(const json& added, TokenizerSpec& spec) {
     if (!spec.tokens[at].empty() && spec.tokens[at] != bytes) {
       return invalid(place, "id {} belongs to another token of the vocabulary", token.id);
     }
+    added_bytes += token.text.size();
+    if (added_bytes > kMaxAddedBytes)
+      return invalid(place, "expected at most {} bytes of added tokens, got more", kMaxAddedBytes);
     spec.tokens[at] = bytes;
     spec.added.push_back(std::move(token));
   }
@@ -284,8 +291,12 @@ std::vector<std::pair<json, std::string>> stages_of(const json& value, const cha
 }
 
 Status parse_pre_tokenizer(const json& value, TokenizerSpec& spec) {
+  const auto stages = stages_of(value, "pre_tokenizer", "pretokenizers");
+  if (stages.size() > kMaxSplitters)
+    return invalid("pre_tokenizer", "expected at most {} parts, got {}", kMaxSplitters,
+                   stages.size());
   bool byte_level = false;
-  for (const auto& [stage, place] : stages_of(value, "pre_tokenizer", "pretokenizers")) {
+  for (const auto& [stage, place] : stages) {
     ASSIGN_OR_RETURN(const std::string_view type, type_of(stage, place));
     if (byte_level)
       return unsupported(place, "expected nothing behind ByteLevel, got {}",
@@ -382,8 +393,7 @@ std::optional<std::string> byte_level_bytes(std::string_view token) {
 }
 
 Result<TokenizerSpec> parse_tokenizer_json(std::string_view text) {
-  const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) return fail(ErrorKind::kInvalidFile, "this is not JSON");
+  ASSIGN_OR_RETURN(const json document, parse_json(text));
   RETURN_IF_ERROR(check_keys(document, "top level",
                              {"version", "truncation", "padding", "added_tokens", "normalizer",
                               "pre_tokenizer", "post_processor", "decoder", "model"}));

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "results/reports/text_table.h"
 
 namespace strata {
@@ -78,7 +79,7 @@ std::string strip_text(const LayerStrip& strip) {
 }
 
 std::string config_text(const std::string& config_json) {
-  const auto config = nlohmann::json::parse(config_json, nullptr, false);
+  const auto config = parse_json(config_json).value_or(nlohmann::json());
   if (!config.is_object()) return config_json;
   std::string out;
   for (const auto& [key, value] : config.items()) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/json_reader.h"
 #include "results/reports/picked_responses.h"
 
 namespace strata {
@@ -180,7 +181,7 @@ LayerStrip strip_of(const AttentionPlan& plan) {
 }
 
 std::optional<bool> is_beyond_window(const SampleRow& sample, std::int64_t window) {
-  const auto metadata = nlohmann::json::parse(sample.metadata_json, nullptr, false);
+  const auto metadata = parse_json(sample.metadata_json).value_or(nlohmann::json());
   if (!metadata.is_object()) return std::nullopt;
   // The distance holds for every window; the flag only for the one the sample was made with.
   if (const auto it = metadata.find("distance"); it != metadata.end() && it->is_number_integer())

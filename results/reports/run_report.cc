@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "core/plan.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard_data.h"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "results/reports/format.h"
 #include "results/stability.h"
 #include "results/statistics.h"
@@ -23,10 +24,10 @@ std::string cell_of(const json& grid, std::size_t layer, std::size_t unit) {
 // One row a unit, of what the selection's own row says.
 TextTable table_of(const SelectionRow& selection, const json& mask) {
   TextTable table{{{"layer"}, {"unit"}, {"kept", false}, {"score"}, {"standard error"}}, {}};
-  const json scores = json::parse(selection.scores_json, nullptr, false);
-  const json errors = json::parse(selection.standard_errors_json, nullptr, false);
+  const json scores = parse_json(selection.scores_json).value_or(json());
+  const json errors = parse_json(selection.standard_errors_json).value_or(json());
   for (std::size_t layer = 0; layer < mask.size(); ++layer)
-    for (std::size_t unit = 0; unit < mask[layer].size(); ++unit)
+    for (std::size_t unit = 0; mask[layer].is_array() && unit < mask[layer].size(); ++unit)
       table.rows.push_back({fmt::format("{}", layer), fmt::format("{}", unit),
                             mask[layer][unit] == 1 ? "█" : "·", cell_of(scores, layer, unit),
                             cell_of(errors, layer, unit)});
@@ -145,7 +146,7 @@ class Evidence {
 Result<UnitEvidence> unit_evidence(const SelectionRow& selection, const ScoreTensor* tensor,
                                    std::optional<double> plan_nll) {
   UnitEvidence evidence;
-  const json mask = json::parse(selection.mask_json, nullptr, false);
+  const json mask = parse_json(selection.mask_json).value_or(json());
   if (!mask.is_array()) return evidence;
   evidence.table = table_of(selection, mask);
   if (tensor == nullptr) return evidence;

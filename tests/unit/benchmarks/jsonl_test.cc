@@ -14,7 +14,7 @@ TEST(Jsonl, BadLinesAreRefusedWithFileLineAndField) {
   const std::string good = R"({"id": "a", "prompt": "p", "answer": "x"})";
   const std::string hint = "\n  hint: put data of your own under \"metadata\"";
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {R"({"id": "b", "prompt": "p")", "expected a JSON object, got text that is not JSON"},
+      {R"({"id": "b", "prompt": "p")", "invalid JSON at byte 26"},
       {R"(["b"])", "expected a JSON object, got a list"},
       {R"(7)", "expected a JSON object, got a number"},
       {R"({"prompt": "p", "answer": "x"})", "field 'id': expected a string, got none"},
@@ -136,7 +136,7 @@ TEST_F(JsonlFile, OneBadLineAnywhereImportsNothing) {
                               "\n{\n");
   const auto made = samples(model_.request(1));
   ASSERT_FALSE(made.has_value());
-  EXPECT_EQ(made.error().text(), place(2) + ": expected a JSON object, got text that is not JSON");
+  EXPECT_EQ(made.error().text(), place(2) + ": invalid JSON at byte 2");
 }
 
 TEST_F(JsonlFile, SplitsAreTheFilesOrFortyTwentyFortyByHash) {

@@ -320,7 +320,8 @@ TEST(HfConfig, WhatIsNoJsonObjectIsAnError) {
   EXPECT_EQ(text("[1]"), "c: expected a JSON object, got an array of 1");
   EXPECT_EQ(text(std::string_view("{}\0x", 4)), "c: invalid JSON at byte 3");
   EXPECT_EQ(text("{\"a\": 1e999}"), "c: invalid JSON: a number out of range");
-  EXPECT_EQ(text(std::string(100'000, '[')), "c: invalid JSON at byte 100001");
+  EXPECT_EQ(text(std::string(100'000, '[')), "c: expected at most 128 levels of nesting, got more");
+  EXPECT_EQ(text(R"({"a": 1, "a": 2})"), "c: field 'a': expected the field once, got it twice");
   const testing::TemporaryDirectory folder;
   EXPECT_EQ(error_text(load_architecture(folder.path() / "config.json"), folder.path()),
             "DIR/config.json: there is no such file");

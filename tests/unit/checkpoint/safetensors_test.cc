@@ -80,11 +80,33 @@ TEST(Safetensors, NothingIsAcceptedThatTheReferenceRejects) {
     const bool accepted = SafetensorsFile::from_bytes(testing::bytes_of(content)).has_value();
     const bool reference = c["reference"] == "accepts";
     EXPECT_FALSE(accepted && !reference) << c["name"];
-    // Refused beyond the reference: only what the format's text forbids.
+    // Refused beyond the reference: only what the format's text forbids, or beyond a limit of ours.
     EXPECT_EQ(reference && !accepted, c["stricter"].get<bool>()) << c["name"];
     stricter += c["stricter"].get<bool>();
   }
-  EXPECT_EQ(stricter, 4);
+  EXPECT_EQ(stricter, 5);
+}
+
+TEST(Safetensors, EntriesBeyondTheLimitsAreRefused) {
+  const auto error_of = [](const std::string& header) {
+    std::string out;
+    for (unsigned i = 0; i < 8; ++i)
+      out += static_cast<char>(std::uint64_t{header.size()} >> 8 * i & 0xff);
+    out += header;
+    return error_text(SafetensorsFile::from_bytes(testing::bytes_of(out)));
+  };
+  std::string tensors, metadata;
+  for (int i = 0; i < 100'000; ++i) {
+    const char* comma = i == 0 ? "" : ",";
+    tensors += fmt::format(R"({}"{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", comma, i);
+    metadata += fmt::format(R"({}"{}":"")", comma, i);
+  }
+  EXPECT_EQ(error_of("{" + tensors + "}"), "no error");
+  EXPECT_EQ(error_of("{" + tensors + R"(,"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})"),
+            "header: expected at most 100000 tensors, got more");
+  EXPECT_EQ(error_of(R"({"__metadata__":{)" + metadata + "}}"), "no error");
+  EXPECT_EQ(error_of(R"({"__metadata__":{)" + metadata + R"(,"x":""}})"),
+            "header: '__metadata__': expected at most 100000 entries, got more");
 }
 
 TEST(Safetensors, AFileOfThePackageIsReadBackValueByValue) {

@@ -138,7 +138,7 @@ TEST(TokenizerErrors, FilesAreNamed) {
           "/tokenizer.json: there is no such file\n  hint: model.path= names a Hugging Face model "
           "directory: config.json, *.safetensors, tokenizer.json");
   directory.write("tokenizer.json", toy::document().dump().substr(0, 500));
-  EXPECT_EQ(text(), directory.path() + "/tokenizer.json: this is not JSON");
+  EXPECT_EQ(text(), directory.path() + "/tokenizer.json: invalid JSON at byte 501");
   directory.write("tokenizer.json", toy::document());
   directory.write("tokenizer_config.json", std::string("[]"));
   EXPECT_EQ(text(), directory.path() + "/tokenizer_config.json: expected a JSON object");
