@@ -20,15 +20,23 @@ struct Refusal {
   Error error;
 };
 
-std::size_t count_nodes(const Value& value) {
-  std::size_t count = 1;
+struct Size {
+  std::size_t nodes = 0;
+  std::size_t text_bytes = 0;
+};
+
+void add_size(const Value& value, Size& size) {
+  ++size.nodes;
+  if (const std::string* text = value.if_string()) size.text_bytes += text->size();
   if (const List* list = value.if_list()) {
-    for (const Value& item : *list) count += count_nodes(item);
+    for (const Value& item : *list) add_size(item, size);
   }
   if (const Map* map = value.if_map()) {
-    for (const MapEntry& entry : *map) count += count_nodes(entry.value);
+    for (const MapEntry& entry : *map) {
+      size.text_bytes += entry.key.size();
+      add_size(entry.value, size);
+    }
   }
-  return count;
 }
 
 class Builder : public YAML::EventHandler {
@@ -46,7 +54,7 @@ class Builder : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto found = anchors_.find(anchor);
     if (found == anchors_.end()) refuse(mark, "an alias refers to the value it stands in");
-    count(mark, count_nodes(found->second));
+    count_copy(position(mark), found->second);
     Value copy = found->second;
     copy.pos = position(mark);
     add(std::move(copy));
@@ -81,7 +89,10 @@ class Builder : public YAML::EventHandler {
             static_cast<std::size_t>(mark.column) + 1};
   }
   [[noreturn]] void refuse(const YAML::Mark& mark, std::string message) const {
-    throw Refusal{position(mark), Error{ErrorKind::kInvalidFile, std::move(message), {}, {}}};
+    refuse(position(mark), std::move(message));
+  }
+  [[noreturn]] void refuse(const SourcePos& pos, std::string message) const {
+    throw Refusal{pos, Error{ErrorKind::kInvalidFile, std::move(message), {}, {}}};
   }
 
   Value typed(const YAML::Mark& mark, const std::string& tag, const std::string& text) const {
@@ -105,22 +116,37 @@ class Builder : public YAML::EventHandler {
     return *std::move(value);
   }
 
-  void count(const YAML::Mark& mark, std::size_t nodes) {
-    nodes_ += nodes;
-    if (nodes_ > kMaxYamlNodes)
-      refuse(mark, fmt::format("more than {} values (aliases expanded)", kMaxYamlNodes));
+  void count(const SourcePos& pos, Size size) {
+    size_.nodes += size.nodes;
+    size_.text_bytes += size.text_bytes;
+    if (size_.nodes > kMaxYamlNodes)
+      refuse(pos, fmt::format("more than {} values (aliases expanded)", kMaxYamlNodes));
+    if (size_.text_bytes > kMaxYamlTextBytes)
+      refuse(pos, fmt::format("more than {} bytes of text (aliases expanded)", kMaxYamlTextBytes));
+  }
+
+  void count_copy(const SourcePos& pos, const Value& value) {
+    Size size;
+    add_size(value, size);
+    count(pos, size);
+  }
+
+  void remember(YAML::anchor_t anchor, const Value& value) {
+    if (anchor == 0) return;
+    count_copy(value.pos, value);
+    anchors_[anchor] = value;
   }
 
   void leaf(Value value, const YAML::Mark& mark, YAML::anchor_t anchor) {
-    count(mark, 1);
     value.pos = position(mark);
-    if (anchor != 0) anchors_[anchor] = value;
+    count_copy(value.pos, value);
+    remember(anchor, value);
     add(std::move(value));
   }
 
   void open(Value container, const YAML::Mark& mark, const std::string& tag,
             YAML::anchor_t anchor) {
-    count(mark, 1);
+    count(position(mark), {.nodes = 1});
     if (frames_.size() >= kMaxYamlDepth)
       refuse(mark, fmt::format("nested deeper than {} levels", kMaxYamlDepth));
     const bool core_tag = tag == "tag:yaml.org,2002:map" || tag == "tag:yaml.org,2002:seq";
@@ -134,7 +160,7 @@ class Builder : public YAML::EventHandler {
     Frame frame = std::move(frames_.back());
     frames_.pop_back();
     merge_into(frame);
-    if (frame.anchor != 0) anchors_[frame.anchor] = frame.container;
+    remember(frame.anchor, frame.container);
     add(std::move(frame.container));
   }
 
@@ -181,6 +207,9 @@ class Builder : public YAML::EventHandler {
       throw Refusal{key.pos, make_error(ErrorKind::kInvalidFile, "expected a name as key, got {}",
                                         key.describe())};
     }
+    if (name.size() > kMaxYamlKeyBytes)
+      refuse(key.pos, fmt::format("expected a key of at most {} bytes, got {}", kMaxYamlKeyBytes,
+                                  name.size()));
     if (name == "<<") {
       if (List* list = value.if_list()) {
         for (Value& item : *list) frame.merged.push_back(std::move(item));
@@ -201,7 +230,7 @@ class Builder : public YAML::EventHandler {
   std::optional<Value> root_;
   std::vector<Frame> frames_;
   std::map<YAML::anchor_t, Value> anchors_;
-  std::size_t nodes_ = 0;
+  Size size_;
 };
 
 }  // namespace

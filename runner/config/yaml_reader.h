@@ -16,9 +16,13 @@
 
 namespace strata::config {
 
-inline constexpr std::size_t kMaxYamlBytes = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxYamlBytes = std::size_t{256} << 10;  // yaml-cpp takes 240 times it
 inline constexpr std::size_t kMaxYamlDepth = 64;
-inline constexpr std::size_t kMaxYamlNodes = 20'000;  // after aliases are expanded
+// After aliases are expanded; what anchors remember counts too.
+inline constexpr std::size_t kMaxYamlNodes = 20'000;
+inline constexpr std::size_t kMaxYamlTextBytes = std::size_t{4} << 20;  // of keys and scalars
+// YAML's own limit for a key on its line is 1024 characters, of which quotes may take half.
+inline constexpr std::size_t kMaxYamlKeyBytes = 500;
 
 // `file` names the text in positions and errors. An empty text is an empty mapping.
 Result<Value> read_yaml(std::string_view text, const std::string& file);

@@ -10,6 +10,8 @@ namespace {
 bool is_plain(std::string_view text) {
   static constexpr std::string_view kIndicators = "-?:,[]{}#&*!|>'\"%@`=<~ ";
   if (text == kMandatory) return true;
+  // At the start of a file it would be a mark of the encoding.
+  if (text.starts_with("\xef\xbb\xbf")) return false;
   if (text.empty() || kIndicators.find(text.front()) != std::string_view::npos ||
       text.back() == ' ')
     return false;

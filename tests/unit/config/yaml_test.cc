@@ -59,7 +59,7 @@ TEST(YamlReader, RefusesWithPlaceAndReason) {
 TEST(YamlReader, BoundsDepthSizeAndWhatAliasesExpandTo) {
   EXPECT_THAT(error_of("a: " + std::string(1000, '[')), HasSubstr("nested deeper than 64 levels"));
   EXPECT_THAT(error_of(std::string(kMaxYamlBytes + 1, ' ')),
-              HasSubstr("expected at most 1048576 bytes"));
+              HasSubstr("expected at most 262144 bytes"));
   std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) {
     laughs += fmt::format("a{0}: &a{0} [*a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}]\n",
@@ -69,6 +69,26 @@ TEST(YamlReader, BoundsDepthSizeAndWhatAliasesExpandTo) {
   std::string many = "a:\n";
   for (std::size_t i = 0; i <= kMaxYamlNodes; ++i) many += "- 1\n";
   EXPECT_THAT(error_of(many), HasSubstr("more than 20000 values"));
+}
+
+TEST(YamlReader, BoundsTheTextThatAliasesExpandTo) {
+  std::string text = "a: &a " + std::string(200'000, 'x') + "\nb: [";
+  for (int i = 0; i < 30; ++i) text += "*a,";
+  EXPECT_THAT(error_of(text + "]\n"),
+              HasSubstr("more than 4194304 bytes of text (aliases expanded)"));
+}
+
+TEST(YamlReader, BoundsWhatAnchorsRemember) {
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += fmt::format("&a{} [", i);
+  for (int i = 0; i < 1000; ++i) text += "1,";
+  EXPECT_THAT(error_of(text + std::string(60, ']')),
+              HasSubstr("more than 20000 values (aliases expanded)"));
+}
+
+TEST(YamlReader, RefusesAKeyThatCouldNotBeWrittenOnALine) {
+  EXPECT_EQ(error_of("? " + std::string(501, 'k') + "\n: 1\n"),
+            "a.yaml:1:3: expected a key of at most 500 bytes, got 501");
 }
 
 TEST(YamlReader, MangledTextNeverCrashesAndErrorsNameTheFile) {
