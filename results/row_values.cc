@@ -13,6 +13,11 @@ SqlValue optional_value(const std::optional<T>& value) {
   return value ? SqlValue(*value) : SqlValue();
 }
 
+Error edited(std::string message) {
+  return make_error(ErrorKind::kInvalidFile, "{}", message)
+      .with_hint("the database was edited or is damaged; see 'strata db check'");
+}
+
 // Takes a row's values in order and remembers the first one of a wrong type.
 class Reader {
  public:
@@ -20,7 +25,11 @@ class Reader {
 
   std::string text() { return take<std::string>("text"); }
   std::int64_t integer() { return take<std::int64_t>("an integer"); }
-  int small() { return static_cast<int>(integer()); }
+  int small() {
+    const std::int64_t value = integer();
+    if (value != static_cast<int>(value)) complain("a smaller integer");
+    return static_cast<int>(value);
+  }
   double real() { return take<double>("a number"); }
   Blob blob() { return take<Blob>("a blob"); }
   template <typename T>
@@ -43,8 +52,7 @@ class Reader {
   }
   Status status() const {
     if (error_.empty()) return {};
-    return fail(make_error(ErrorKind::kInvalidFile, "{}", error_)
-                    .with_hint("the database was edited or is damaged; see 'strata db check'"));
+    return fail(edited(error_));
   }
 
  private:
@@ -108,6 +116,11 @@ Status all_finite(const std::map<std::string, double>& values, std::string_view 
 }
 
 }  // namespace
+
+Result<std::string> text_of(const SqlRow& values, std::size_t column) {
+  if (const auto* text = std::get_if<std::string>(&values[column])) return *text;
+  return fail(edited(fmt::format("column {}: expected text", column + 1)));
+}
 
 Result<SqlRow> to_values(const ModelRow& row) {
   return SqlRow{row.id,

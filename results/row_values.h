@@ -32,6 +32,9 @@ Result<SqlRow> to_values(const RunRow& row);
 Result<SqlRow> to_values(const ExecutionRow& row);
 Result<SqlRow> to_values(const ResponseRow& row);
 
+// The text in a column, counted from 0.
+Result<std::string> text_of(const SqlRow& values, std::size_t column);
+
 Status from_values(const SqlRow& values, ModelRow& row);
 Status from_values(const SqlRow& values, PlanRow& row);
 Status from_values(const SqlRow& values, SampleRow& row);

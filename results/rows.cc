@@ -55,11 +55,6 @@ Result<RunStatus> parse_run_status(std::string_view text) {
               "run status: expected running, done, failed or interrupted, got '{}'", text);
 }
 
-// For people: a member of an object, or nothing.
-static std::string shown_count(const json& heads, const char* name) {
-  return heads.contains(name) ? heads[name].dump() : "none";
-}
-
 static Result<HeadLayout> layout_from_json(const json& object, std::string_view what) {
   HeadLayout layout;
   try {
@@ -74,9 +69,8 @@ static Result<HeadLayout> layout_from_json(const json& object, std::string_view 
     return fail(ErrorKind::kInvalidFile,
                 "{}: expected counts of 1 to {} and query heads in groups, got {} layers, {} query "
                 "heads, {} KV heads",
-                what, kMaxLayoutCount, shown_count(object["layout"], "layers"),
-                shown_count(object["layout"], "query_heads"),
-                shown_count(object["layout"], "kv_heads"));
+                what, kMaxLayoutCount, object["layout"]["layers"].dump(),
+                object["layout"]["query_heads"].dump(), object["layout"]["kv_heads"].dump());
   return layout;
 }
 

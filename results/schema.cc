@@ -1,6 +1,10 @@
 #include "results/schema.h"
 
 #include <array>
+#include <map>
+#include <utility>
+
+#include "results/insert.h"
 
 namespace strata {
 namespace {
@@ -191,6 +195,28 @@ std::string joined_names(const Table& table, std::size_t count) {
   return out;
 }
 
+constexpr std::string_view kSelectObjects =
+    "SELECT type, name, tbl_name || ': ' || ifnull(sql, '') FROM sqlite_schema "
+    "WHERE type <> 'view' AND name NOT LIKE 'sqlite\\_stat_' ESCAPE '\\'";
+
+// (type, name) -> its table and SQL.
+using Objects = std::map<std::pair<std::string, std::string>, std::string>;
+
+Result<Objects> objects_of(const Connection& connection) {
+  ASSIGN_OR_RETURN(const std::vector<SqlRow> rows, connection.query(kSelectObjects));
+  Objects objects;
+  for (const SqlRow& row : rows)
+    objects[{printable(row[0]), printable(row[1])}] = printable(row[2]);
+  return objects;
+}
+
+Result<Objects> expected_objects() {
+  ASSIGN_OR_RETURN(const auto memory, Connection::open(":memory:", Connection::Open::kCreate));
+  for (const std::string_view migration : kMigrations)
+    RETURN_IF_ERROR(memory->execute(std::string(migration)));
+  return objects_of(*memory);
+}
+
 }  // namespace
 
 std::size_t Table::index_of(std::string_view column) const {
@@ -230,5 +256,26 @@ const Table& table_named(std::string_view name) {
 }
 
 std::span<const std::string_view> migrations() { return kMigrations; }
+
+Status check_schema(const Connection& connection) {
+  static const Result<Objects> kExpected = expected_objects();
+  if (!kExpected) return fail(kExpected.error());
+  ASSIGN_OR_RETURN(const Objects found, objects_of(connection));
+  const auto wrong = [&](std::string_view what, const Objects::value_type& object) {
+    return fail(make_error(ErrorKind::kInvalidFile, "expected the schema of version {}, {} {} '{}'",
+                           migrations().size(), what, object.first.first, object.first.second)
+                    .at(connection.path())
+                    .with_hint("tables, indexes and triggers of your own belong in another "
+                               "database, which can attach this one"));
+  };
+  for (const auto& object : found) {
+    const auto expected = kExpected->find(object.first);
+    if (expected == kExpected->end()) return wrong("which does not have the", object);
+    if (expected->second != object.second) return wrong("which has another", object);
+  }
+  for (const auto& object : *kExpected)
+    if (!found.contains(object.first)) return wrong("got one without the", object);
+  return {};
+}
 
 }  // namespace strata

@@ -46,4 +46,9 @@ const Table& table_named(std::string_view name);
 // user_version after migration i (counted from 1) is i.
 std::span<const std::string_view> migrations();
 
+// The tables, indexes and triggers are those that the migrations make, word for word: a schema can
+// carry code (triggers, computed columns, checks, indexes of expressions), and none but ours runs.
+// Views and SQLite's own statistics are allowed, because nothing of ours reads them.
+Status check_schema(const Connection& connection);
+
 }  // namespace strata

@@ -11,6 +11,11 @@ namespace {
 // A writer waits this long for another process's transaction; ours take milliseconds.
 constexpr int kBusyTimeoutMs = 10'000;
 
+// Of one value; a prompt of ten million tokens is as long. SQLite allocates what a damaged row says
+// that it holds, up to this.
+constexpr int kMaxValueBytes = 48 << 20;
+
+constexpr const char* kCheckCells = "PRAGMA cell_size_check = ON";
 constexpr const char* kBegin = "BEGIN IMMEDIATE";
 constexpr const char* kCommit = "COMMIT";
 constexpr const char* kRollback = "ROLLBACK";
@@ -45,8 +50,23 @@ Explanation explain(int code) {
               "check the disk; the database must be on a local file system"};
     case SQLITE_CANTOPEN:
       return {ErrorKind::kIo, "cannot open the database", "check the path and its permissions"};
+    case SQLITE_TOOBIG:
+      return {ErrorKind::kInvalidFile, "a value of a row is longer than 48 MiB", ""};
     default: return {ErrorKind::kInternal, "SQLite refused", ""};
   }
+}
+
+// A database may be a stranger's: nothing that its schema says is run, and damage is looked for.
+int harden(sqlite3* handle) {
+  for (const auto& [option, value] : {std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1},
+                                      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+                                      {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
+                                      {SQLITE_DBCONFIG_ENABLE_VIEW, 0}})
+    if (const int code = sqlite3_db_config(handle, option, value, nullptr); code != SQLITE_OK)
+      return code;
+  sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, kMaxValueBytes);
+  sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
+  return sqlite3_exec(handle, kCheckCells, nullptr, nullptr, nullptr);
 }
 
 Error make(const std::string& path, int code, const char* words) {
@@ -147,6 +167,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Op
     return fail(make(path, code, handle == nullptr ? "out of memory" : sqlite3_errmsg(handle)));
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
+  if (const int refused = harden(handle); refused != SQLITE_OK)
+    return fail(make(path, refused, sqlite3_errmsg(handle)));
   return connection;
 }
 

@@ -194,10 +194,16 @@ Result<DataRow> Store::data(std::string_view id) const {
   ASSIGN_OR_RETURN(const auto found,
                    connection_->query(table_named("data_sets").select_by_key_sql(), {data.id}));
   if (found.empty()) return fail(missing(*connection_, "data_sets", id));
-  data.benchmark = std::get<std::string>(found[0][1]);
+  const auto text = [&](const SqlRow& row, std::size_t column) {
+    return text_of(row, column).map_error([&](Error error) { return std::move(error).at(path_); });
+  };
+  ASSIGN_OR_RETURN(data.benchmark, text(found[0], 1));
   ASSIGN_OR_RETURN(const auto items, connection_->query(kSelectDataItems, {data.id}));
-  for (const SqlRow& item : items)
-    data.items.push_back({std::get<std::string>(item[0]), std::get<std::string>(item[1])});
+  for (const SqlRow& item : items) {
+    ASSIGN_OR_RETURN(std::string sample, text(item, 0));
+    ASSIGN_OR_RETURN(std::string cluster, text(item, 1));
+    data.items.push_back({std::move(sample), std::move(cluster)});
+  }
   return data;
 }
 

@@ -68,7 +68,15 @@ Result<std::string> recomputed_id(std::string_view table, const SqlRow& values) 
     ResponseRow row;
     RETURN_IF_ERROR(from_values(values, row));
   }
-  return std::get<std::string>(values[0]);
+  if (table == "models") {
+    ModelRow row;
+    RETURN_IF_ERROR(from_values(values, row));
+  }
+  if (table == "samples") {
+    SampleRow row;
+    RETURN_IF_ERROR(from_values(values, row));
+  }
+  return text_of(values, 0);
 }
 
 }  // namespace
@@ -122,10 +130,14 @@ Result<std::vector<std::string>> Store::check() const {
     }));
   ASSIGN_OR_RETURN(const auto data_ids, connection_->query(kSelectDataIds));
   for (const SqlRow& row : data_ids) {
-    ASSIGN_OR_RETURN(const DataRow data_row, data(std::get<std::string>(row[0])));
-    if (const std::string id = data_id(data_row); id != data_row.id)
+    const std::string id = printable(row[0]);
+    const auto found =
+        text_of(row, 0).and_then([&](const std::string& text) { return data(text); });
+    if (!found)
+      problems.push_back(fmt::format("table data_sets, row {}: {}", id, found.error().message));
+    else if (const std::string computed = data_id(*found); computed != found->id)
       problems.push_back(
-          fmt::format("table data_sets, row {}: its content has id {}", data_row.id, id));
+          fmt::format("table data_sets, row {}: its content has id {}", id, computed));
   }
   ASSIGN_OR_RETURN(const auto unanswered, connection_->query(kUnansweredSamples));
   for (const SqlRow& row : unanswered)

@@ -18,6 +18,10 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSqliteMagic("SQLite format 3\0", 16);
 constexpr std::size_t kHeaderBytes = 100;
+constexpr std::size_t kPageSizeOffset = 16;
+// For a row that claims to be long SQLite makes room for a list of its pages: 68 MB where pages are
+// of 512 bytes. Ours are of 4096.
+constexpr std::uint32_t kMinPageBytes = 1024;
 constexpr std::size_t kUserVersionOffset = 60;  // big-endian, as the file format says
 constexpr std::size_t kApplicationIdOffset = 68;
 
@@ -96,6 +100,13 @@ Result<Found> inspect(const std::string& path) {
                    kApplicationId, application)
             .at(path)
             .with_hint(std::string(kUntouched)));
+  const std::uint32_t page = big_endian(bytes.data() + kPageSizeOffset) >> 16U;  // 1 = 65536
+  if (page != 1 && page < kMinPageBytes)
+    return fail(make_error(ErrorKind::kInvalidFile, "expected pages of at least {} bytes, got {}",
+                           kMinPageBytes, page)
+                    .at(path)
+                    .with_hint("'PRAGMA page_size = 4096; VACUUM' in another journal mode than WAL "
+                               "changes it"));
   const std::uint32_t version = big_endian(bytes.data() + kUserVersionOffset);
   if (version > migrations().size()) return fail(newer(path, version));
   return Found::kOurs;
@@ -192,6 +203,7 @@ Result<Store> Store::open(const std::string& path, Mode mode) {
                              version)
                       .at(path)
                       .with_hint("bring it up to date with 'strata db migrate'"));
+    RETURN_IF_ERROR(check_schema(*connection));
     return Store(path, std::move(connection));
   }
   if (found != Found::kOurs) RETURN_IF_ERROR(create(path, found));
@@ -202,6 +214,7 @@ Result<Store> Store::open(const std::string& path, Mode mode) {
   RETURN_IF_ERROR(connection->execute(kSetWal));
   if (version < static_cast<std::int64_t>(migrations().size()))
     RETURN_IF_ERROR(migrate(*connection));
+  RETURN_IF_ERROR(check_schema(*connection));
   return Store(path, std::move(connection));
 }
 

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <utility>
+#include <vector>
 
 #include "full_disk.h"
 #include "rows_fixture.h"
@@ -96,6 +98,47 @@ TEST(StoreOpen, ADatabaseOfSchema1IsReadAfterMigrationWithAllItsRows) {
   EXPECT_EQ(run.status, RunStatus::kDone);
   EXPECT_EQ(must(store.selection(*run.selection_id)).score_tensor_id, std::nullopt);
   EXPECT_EQ(must(store.responses_of(*run.experiment_id)).size(), 2U);
+}
+
+TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
+  const std::string hint =
+      "\n  hint: tables, indexes and triggers of your own belong in another database, which can "
+      "attach this one";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM models; END",
+       "which does not have the trigger 't'"},
+      {"CREATE INDEX i ON models (length(hex(zeroblob(1000))))",
+       "which does not have the index 'i'"},
+      {"CREATE TABLE other (x)", "which does not have the table 'other'"},
+      {"ALTER TABLE models ADD COLUMN x TEXT AS (hex(zeroblob(1000)))",
+       "which has another table 'models'"},
+      {"DROP TABLE responses", "got one without the index 'sqlite_autoindex_responses_1'"}};
+  for (const auto& [sql, message] : cases) {
+    const TemporaryFolder folder;
+    { const World world = make_world(folder.file("a.db")); }
+    run_sql(folder.file("a.db"), sql);
+    for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
+      EXPECT_EQ(error_of(folder.file("a.db"), mode),
+                folder.file("a.db") + ": expected the schema of version 2, " + message + hint);
+  }
+}
+
+TEST(StoreOpen, AllowsViewsAndStatistics) {
+  const TemporaryFolder folder;
+  { const World world = make_world(folder.file("a.db")); }
+  run_sql(folder.file("a.db"), "CREATE VIEW mine AS SELECT id FROM runs; ANALYZE");
+  const Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadWrite));
+  EXPECT_THAT(must(store.check()), IsEmpty());
+}
+
+TEST(StoreOpen, RefusesSmallPages) {
+  const TemporaryFolder folder;
+  { const World world = make_world(folder.file("a.db")); }
+  run_sql(folder.file("a.db"), "PRAGMA journal_mode = DELETE; PRAGMA page_size = 512; VACUUM");
+  EXPECT_EQ(error_of(folder.file("a.db"), Store::Mode::kReadOnly),
+            folder.file("a.db") +
+                ": expected pages of at least 1024 bytes, got 512\n  hint: 'PRAGMA page_size = "
+                "4096; VACUUM' in another journal mode than WAL changes it");
 }
 
 TEST(StoreOpen, RefusesAFolder) {
