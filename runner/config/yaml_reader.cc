@@ -164,6 +164,11 @@ class Builder : public YAML::EventHandler {
     add(std::move(frame.container));
   }
 
+  void check_keys(const Map& map, const SourcePos& pos) const {
+    if (map.size() == kMaxYamlKeys)
+      refuse(pos, fmt::format("more than {} keys in a mapping", kMaxYamlKeys));
+  }
+
   // "<<: *a" or "<<: [*a, *b]": keys of a mapping that the map does not have itself; earlier ones
   // win.
   void merge_into(Frame& frame) const {
@@ -175,6 +180,7 @@ class Builder : public YAML::EventHandler {
       }
       for (const MapEntry& entry : *map) {
         Map& target = *frame.container.if_map();
+        check_keys(target, source.pos);
         if (target.find(entry.key) == nullptr) target.set(entry.key, entry.key_pos, entry.value);
       }
     }
@@ -219,6 +225,7 @@ class Builder : public YAML::EventHandler {
       return;
     }
     Map& map = *frame.container.if_map();
+    check_keys(map, key.pos);
     if (const MapEntry* first = map.find_entry(name)) {
       throw Refusal{key.pos, make_error(ErrorKind::kInvalidFile, "the key '{}' is here twice", name)
                                  .with_hint("the first is at " + first->key_pos.text())};

@@ -23,6 +23,7 @@ inline constexpr std::size_t kMaxYamlNodes = 20'000;
 inline constexpr std::size_t kMaxYamlTextBytes = std::size_t{4} << 20;  // of keys and scalars
 // YAML's own limit for a key on its line is 1024 characters, of which quotes may take half.
 inline constexpr std::size_t kMaxYamlKeyBytes = 500;
+inline constexpr std::size_t kMaxYamlKeys = 1000;  // of one mapping, which searches them in order
 
 // `file` names the text in positions and errors. An empty text is an empty mapping.
 Result<Value> read_yaml(std::string_view text, const std::string& file);

@@ -86,6 +86,13 @@ TEST(YamlReader, BoundsWhatAnchorsRemember) {
               HasSubstr("more than 20000 values (aliases expanded)"));
 }
 
+TEST(YamlReader, BoundsTheKeysOfAMapping) {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += fmt::format("a{}: 1\n", i);
+  EXPECT_TRUE(read_yaml(text, "a.yaml"));
+  EXPECT_EQ(error_of(text + "b: 1\n"), "a.yaml:1001:1: more than 1000 keys in a mapping");
+}
+
 TEST(YamlReader, RefusesAKeyThatCouldNotBeWrittenOnALine) {
   EXPECT_EQ(error_of("? " + std::string(501, 'k') + "\n: 1\n"),
             "a.yaml:1:3: expected a key of at most 500 bytes, got 501");
