@@ -213,5 +213,18 @@ TEST_F(JsonlFile, GzipIsReadAndACutOneRefused) {
             path.string() + ": expected a file here, found none");
 }
 
+TEST_F(JsonlFile, APackedFileThatBurstsIsRefused) {
+  const auto path = directory_.path() / "q.jsonl.gz";
+  const gzFile file = gzopen(path.c_str(), "wb");
+  const std::string blank(1U << 20U, '\n');
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(gzwrite(file, blank.data(), static_cast<unsigned>(blank.size())), 1 << 20);
+  gzclose(file);
+  const auto made = make_jsonl({.path = path.string()})->samples(model_.request(0));
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().text(),
+            path.string() + ": expected at most 16777216 bytes unpacked, got more");
+}
+
 }  // namespace
 }  // namespace strata
