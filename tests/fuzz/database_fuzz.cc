@@ -4,6 +4,8 @@
 
 #include <sstream>
 
+#include "results/reports/leaderboard.h"
+#include "results/reports/run_report.h"
 #include "results/store.h"
 #include "tests/fuzz/allocation_meter.h"
 #include "tests/fuzz/scratch_folder.h"
@@ -59,9 +61,12 @@ void remove_database(const fuzz::ScratchFolder& folder, const std::string& name)
 }
 
 void read_everything(const Store& store) {
+  const auto table = leaderboard(store, {});
+  if (table) static_cast<void>(render(*table, {}));
   const auto runs = store.runs();
   if (!runs) return;
   for (const RunRow& run : *runs) {
+    static_cast<void>(run_report(store, run.id, {}));
     if (!run.experiment_id) continue;
     static_cast<void>(store.responses_of(*run.experiment_id));
     const auto experiment = store.experiment(*run.experiment_id);
