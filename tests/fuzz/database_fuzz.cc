@@ -84,6 +84,7 @@ const fuzz::Format fuzz::kFormat{.name = "database", .shape = Shape::kPages, .to
 
 }  // namespace strata
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer calls it so
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace strata;
   STRATA_CHECK(kMetered);

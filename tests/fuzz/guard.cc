@@ -18,7 +18,12 @@
 #include "tests/fuzz/allocation_meter.h"
 
 // AddressSanitizer's, where it is linked: its reports end the process without a signal.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): its name
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
+
+// UndefinedBehaviorSanitizer's reports become a signal.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): its name
+extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
 namespace strata::fuzz {
 namespace {
@@ -97,7 +102,7 @@ void install_handlers() {
 
 }  // namespace
 
-Guard::Guard(Target target, std::filesystem::path folder, std::string name)
+Guard::Guard(Target target, const std::filesystem::path& folder, const std::string& name)
     : target_(std::move(target)) {
   std::filesystem::create_directories(folder);
   file_ = (folder / (name + "-offending")).string();

@@ -25,7 +25,7 @@ class Guard {
  public:
   using Target = std::function<void(std::string_view)>;
   // `folder` is where offending inputs go; `name` begins their names.
-  Guard(Target target, std::filesystem::path folder, std::string name);
+  Guard(Target target, const std::filesystem::path& folder, const std::string& name);
   ~Guard();
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;

@@ -5,10 +5,12 @@
 #include "core/rng.h"
 #include "tests/fuzz/target.h"
 
+// NOLINTBEGIN(readability-identifier-naming): libFuzzer's names
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t max_size, unsigned seed) {
+  // NOLINTEND(readability-identifier-naming)
   using namespace strata;
   Rng rng(seed, "libFuzzer");
   if (size == 0 || rng.below(2) == 0) return LLVMFuzzerMutate(data, size, max_size);

@@ -31,6 +31,7 @@ const fuzz::Format fuzz::kFormat{
 
 }  // namespace strata
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer calls it so
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace strata;
   const auto json = json_fields::parse_object({reinterpret_cast<const char*>(data), size});

@@ -54,6 +54,7 @@ const fuzz::Format fuzz::kFormat{
 
 }  // namespace strata
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer calls it so
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace strata;
   const auto file = SafetensorsFile::from_bytes(std::as_bytes(std::span(data, size)));

@@ -27,4 +27,5 @@ inline bool accepted = false;
 
 }  // namespace strata::fuzz
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer calls it so
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);

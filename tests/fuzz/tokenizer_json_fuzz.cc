@@ -45,6 +45,7 @@ const fuzz::Format fuzz::kFormat{
 
 }  // namespace strata
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer calls it so
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace strata;
   static const fuzz::ScratchFolder folder;
