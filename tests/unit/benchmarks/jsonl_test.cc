@@ -67,7 +67,7 @@ TEST(Jsonl, BadLinesAreRefusedWithFileLineAndField) {
        "expected UTF-8, byte 24 of the line is not"},
   };
   for (const auto& [line, message] : cases) {
-    const auto items = parse_jsonl(good + "\n\n" + line + "\n", "my.jsonl");
+    const auto items = parse_jsonl(fmt::format("{}\n\n{}\n", good, line), "my.jsonl");
     ASSERT_FALSE(items.has_value()) << line;
     EXPECT_EQ(items.error().text(), "my.jsonl:3: " + message) << line;
   }

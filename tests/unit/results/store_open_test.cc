@@ -41,7 +41,7 @@ void expect_refused_and_untouched(const std::string& path, const std::string& me
   };
   const auto files_before = files();
   for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
-    EXPECT_EQ(error_of(path, mode), path + ": " + message);
+    EXPECT_EQ(error_of(path, mode), fmt::format("{}: {}", path, message));
   EXPECT_EQ(bytes_of(path), before);
   EXPECT_EQ(files(), files_before);
 }
@@ -119,7 +119,8 @@ TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
     run_sql(folder.file("a.db"), sql);
     for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
       EXPECT_EQ(error_of(folder.file("a.db"), mode),
-                folder.file("a.db") + ": expected the schema of version 2, " + message + hint);
+                fmt::format("{}: expected the schema of version 2, {}{}", folder.file("a.db"),
+                            message, hint));
   }
 }
 

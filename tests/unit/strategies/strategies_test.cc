@@ -115,7 +115,7 @@ TEST(StrategiesTest, FileReadsPlansAndRefusesOthers) {
   write(R"({"mask": )" + to_json(mask).dump() + "}");
   EXPECT_EQ(*select(strategy), mask);
   write("{");
-  EXPECT_EQ(select(strategy).error().text(), path.string() + ": not valid JSON; expected a plan");
+  EXPECT_EQ(select(strategy).error().text(), path.string() + ": invalid JSON at byte 2");
   write("{}");
   EXPECT_NE(select(strategy).error().text().find("no 'cells' and no 'mask'; expected a plan"),
             std::string::npos);
