@@ -12,9 +12,15 @@
 
 namespace strata::fuzz {
 
-// Of the processor, so that other programs do not count; the same in every build, because inputs
-// take far less under ASan and UBSan too. Ten times as long on the clock ends the process.
-inline constexpr std::chrono::milliseconds kMaxTime{1000};
+// Instrumented programs take several times as long.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kSlowdown = 4;
+#else
+inline constexpr int kSlowdown = 1;
+#endif
+// Of the processor, so that other programs do not count. Ten times as long on the clock ends the
+// process.
+inline constexpr std::chrono::milliseconds kMaxTime{kSlowdown * 1000};
 inline constexpr std::chrono::milliseconds kMaxClock = 10 * kMaxTime;
 inline constexpr std::size_t kMaxSlackBytes = std::size_t{64} << 20;
 constexpr std::size_t max_allocation(std::size_t file_bytes) {
