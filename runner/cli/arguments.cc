@@ -101,9 +101,15 @@ Parsed parse(int argc, char** argv) {
   CLI::App* prefill = bench->add_subcommand(
       "prefill",
       "one prompt of benchmark.length tokens under the strategy's plan, threads= threads");
-  add_composition(prefill, arguments, dirs);
-  prefill->add_option("--repeats", arguments.repeats, "measurements after one warm-up")
-      ->check(CLI::Range(1, 1000));
+  CLI::App* decode = bench->add_subcommand(
+      "decode", "batch= sequences behind prompts of benchmark.length tokens, step by step");
+  for (CLI::App* command : {prefill, decode}) {
+    add_composition(command, arguments, dirs);
+    command->add_option("--repeats", arguments.repeats, "measurements after one warm-up")
+        ->check(CLI::Range(1, 1000));
+  }
+  decode->add_option("--new-tokens", arguments.new_tokens, "steps of each measurement")
+      ->check(CLI::Range(1, 100000));
   CLI::App* samples =
       app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
   add_composition(samples, arguments, dirs);
@@ -181,6 +187,7 @@ Parsed parse(int argc, char** argv) {
   const std::vector<std::pair<CLI::App*, Command>> commands = {
       {run, Command::kRun},
       {select, Command::kSelect},
+      {decode, Command::kBenchDecode},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
       {export_plan, Command::kExport},

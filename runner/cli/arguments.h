@@ -13,6 +13,7 @@ namespace strata::cli {
 enum class Command {
   kRun,
   kSelect,
+  kBenchDecode,
   kBenchPrefill,
   kSamples,
   kExport,
@@ -33,6 +34,7 @@ struct Arguments {
   bool dry_run = false;
   std::string resume;         // run --resume: a run's id, or its beginning
   int repeats = 7;            // bench
+  int new_tokens = 32;        // bench decode
   std::string plan_in;        // export
   std::string plan_out;       // select -o
   std::string selection_out;  // select --selection

@@ -9,10 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/rng.h"
 #include "core/sha256.h"
 #include "results/writer_lock.h"
 #include "runner/cli/arguments.h"
+#include "runner/cli/bench.h"
 #include "runner/cli/terminal_progress.h"
 #include "runner/experiment.h"
 #include "runner/recorded.h"
@@ -165,34 +165,6 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
   return fail(first_error->kind, "{} of {} jobs failed (above)", failed, jobs.size());
 }
 
-// One line of JSON: seconds of each measured prefill, one sequence, only the last row's logits.
-Status bench_prefill(const Arguments& arguments, const std::vector<Job>& jobs,
-                     TerminalProgress& progress) {
-  const ExperimentConfig& config = jobs[0].config;
-  Workbench workbench;
-  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
-  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
-  ASSIGN_OR_RETURN(const std::int64_t length, benchmark_length(config));
-  set_operation_threads(worker_threads(config));
-  Rng rng(config.seed, "bench prefill");
-  Tokens prompt;
-  for (std::int64_t i = 0; i < length; ++i)
-    prompt.push_back(
-        static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
-  MeteredModel metered(*model);
-  std::vector<double> seconds;
-  for (int repeat = -1; repeat < arguments.repeats; ++repeat) {  // −1: warm-up
-    const Request request{prompt, &selected.plan};
-    ASSIGN_OR_RETURN(const Session session, metered.prefill(std::span(&request, 1)));
-    if (repeat >= 0) seconds.push_back(session.prefill_seconds(0));
-  }
-  const nlohmann::json line = {{"tokens", length},           {"threads", worker_threads(config)},
-                               {"dtype", config.dtype},      {"device", model->device_name()},
-                               {"plan", selected.plan.id()}, {"seconds", seconds}};
-  std::printf("%s\n", line.dump().c_str());
-  return {};
-}
-
 }  // namespace
 
 int run_engine(const Arguments& arguments) {
@@ -203,7 +175,8 @@ int run_engine(const Arguments& arguments) {
   Status status;
   switch (arguments.command) {
     case Command::kSelect: status = select(arguments, *jobs, progress); break;
-    case Command::kBenchPrefill: status = bench_prefill(arguments, *jobs, progress); break;
+    case Command::kBenchDecode:
+    case Command::kBenchPrefill: status = bench(arguments, (*jobs)[0].config, progress); break;
     default:
       status = arguments.resume.empty() ? run(*std::move(jobs), progress)
                                         : resume(arguments, *jobs, progress);

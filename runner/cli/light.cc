@@ -163,6 +163,7 @@ int run_light(const Arguments& arguments) {
     case Command::kDbMigrate: code = database(arguments); break;
     case Command::kRun:
     case Command::kSelect:
+    case Command::kBenchDecode:
     case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
   }
   return code ? *code : report_error(code.error());
