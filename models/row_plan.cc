@@ -62,4 +62,12 @@ std::int64_t shared_prefix(const AttentionPlan& plan) {
   return shared;
 }
 
+std::int64_t first_cut(const AttentionPlan& plan) {
+  for (const PaletteEntry& entry : plan.palette())
+    if (const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+        sliding != nullptr && sliding->sinks > 0)
+      return shared_prefix(plan);
+  return 0;
+}
+
 }  // namespace strata

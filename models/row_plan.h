@@ -42,4 +42,8 @@ std::vector<LayerRows> all_rows(const AttentionPlan& plan, const Chunk& chunk, i
 // alone.
 std::int64_t shared_prefix(const AttentionPlan& plan);
 
+// Where a prompt is best cut first, 0 = nowhere: rows of a chunk are a suffix, so sinks in a chunk
+// make every row behind them needed. Behind this cut windowed layers may leave rows out.
+std::int64_t first_cut(const AttentionPlan& plan);
+
 }  // namespace strata

@@ -76,8 +76,10 @@ struct Session::Impl {
   // As many sequences at once as fit batch_rows.
   void prefill(std::span<const Request> requests, Batch& batch) {
     std::vector<at::Tensor> last_logits;
+    const std::int64_t cut = first_cut(batch.plan->plan());
     for (std::int64_t begin = batch.state.length(); begin < batch.prompt_length;) {
-      const std::int64_t end = std::min(begin + limits.prefill_chunk, batch.prompt_length);
+      std::int64_t end = std::min(begin + limits.prefill_chunk, batch.prompt_length);
+      if (begin < cut) end = std::min(end, cut);
       const std::int64_t at_once = std::max<std::int64_t>(1, limits.batch_rows / (end - begin));
       for (std::int64_t first = 0; first < batch.size(); first += at_once) {
         const std::int64_t count = std::min(at_once, batch.size() - first);

@@ -16,6 +16,7 @@ namespace {
 constexpr int kLayers = 6;
 
 constexpr std::uint64_t kEnough = 1 << 30;  // bytes
+constexpr std::int64_t kWindow = 8, kSinks = 2;
 
 class MeteredModelTest : public testing::DeviceTest {
  protected:
@@ -31,7 +32,7 @@ class MeteredModelTest : public testing::DeviceTest {
   }
 
   AttentionPlan plan(const Mask& mask, DecodeRule rule = DecodeRule::kSame) const {
-    return *AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{8, 2}, rule);
+    return *AttentionPlan::from_mask(mask, FullAttention{}, SlidingWindow{kWindow, kSinks}, rule);
   }
   AttentionPlan layers(const std::vector<int>& kept, DecodeRule rule = DecodeRule::kSame) const {
     return plan(Mask::of_layers(model_->layout(), kept), rule);
@@ -186,6 +187,27 @@ TEST_P(MeteredModelTest, WhatATraceHadNoMemoryForIsRunASecondTime) {
     // 54 rows (60 + 5 − 1 − 10) of the layers between the last kept input and the top one.
     EXPECT_EQ(model.take_meter().layer_tokens, with_all.layer_tokens + 54 * (6 - kept));
   }
+}
+
+// Layers 1 to 5 are windowed: of the 50 rows behind window + sinks, each layer below the top
+// computes those that the next one's windows reach, window − 1 more than it; the first layer is
+// full.
+TEST_P(MeteredModelTest, SinksDoNotMakeAPrefillComputeRowsThatNobodyReads) {
+  MeteredModel model(*model_);
+  const AttentionPlan under = layers({0});
+  const Request request{prompt_, &under};
+  ASSERT_TRUE(model.prefill(std::span(&request, 1)));
+  const std::int64_t cut = first_cut(under), rows = 60 - cut;
+  ASSERT_EQ(cut, kWindow + kSinks);
+  double expected = static_cast<double>(cut) * 5;  // before the cut: all, but the top one's output
+  std::int64_t out = 1;                            // rows that leave the top layer
+  for (int layer = 5; layer >= 0; --layer) {
+    expected += static_cast<double>(out);
+    // A layer's keys are kept for later tokens, so at least the last window enters it.
+    out = std::min(rows, std::max(out + kWindow - 1, kWindow));
+  }
+  EXPECT_EQ(model.meter().layer_tokens, expected);
+  EXPECT_EQ(first_cut(AttentionPlan::full(model_->layout())), 0);
 }
 
 TEST_P(MeteredModelTest, TheMeterCountsRowsAndFlopsAsRun) {
