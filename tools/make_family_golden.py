@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/families/NAME/: a tiny random checkpoint of each family and what `transformers` says about it.
 
-Usage: make_family_golden.py [OUTPUT_DIR]     needs tools/requirements-parity.txt
+Usage: make_family_golden.py [OUTPUT_DIR [NAME…]]     needs tools/requirements-parity.txt; all families take a while
 
 config.json and model.safetensors as save_pretrained writes them; expected.json holds three prompts (one shorter, two
 longer than the windows), float32 logits at every sixth prompt token, and 48 greedy tokens. Seeds whose greedy path has
@@ -14,6 +14,7 @@ import transformers as hf
 
 torch.set_num_threads(2)
 output = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else 'tests/golden/families')
+only = sys.argv[2:]
 NEW_TOKENS = 48
 SLIDE, FULL = 'sliding_attention', 'full_attention'
 
@@ -21,10 +22,12 @@ common = dict(vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_la
               num_key_value_heads=2, max_position_embeddings=256, bos_token_id=None, eos_token_id=None, pad_token_id=None)
 llama3 = dict(rope_type='llama3', rope_theta=5000.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32)
+linear = dict(rope_type='linear', factor=8.0)
 cases = {
     'llama_tied': (hf.LlamaConfig, dict(tie_word_embeddings=True)),
     'llama_bias': (hf.LlamaConfig, dict(attention_bias=True, head_dim=8)),
     'llama_rope3': (hf.LlamaConfig, dict(rope_parameters=llama3)),
+    'llama_linear': (hf.LlamaConfig, dict(rope_parameters=dict(linear, rope_theta=5000.0))),
     'mistral': (hf.MistralConfig, dict(sliding_window=20)),
     'ministral': (hf.MinistralConfig, dict(sliding_window=16, head_dim=8, layer_types=[SLIDE, FULL, SLIDE, SLIDE])),
     'qwen2': (hf.Qwen2Config, dict(tie_word_embeddings=True)),
@@ -37,6 +40,9 @@ cases = {
                                               layer_types=[SLIDE, FULL, FULL, SLIDE], tie_word_embeddings=False)),
     'gemma3': (hf.Gemma3TextConfig, dict(head_dim=8, query_pre_attn_scalar=5, sliding_window=16,
                                          layer_types=[SLIDE, SLIDE, FULL, SLIDE])),
+    'gemma3_linear': (hf.Gemma3TextConfig, dict(
+        head_dim=8, query_pre_attn_scalar=5, sliding_window=16, layer_types=[SLIDE, FULL, SLIDE, FULL],
+        rope_parameters={SLIDE: dict(rope_type='default', rope_theta=2000.0), FULL: dict(linear, rope_theta=5000.0)})),
 }
 
 
@@ -71,6 +77,8 @@ def ask(model, length, generator):
 
 
 for name, (config_class, extra) in cases.items():
+    if only and name not in only:
+        continue
     for seed in range(1000):
         model = build(config_class, extra, seed)
         generator = torch.Generator().manual_seed(seed + 1)

@@ -212,6 +212,15 @@ Result<Architecture> read_architecture(const Fields& fields) {
   return a;
 }
 
+std::string fingerprint_of(const LinearRopeScaling& scaling) {
+  return fmt::format("linear {}", scaling.factor);
+}
+
+std::string fingerprint_of(const Llama3RopeScaling& scaling) {
+  return fmt::format("llama3 {} {} {} {}", scaling.factor, scaling.low_freq_factor,
+                     scaling.high_freq_factor, scaling.original_max_positions);
+}
+
 }  // namespace
 
 std::string_view to_string(ModelFamily family) { return row_of(family).model_type; }
@@ -243,9 +252,8 @@ std::string Architecture::fingerprint() const {
       to_string(family), layers, query_heads, kv_heads, hidden, head_dim, intermediate, vocabulary,
       rope_theta, rms_norm_eps, tie_word_embeddings, qkv_bias, o_bias, qk_norm);
   if (rope_scaling)
-    out += fmt::format("rope_scaling=llama3 {} {} {} {}\n", rope_scaling->factor,
-                       rope_scaling->low_freq_factor, rope_scaling->high_freq_factor,
-                       rope_scaling->original_max_positions);
+    out += fmt::format("rope_scaling={}\n",
+                       std::visit([](const auto& s) { return fingerprint_of(s); }, *rope_scaling));
   // Further fields only where they are not the usual, so that the ids of other models stay.
   if (!ropes.empty()) {
     out += "ropes=";

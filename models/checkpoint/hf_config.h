@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "core/mask.h"
@@ -30,7 +31,13 @@ enum class Activation { kSilu, kGeluTanh };
 // the layer. kLocal: by local_rope_theta; kNone: not at all (NoPE).
 enum class LayerRope { kGlobal, kLocal, kNone };
 
-// Llama 3's stretched rotary frequencies.
+// How the rotary frequencies are stretched. Linear: all of them by one factor.
+struct LinearRopeScaling {
+  double factor = 1.0;
+  bool operator==(const LinearRopeScaling&) const = default;
+};
+
+// Llama 3: long wavelengths only.
 struct Llama3RopeScaling {
   double factor = 1.0;
   double low_freq_factor = 1.0;
@@ -38,6 +45,8 @@ struct Llama3RopeScaling {
   std::int64_t original_max_positions = 0;  // tokens
   bool operator==(const Llama3RopeScaling&) const = default;
 };
+
+using RopeScaling = std::variant<LinearRopeScaling, Llama3RopeScaling>;
 
 struct Architecture {
   ModelFamily family = ModelFamily::kLlama;
@@ -50,7 +59,7 @@ struct Architecture {
   std::int64_t vocabulary = 0;
   std::int64_t max_positions = 0;
   double rope_theta = 10000.0;
-  std::optional<Llama3RopeScaling> rope_scaling;
+  std::optional<RopeScaling> rope_scaling;
   double rms_norm_eps = 1e-6;
   bool tie_word_embeddings = false;
   bool qkv_bias = false;  // Qwen2 always; else attention_bias

@@ -13,6 +13,7 @@ using json_fields::Fields;
 constexpr std::int64_t kMaxWindow = 100'000'000;  // tokens
 constexpr std::int64_t kMaxPositions = 100'000'000;
 constexpr double kMaxTheta = 1e12;
+constexpr double kMaxFactor = 1e6;
 
 // Whether the classes of a family slide layers at all, and which where layer_types is absent. Read
 // while the architecture lives.
@@ -150,8 +151,23 @@ Status check_rope_fields(const Fields& rope) {
 
 struct Rope {
   double theta = 10000.0;
-  std::optional<Llama3RopeScaling> scaling;
+  std::optional<RopeScaling> scaling;
 };
+
+Result<RopeScaling> read_llama3(const Fields& fields, std::int64_t max_positions) {
+  Llama3RopeScaling scaling;
+  scaling.original_max_positions = max_positions;
+  ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, kMaxFactor));
+  ASSIGN_OR_RETURN(scaling.low_freq_factor, fields.number("low_freq_factor", 1e-6, kMaxFactor));
+  ASSIGN_OR_RETURN(scaling.high_freq_factor, fields.number("high_freq_factor", 1e-6, kMaxFactor));
+  if (scaling.high_freq_factor <= scaling.low_freq_factor)
+    return fields.error("high_freq_factor", "more than low_freq_factor");
+  if (fields.has_value("original_max_position_embeddings")) {
+    ASSIGN_OR_RETURN(scaling.original_max_positions,
+                     fields.integer("original_max_position_embeddings", 1, kMaxPositions));
+  }
+  return scaling;
+}
 
 // One object of rope parameters; what it leaves out stays as it is in `rope`.
 Status read_rope(const Fields& fields, std::int64_t max_positions, Rope& rope) {
@@ -160,19 +176,15 @@ Status read_rope(const Fields& fields, std::int64_t max_positions, Rope& rope) {
   const char* type_field = fields.has("rope_type") ? "rope_type" : "type";
   ASSIGN_OR_RETURN(const std::string type, fields.string_or(type_field, "default"));
   if (type == "default") return {};
-  if (type != "llama3") return fields.unsupported(type_field, "\"default\" or \"llama3\"");
-  Llama3RopeScaling scaling;
-  scaling.original_max_positions = max_positions;
-  ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, 1e6));
-  ASSIGN_OR_RETURN(scaling.low_freq_factor, fields.number("low_freq_factor", 1e-6, 1e6));
-  ASSIGN_OR_RETURN(scaling.high_freq_factor, fields.number("high_freq_factor", 1e-6, 1e6));
-  if (scaling.high_freq_factor <= scaling.low_freq_factor)
-    return fields.error("high_freq_factor", "more than low_freq_factor");
-  if (fields.has_value("original_max_position_embeddings")) {
-    ASSIGN_OR_RETURN(scaling.original_max_positions,
-                     fields.integer("original_max_position_embeddings", 1, kMaxPositions));
+  if (type == "linear") {
+    LinearRopeScaling scaling;
+    ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, kMaxFactor));
+    rope.scaling = scaling;
+    return {};
   }
-  rope.scaling = scaling;
+  if (type != "llama3")
+    return fields.unsupported(type_field, "\"default\", \"linear\" or \"llama3\"");
+  ASSIGN_OR_RETURN(rope.scaling, read_llama3(fields, max_positions));
   return {};
 }
 
@@ -208,7 +220,9 @@ class RopeReader {
       RETURN_IF_ERROR(
           read_rope(Fields(inner, fmt::format("{}.{}.", name, layer_type)), max_positions_, rope));
     }
-    if (rope.scaling && fields_.has_value("original_max_position_embeddings"))
+    // The classes would take it in place of the one inside; linear scaling has no use for it.
+    const bool counts = rope.scaling && !std::holds_alternative<LinearRopeScaling>(*rope.scaling);
+    if (counts && fields_.has_value("original_max_position_embeddings"))
       return fields_.unsupported("original_max_position_embeddings",
                                  fmt::format("it inside {}", name));
     return {};

@@ -103,27 +103,33 @@ Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int i
   return w;
 }
 
-// float32 arithmetic throughout, as the reference implementation does it.
-at::Tensor inverse_frequencies(const Architecture& a, double theta,
-                               const std::optional<Llama3RopeScaling>& stretch) {
-  const at::Tensor exponent =
-      at::arange(0, a.head_dim, 2, at::kFloat) / static_cast<double>(a.head_dim);
-  const at::Tensor base = at::scalar_tensor(theta, at::kFloat);
-  at::Tensor plain = 1.0 / at::pow(base, exponent);
-  if (!stretch) return plain;
-  // Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between
-  // interpolated.
-  const auto& scaling = *stretch;
+at::Tensor stretched(const at::Tensor& plain, const LinearRopeScaling& scaling) {
+  return plain / scaling.factor;
+}
+
+// Long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+at::Tensor stretched(const at::Tensor& plain, const Llama3RopeScaling& scaling) {
   const double context = static_cast<double>(scaling.original_max_positions);
   const at::Tensor wavelength = 2.0 * std::numbers::pi / plain;
   const at::Tensor smooth = (context / wavelength - scaling.low_freq_factor) /
                             (scaling.high_freq_factor - scaling.low_freq_factor);
   const at::Tensor between = (1.0 - smooth) * plain / scaling.factor + smooth * plain;
-  const at::Tensor stretched =
+  const at::Tensor outside =
       at::where(wavelength > context / scaling.low_freq_factor, plain / scaling.factor, plain);
   const at::Tensor is_between = at::logical_and(wavelength >= context / scaling.high_freq_factor,
                                                 wavelength <= context / scaling.low_freq_factor);
-  return at::where(is_between, between, stretched);
+  return at::where(is_between, between, outside);
+}
+
+// float32 arithmetic throughout, as the reference implementation does it.
+at::Tensor inverse_frequencies(const Architecture& a, double theta,
+                               const std::optional<RopeScaling>& scaling) {
+  const at::Tensor exponent =
+      at::arange(0, a.head_dim, 2, at::kFloat) / static_cast<double>(a.head_dim);
+  const at::Tensor base = at::scalar_tensor(theta, at::kFloat);
+  at::Tensor plain = 1.0 / at::pow(base, exponent);
+  if (!scaling) return plain;
+  return std::visit([&](const auto& kind) { return stretched(plain, kind); }, *scaling);
 }
 
 }  // namespace

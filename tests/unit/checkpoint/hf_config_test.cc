@@ -91,16 +91,50 @@ TEST(HfConfig, BothSpellingsOfRopeScalingMeanTheSame) {
                   {"original_max_position_embeddings", 32}};
   const auto old_style = parse_with({{"rope_scaling", scaling}, {"rope_theta", 500000.0}});
   ASSERT_EQ(error_text(old_style), "no error");
-  EXPECT_EQ(old_style->rope_scaling, (Llama3RopeScaling{32.0, 1.0, 4.0, 32}));
+  EXPECT_EQ(old_style->rope_scaling, RopeScaling(Llama3RopeScaling{32.0, 1.0, 4.0, 32}));
   EXPECT_EQ(old_style->rope_theta, 500000.0);
   scaling["rope_theta"] = 500000.0;
   EXPECT_EQ(*parse_with({{"rope_parameters", scaling}}), *old_style);
   scaling.erase("original_max_position_embeddings");
-  EXPECT_EQ(parse_with({{"rope_parameters", scaling}})->rope_scaling->original_max_positions, 64);
+  EXPECT_EQ(parse_with({{"rope_parameters", scaling}})->rope_scaling,
+            RopeScaling(Llama3RopeScaling{32.0, 1.0, 4.0, 64}));
   EXPECT_EQ(parse_with({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7.0}}}})
                 ->rope_theta,
             7.0);
   EXPECT_EQ(parse_with({{"rope_scaling", {{"type", "default"}}}})->rope_scaling, std::nullopt);
+}
+
+TEST(HfConfig, LinearRopeScalingIsReadInEverySpelling) {
+  const RopeScaling eight = LinearRopeScaling{8.0};
+  EXPECT_EQ(parse_with({{"rope_scaling", {{"type", "linear"}, {"factor", 8}}}})->rope_scaling,
+            eight);
+  // Where they began counts for the other kinds only.
+  const auto a = parse_with(
+      {{"original_max_position_embeddings", 32},
+       {"rope_parameters", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 7.0}}}});
+  ASSERT_EQ(error_text(a), "no error");
+  EXPECT_EQ(a->rope_scaling, eight);
+  EXPECT_EQ(a->rope_theta, 7.0);
+}
+
+TEST(HfConfig, Gemma3StretchesItsFullAttentionLayersOnly) {
+  const auto a = parse_with(
+      of("gemma3_text",
+         {{"rope_parameters",
+           {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 5e5}}},
+            {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}}},
+          {"sliding_window_pattern", 2}}));
+  ASSERT_EQ(error_text(a), "no error");
+  EXPECT_EQ(a->rope_scaling, RopeScaling(LinearRopeScaling{8.0}));
+  EXPECT_EQ(a->rope_theta, 5e5);
+  EXPECT_EQ(a->local_rope_theta, 2e4);
+  const auto old =
+      parse_with(of("gemma3_text", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}},
+                                    {"rope_theta", 5e5},
+                                    {"rope_local_base_freq", 2e4},
+                                    {"sliding_window_pattern", 2}}));
+  ASSERT_EQ(error_text(old), "no error");
+  EXPECT_EQ(*old, *a);
 }
 
 TEST(HfConfig, TokenIdsMayBeOneSeveralOrNone) {
@@ -286,10 +320,18 @@ TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
        "'eos_token_id': expected token ids below vocab_size, 5, got an array of 2"},
       {{{"bos_token_id", {1, 2}}}, "'bos_token_id': expected one token id, got an array of 2"},
       {{{"rope_scaling", "linear"}}, "'rope_scaling': expected an object, got \"linear\""},
-      {{{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}},
-       "'rope_scaling.type': expected \"default\" or \"llama3\", got \"linear\""},
+      {{{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}},
+       "'rope_scaling.type': expected \"default\", \"linear\" or \"llama3\", got \"dynamic\""},
       {{{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 2.0}}}},
-       "'rope_parameters.rope_type': expected \"default\" or \"llama3\", got \"yarn\""},
+       "'rope_parameters.rope_type': expected \"default\", \"linear\" or \"llama3\", got "
+       "\"yarn\""},
+      {{{"rope_scaling", {{"type", "linear"}}}},
+       "'rope_scaling.factor': expected a number from 1 to 1000000, got nothing"},
+      {{{"rope_scaling", {{"type", "linear"}, {"factor", 0.5}}}},
+       "'rope_scaling.factor': expected a number from 1 to 1000000, got 0.5"},
+      {of("gemma3_text",
+          {{"rope_parameters", {{"sliding_attention", {{"rope_type", "linear"}, {"factor", 2}}}}}}),
+       "'rope_parameters': expected no scaling of the sliding layers, got an object"},
       {{{"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}}},
        "'rope_parameters.full_attention': expected no such field, got an object"},
       {{{"rope_scaling", {{"mrope_section", {1, 2}}}}},
@@ -334,19 +376,18 @@ TEST(HfConfig, TheFingerprintChangesWithWhatIsComputedAndOnlyWithThat) {
                                             {{"head_dim", 2}},
                                             {{"rope_theta", 1e4}}})
     EXPECT_EQ(parse_with(same)->fingerprint(), base_print) << same;
-  for (const json& other : std::vector<json>{{{"num_hidden_layers", 3}},
-                                             {{"num_key_value_heads", 4}},
-                                             {{"head_dim", 4}},
-                                             {{"rope_theta", 10000.001}},
-                                             {{"rms_norm_eps", 1e-5}},
-                                             {{"tie_word_embeddings", true}},
-                                             {{"attention_bias", true}},
-                                             {{"model_type", "qwen2"}, {"architectures", nullptr}},
-                                             {{"rope_scaling",
-                                               {{"type", "llama3"},
-                                                {"factor", 8},
-                                                {"low_freq_factor", 1},
-                                                {"high_freq_factor", 4}}}}})
+  for (const json& other : std::vector<json>{
+           {{"num_hidden_layers", 3}},
+           {{"num_key_value_heads", 4}},
+           {{"head_dim", 4}},
+           {{"rope_theta", 10000.001}},
+           {{"rms_norm_eps", 1e-5}},
+           {{"tie_word_embeddings", true}},
+           {{"attention_bias", true}},
+           {{"model_type", "qwen2"}, {"architectures", nullptr}},
+           {{"rope_scaling",
+             {{"type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}}}},
+           {{"rope_scaling", {{"type", "linear"}, {"factor", 8}}}}})
     EXPECT_NE(parse_with(other)->fingerprint(), base_print) << other;
 }
 
