@@ -39,6 +39,14 @@ Partial merge(const Partial& a, const Partial& b) {
           at::logaddexp(a.lse_BHN, b.lse_BHN)};
 }
 
+// What is left of the values once a learned sink has taken its share of the softmax.
+at::Tensor beside_sink(const Partial& part, const at::Tensor& sink_logits_H) {
+  if (!sink_logits_H.defined()) return part.out_BHND;
+  const at::Tensor logit = sink_logits_H.to(part.lse_BHN.scalar_type()).unsqueeze(-1);
+  const at::Tensor share = at::sigmoid(part.lse_BHN - logit).unsqueeze(-1);
+  return part.out_BHND * share.to(part.out_BHND.scalar_type());
+}
+
 bool is_half(const at::Tensor& x) {
   return x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
 }
@@ -204,14 +212,15 @@ KeyView joined(const KeyView& keys) {
 
 // Queries at [begin, begin + N), all ≥ window + sinks; their windows and the sinks do not meet.
 void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
-                 const SlidingWindow& sliding, const at::Tensor& out_BHND) {
+                 const SlidingWindow& sliding, const at::Tensor& out_BHND,
+                 const at::Tensor& sink_logits_H) {
   constexpr std::int64_t kCpuBlock = 32, kSlabRows = 1024, kMinBlock = 32, kMaxBlock = 256;
   const std::int64_t rows = q_BHND.size(2), window = sliding.window;
   const std::int64_t key_offset = begin - window + 1 - keys.tail_begin;
   if (key_offset < 0) {
     // The store keeps more sinks than this entry counts, so the first windows reach into its sinks
     // part.
-    attend_band(q_BHND, begin, joined(keys), sliding, out_BHND);
+    attend_band(q_BHND, begin, joined(keys), sliding, out_BHND, sink_logits_H);
     return;
   }
 
@@ -225,7 +234,7 @@ void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& ke
       part = merge(part, all_visible(q_BHND.narrow(2, first, count), k.narrow(2, 0, sliding.sinks),
                                      v.narrow(2, 0, sliding.sinks)));
     }
-    out_BHND.narrow(2, first, count).copy_(part.out_BHND);
+    out_BHND.narrow(2, first, count).copy_(beside_sink(part, sink_logits_H));
   };
   if (has_flash_cuda(q_BHND)) {
     const auto seen = [&](const at::Tensor& x) {
@@ -253,7 +262,8 @@ void attend_band(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& ke
 }  // namespace
 
 void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
-            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND) {
+            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND,
+            const at::Tensor& sink_logits_H) {
   const std::int64_t rows = q_BHND.size(2), end = begin + rows;
   const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
   // Under rule `full` the rows from the prompt's end on see everything.
@@ -287,7 +297,7 @@ void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
     const KeyView all = joined(keys);
     const Partial part = causal(q_BHND.narrow(2, from - begin, to - from), from,
                                 all.tail_k_BGMD.narrow(2, 0, to), all.tail_v_BGMD.narrow(2, 0, to));
-    out_BHND.narrow(2, from - begin, to - from).copy_(part.out_BHND);
+    out_BHND.narrow(2, from - begin, to - from).copy_(beside_sink(part, sink_logits_H));
   };
 
   if (sliding == nullptr) {
@@ -298,13 +308,17 @@ void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
   plain(begin, band_begin);
   if (band_begin < windowed_end)
     attend_band(q_BHND.narrow(2, band_begin - begin, windowed_end - band_begin), band_begin, keys,
-                *sliding, out_BHND.narrow(2, band_begin - begin, windowed_end - band_begin));
+                *sliding, out_BHND.narrow(2, band_begin - begin, windowed_end - band_begin),
+                sink_logits_H);
   plain(windowed_end, end);
 }
 
-at::Tensor attend_all(const at::Tensor& q_BH1D, const at::Tensor& k_BGMD,
-                      const at::Tensor& v_BGMD) {
-  if (has_flash_cuda(q_BH1D)) return flash_cuda(q_BH1D, k_BGMD, v_BGMD, false, 0).out_BHND;
+at::Tensor attend_all(const at::Tensor& q_BH1D, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD,
+                      const at::Tensor& sink_logits_H) {
+  if (has_flash_cuda(q_BH1D))
+    return beside_sink(flash_cuda(q_BH1D, k_BGMD, v_BGMD, false, 0), sink_logits_H);
+  if (sink_logits_H.defined())
+    return beside_sink(by_products(q_BH1D, k_BGMD, v_BGMD, {}), sink_logits_H);
   // As by_products, but nothing is merged, so the log-sum-exp is not needed.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BH1D.size(3)));
   const at::Tensor q =

@@ -30,12 +30,15 @@ struct KeyView {
 
 // Queries at absolute positions [begin, begin + N); the view must end at the last of them and hold
 // every key that the entry lets them see. scale is 1/√D. Writes every element of out_BHND, which
-// has q's shape and any strides.
+// has q's shape and any strides. Where sink_logits_H is defined, it takes part in the softmax of
+// its head as the score of one more key whose value is zero (a weight of the model, no token).
 void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
-            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND);
+            const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND,
+            const at::Tensor& sink_logits_H = {});
 
 // One query a sequence over an unordered set of keys, all visible (decode over a ring buffer or a
 // whole cache).
-at::Tensor attend_all(const at::Tensor& q_BH1D, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD);
+at::Tensor attend_all(const at::Tensor& q_BH1D, const at::Tensor& k_BGMD, const at::Tensor& v_BGMD,
+                      const at::Tensor& sink_logits_H = {});
 
 }  // namespace strata

@@ -6,6 +6,7 @@
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
@@ -25,10 +26,11 @@ namespace {
 struct Shape {
   std::int64_t batch, kv_heads, group, begin, rows, head_dim, prompt_length;
   PaletteEntry entry;
+  std::vector<double> sink_logits;  // a query head; empty = none
 };
 
 Shape random_shape(Rng& rng) {
-  Shape s{rng.between(1, 3), rng.between(1, 2), rng.between(1, 3), 0, 0, 0, 0, {}};
+  Shape s{rng.between(1, 3), rng.between(1, 2), rng.between(1, 3), 0, 0, 0, 0, {}, {}};
   const std::int64_t window = rng.between(1, 70), sinks = rng.between(0, 4);
   // 24: not what the AVX-512 kernel takes.
   constexpr std::int64_t kHeadDims[] = {16, 24, 48, 64, 80};
@@ -38,6 +40,9 @@ Shape random_shape(Rng& rng) {
   s.prompt_length = rng.between(1, s.begin + s.rows);
   s.entry.rule = rng.below(2) == 0 ? DecodeRule::kSame : DecodeRule::kFull;
   if (rng.below(4) != 0) s.entry.mixer = SlidingWindow{window, sinks};
+  if (rng.below(2) == 0)  // about as heavy as all keys together
+    for (std::int64_t head = 0; head < s.kv_heads * s.group; ++head)
+      s.sink_logits.push_back(3.0 + rng.normal());
   return s;
 }
 
@@ -66,6 +71,8 @@ at::Tensor attend_slowly(const at::Tensor& q, const at::Tensor& k, const at::Ten
           score.push_back(dot);
           most = std::max(most, dot);
         }
+        if (!s.sink_logits.empty())
+          total += std::exp(s.sink_logits[static_cast<std::size_t>(h)] - most);
         for (double& value : score) total += value = std::exp(value - most);
         for (std::int64_t d = 0; d < s.head_dim; ++d) {
           to[d] = 0;
@@ -111,17 +118,20 @@ class AttentionTest : public testing::DeviceTest {
       const at::Tensor q = random(s.kv_heads * s.group, s.rows);
       const at::Tensor k = random(s.kv_heads, length), v = random(s.kv_heads, length);
       const auto here = [&](const at::Tensor& x) { return x.to(device(), dtype); };
+      at::Tensor sink_logits;
+      if (!s.sink_logits.empty()) sink_logits = at::tensor(s.sink_logits, at::kDouble).to(device());
       // As the decoder has them: rows before heads in memory.
       const at::Tensor q_here = here(q).transpose(1, 2).contiguous().transpose(1, 2);
       at::Tensor out = at::full_like(q_here, std::numeric_limits<double>::quiet_NaN());
-      attend(q_here, s.begin, view_of(here(k), here(v), s), s.entry, s.prompt_length, out);
+      attend(q_here, s.begin, view_of(here(k), here(v), s), s.entry, s.prompt_length, out,
+             sink_logits);
       const at::Tensor slow = attend_slowly(q, k, v, s);
       const double error =
           ((out.to(at::kCPU, at::kDouble) - slow).pow(2).sum().sqrt() / slow.pow(2).sum().sqrt())
               .item<double>();
       worst = std::isnan(error) ? 1e9 : std::max(worst, error);
       if (s.rows == 1) {
-        const at::Tensor all = attend_all(q_here, here(k), here(v));
+        const at::Tensor all = attend_all(q_here, here(k), here(v), sink_logits);
         Shape full = s;
         full.entry.mixer = FullAttention{};
         const at::Tensor expected = attend_slowly(q, k, v, full);
