@@ -15,7 +15,10 @@ double projection_flops_of_q_o_mlp(const ModelShape& shape) {
                          static_cast<double>(shape.head_dim);
   const double mlp =
       3.0 * 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.intermediate);
-  return q_and_o + mlp;
+  if (shape.experts == 0) return q_and_o + mlp;
+  const double router =
+      2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.experts);
+  return q_and_o + router + static_cast<double>(shape.experts_per_token) * mlp;
 }
 
 // Σ_{i in [begin, end)} min(i + 1, cap)

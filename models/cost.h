@@ -16,7 +16,7 @@
 namespace strata {
 
 struct Flops {
-  double linear = 0;     // q, k, v, o and MLP projections
+  double linear = 0;  // q, k, v, o and MLP projections; of experts those that run, and the router
   double attention = 0;  // q·k and weights·v over visible pairs
   double lm_head = 0;
   double total() const { return linear + attention + lm_head; }

@@ -11,7 +11,9 @@ struct ModelShape {
   HeadLayout heads;
   std::int64_t hidden = 0;
   std::int64_t head_dim = 0;
-  std::int64_t intermediate = 0;
+  std::int64_t intermediate = 0;  // of one expert, where there are any
+  std::int64_t experts = 0;       // 0 = one MLP for all tokens
+  std::int64_t experts_per_token = 0;
   std::int64_t vocabulary = 0;
   std::int64_t max_positions = 0;
   std::int64_t bytes_per_value = 4;  // of activations and the KV cache

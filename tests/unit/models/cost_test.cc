@@ -18,7 +18,7 @@ const ModelShape kShape{.heads = {.layers = 2, .query_heads = 2, .kv_heads = 1},
                         .max_positions = 64,
                         .bytes_per_value = 4};
 
-AttentionPlan layers_kept(std::vector<int> kept, SlidingWindow sliding,
+AttentionPlan layers_kept(const std::vector<int>& kept, SlidingWindow sliding,
                           DecodeRule rule = DecodeRule::kSame) {
   return *AttentionPlan::from_mask(Mask::of_layers(kShape.heads, kept), FullAttention{}, sliding,
                                    rule);
@@ -48,6 +48,15 @@ TEST(CostTest, DecodeOfThreeTokensFeedsTwo) {
       decode_flops(layers_kept({}, {.window = 2, .sinks = 1}, DecodeRule::kFull), kShape, 5, 3);
   EXPECT_EQ(full.attention, 2 * (6 + 7) * 2 * 16);
   EXPECT_EQ(decode_flops(AttentionPlan::full(kShape.heads), kShape, 5, 1).total(), 0);
+}
+
+TEST(CostTest, OnlyTheExpertsThatRunAndTheRouterCount) {
+  ModelShape shape = kShape;
+  shape.experts = 6;
+  shape.experts_per_token = 2;
+  const AttentionPlan plan = AttentionPlan::full(shape.heads);
+  // A layer and token: as above, but two MLPs of 768, and the router 2·8·6 = 96.
+  EXPECT_EQ(prefill_flops(plan, shape, 5).linear, 2 * 5 * (256 + 128 + 2 * 768 + 96));
 }
 
 TEST(CostTest, KvBytesByHand) {
