@@ -54,6 +54,8 @@ ModelShape shape_of(const Architecture& a, at::ScalarType dtype) {
           .hidden = a.hidden,
           .head_dim = a.head_dim,
           .intermediate = a.intermediate,
+          .experts = a.experts ? a.experts->count : 0,
+          .experts_per_token = a.experts ? a.experts->per_token : 0,
           .vocabulary = a.vocabulary,
           .max_positions = a.max_positions,
           .bytes_per_value = static_cast<std::int64_t>(at::elementSize(dtype))};

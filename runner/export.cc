@@ -55,6 +55,7 @@ Result<ModelFamily> target_of(const Architecture& a, const std::vector<std::int6
       if (a.qkv_bias || a.o_bias)
         return no_class("Llama's attention biases have no place in Ministral", "");
       return ModelFamily::kMinistral;
+    case ModelFamily::kGptOss:
     case ModelFamily::kQwen2:
     case ModelFamily::kQwen3:
     case ModelFamily::kSmolLM3: return a.family;
@@ -99,9 +100,10 @@ Result<std::string> export_hf(const AttentionPlan& plan, std::string_view config
     types.push_back(here == 0 ? "full_attention" : "sliding_attention");
   json["layer_types"] = std::move(types);
   const std::int64_t window = layers.window;
-  // Ministral's class refuses to run without one, even where no layer slides.
+  // Ministral's and gpt_oss's classes refuse to run without one, even where no layer slides.
   json["sliding_window"] = window > 0 ? window : a.max_positions;
-  if (target != ModelFamily::kMinistral && target != ModelFamily::kGemma3)
+  if (target == ModelFamily::kQwen2 || target == ModelFamily::kQwen3 ||
+      target == ModelFamily::kSmolLM3)
     json["use_sliding_window"] = window > 0;
   return json.dump(2) + "\n";
 }

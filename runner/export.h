@@ -11,7 +11,8 @@
 namespace strata {
 
 // A config.json for the same weights whose class in `transformers` honours layer_types and
-// sliding_window: Llama and Mistral become Ministral, Qwen2, Qwen3, SmolLM3 and Gemma-3 stay.
+// sliding_window: Llama and Mistral become Ministral, Qwen2, Qwen3, SmolLM3, gpt_oss and
+// Gemma-3 stay.
 // `source` names config_json in errors. kUnsupported where no class computes the plan: heads that
 // differ within a layer, sinks, several windows, decode rule `full`, Llama biases, and for Gemma-3
 // other sliding layers than its own (its rotary embedding follows the layer's type).

@@ -16,7 +16,7 @@ torch.set_num_threads(2)
 strata = sys.argv[1]
 families = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else 'tests/golden/families')
 MASKS = {'llama_tied': [1, 0, 0, 1], 'llama_rope3': [0, 1, 0, 0], 'mistral': [0, 0, 1, 0], 'ministral': [1, 0, 0, 1],
-         'qwen2': [0, 1, 0, 1], 'qwen3': [1, 0, 1, 0], 'smollm3': [0, 1, 1, 0], 'gemma3': [0, 0, 1, 0]}
+         'qwen2': [0, 1, 0, 1], 'qwen3': [1, 0, 1, 0], 'smollm3': [0, 1, 1, 0], 'gemma3': [0, 0, 1, 0], 'gpt_oss': [1, 1, 0, 0]}
 WINDOW = 11
 
 

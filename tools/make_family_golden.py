@@ -23,11 +23,13 @@ common = dict(vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_la
 llama3 = dict(rope_type='llama3', rope_theta=5000.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32)
 linear = dict(rope_type='linear', factor=8.0)
+yarn = dict(rope_type='yarn', rope_theta=100.0, factor=8.0, beta_fast=8.0, beta_slow=0.5, original_max_position_embeddings=32)
 cases = {
     'llama_tied': (hf.LlamaConfig, dict(tie_word_embeddings=True)),
     'llama_bias': (hf.LlamaConfig, dict(attention_bias=True, head_dim=8)),
     'llama_rope3': (hf.LlamaConfig, dict(rope_parameters=llama3)),
     'llama_linear': (hf.LlamaConfig, dict(rope_parameters=dict(linear, rope_theta=5000.0))),
+    'llama_yarn': (hf.LlamaConfig, dict(head_dim=8, rope_parameters=dict(yarn, mscale=1.0, mscale_all_dim=0.4))),
     'mistral': (hf.MistralConfig, dict(sliding_window=20)),
     'ministral': (hf.MinistralConfig, dict(sliding_window=16, head_dim=8, layer_types=[SLIDE, FULL, SLIDE, SLIDE])),
     'qwen2': (hf.Qwen2Config, dict(tie_word_embeddings=True)),
@@ -43,19 +45,31 @@ cases = {
     'gemma3_linear': (hf.Gemma3TextConfig, dict(
         head_dim=8, query_pre_attn_scalar=5, sliding_window=16, layer_types=[SLIDE, FULL, SLIDE, FULL],
         rope_parameters={SLIDE: dict(rope_type='default', rope_theta=2000.0), FULL: dict(linear, rope_theta=5000.0)})),
+    'gpt_oss': (hf.GptOssConfig, dict(
+        head_dim=8, intermediate_size=12, num_local_experts=4, num_experts_per_tok=2, sliding_window=8,
+        rope_parameters=dict(yarn, truncate=False))),
+    'gpt_oss_plain': (hf.GptOssConfig, dict(
+        head_dim=8, intermediate_size=8, num_local_experts=5, num_experts_per_tok=3, sliding_window=16, attention_bias=False,
+        layer_types=[FULL, SLIDE, SLIDE, FULL], swiglu_alpha=1.3, swiglu_limit=0.8,
+        rope_parameters=dict(rope_type='default', rope_theta=5000.0))),
 }
 
 
 def build(config_class, extra, seed):
     config = config_class(**{**common, **extra})
-    config._attn_implementation = 'eager'
+    config._attn_implementation = config._experts_implementation = 'eager'
     model = hf.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
-        spread = 0.3 if 'norm' in name or 'bias' in name or 'embed' in name else 1.2 / weight.shape[-1] ** 0.5
+        inputs = weight.shape[-2] if 'experts' in name else weight.shape[-1]
+        # Experts multiply more values with each other: wider, and transformers' own float32 is 1e-5 from its float64.
+        spread = 0.3 if 'norm' in name or 'bias' in name or 'embed' in name else (
+            0.8 if 'experts' in name else 1.2) / inputs ** 0.5
         values = torch.randn(weight.shape, generator=generator) * spread
         if 'norm' in name and config.model_type != 'gemma3_text':  # which adds the one itself
             values += 1
+        if 'sinks' in name:  # a learned sink's weight: comparable with that of the keys
+            values += 2
         with torch.no_grad():
             weight.copy_(values)
     return model

@@ -15,6 +15,7 @@ using json_fields::Fields;
 constexpr std::uint64_t kMaxConfigBytes = 16u << 20;
 constexpr std::int64_t kMaxSize = 100'000'000;  // of any one size: products of two fit 64 bits
 constexpr std::int64_t kMaxLayers = 10'000;
+constexpr std::int64_t kMaxExperts = 100'000;
 
 // What a family is called, and what its class in `transformers` assumes where a field is absent.
 struct FamilyRow {
@@ -25,8 +26,9 @@ struct FamilyRow {
   std::int64_t head_dim = 0;  // 0 = hidden_size / num_attention_heads
   bool tied = false;
 };
-constexpr std::array<FamilyRow, 7> kFamilies{{
+constexpr std::array<FamilyRow, 8> kFamilies{{
     {ModelFamily::kGemma3, "gemma3_text", "Gemma3ForCausalLM", 4, 256, true},
+    {ModelFamily::kGptOss, "gpt_oss", "GptOssForCausalLM", 8, 64},
     {ModelFamily::kLlama, "llama", "LlamaForCausalLM"},
     {ModelFamily::kMinistral, "ministral", "MinistralForCausalLM", 8},
     {ModelFamily::kMistral, "mistral", "MistralForCausalLM", 8},
@@ -78,6 +80,8 @@ Result<ModelFamily> read_family(const Fields& fields) {
   return by_name->family;
 }
 
+bool has_experts(ModelFamily family) { return family == ModelFamily::kGptOss; }
+
 // Fields that change what a model computes, and the one value with which they do not.
 Status refuse_unsupported(const Fields& fields, ModelFamily family) {
   struct Neutral {
@@ -110,9 +114,15 @@ Status refuse_unsupported(const Fields& fields, ModelFamily family) {
       {"num_local_experts", nullptr},
       {"moe_intermediate_size", nullptr},
   }};
-  for (const auto& [name, value] : neutral)
-    if (fields.has_value(name) && fields.at(name) != value)
-      return fields.unsupported(name, json_fields::describe(value));
+  for (const auto& [name, value] : neutral) {
+    if (!fields.has_value(name) || fields.at(name) == value) continue;
+    const std::string_view field = name;
+    if (field == "num_local_experts" && has_experts(family)) continue;
+    Error error = fields.unsupported(name, json_fields::describe(value)).value();
+    if (field == "quantization_config" && family == ModelFamily::kGptOss)
+      return fail(std::move(error).with_hint(std::string(kDequantiseHint)));
+    return fail(std::move(error));
+  }
   return {};
 }
 
@@ -174,9 +184,10 @@ Result<std::vector<TokenId>> read_tokens(const Fields& fields, const char* name,
   return out;
 }
 
-// Qwen2 and the Mistral classes have no field for it.
+// Qwen2 and the Mistral classes have no field for it; gpt_oss has biases unless it says otherwise.
 Status read_biases(const Fields& fields, Architecture& a) {
-  ASSIGN_OR_RETURN(const bool attention_bias, fields.boolean_or("attention_bias", false));
+  ASSIGN_OR_RETURN(const bool attention_bias,
+                   fields.boolean_or("attention_bias", a.family == ModelFamily::kGptOss));
   switch (a.family) {
     case ModelFamily::kQwen2: a.qkv_bias = true; break;
     case ModelFamily::kMinistral:
@@ -193,18 +204,33 @@ Status read_gemma(const Fields& fields, Architecture& a) {
   return {};
 }
 
+Status read_experts(const Fields& fields, Architecture& a) {
+  ExpertMixture experts;
+  ASSIGN_OR_RETURN(experts.count, fields.integer("num_local_experts", 1, kMaxExperts));
+  ASSIGN_OR_RETURN(experts.per_token, fields.integer("num_experts_per_tok", 1, experts.count));
+  ASSIGN_OR_RETURN(experts.gate_slope,
+                   fields.number_or("swiglu_alpha", experts.gate_slope, 0.0, 1e6));
+  ASSIGN_OR_RETURN(experts.limit, fields.number_or("swiglu_limit", experts.limit, 1e-6, 1e9));
+  a.experts = experts;
+  return {};
+}
+
 Result<Architecture> read_architecture(const Fields& fields) {
   Architecture a;
   ASSIGN_OR_RETURN(a.family, read_family(fields));
   RETURN_IF_ERROR(refuse_unsupported(fields, a.family));
   RETURN_IF_ERROR(read_sizes(fields, a));
   RETURN_IF_ERROR(hf_layers::read_layers(fields, a));
-  ASSIGN_OR_RETURN(a.rms_norm_eps, fields.number_or("rms_norm_eps", 1e-6, 0.0, 1.0));
+  ASSIGN_OR_RETURN(
+      a.rms_norm_eps,
+      fields.number_or("rms_norm_eps", a.family == ModelFamily::kGptOss ? 1e-5 : 1e-6, 0.0, 1.0));
   ASSIGN_OR_RETURN(a.tie_word_embeddings,
                    fields.boolean_or("tie_word_embeddings", row_of(a.family).tied));
   RETURN_IF_ERROR(read_biases(fields, a));
   a.qk_norm = a.family == ModelFamily::kQwen3 || a.family == ModelFamily::kGemma3;
   if (a.family == ModelFamily::kGemma3) RETURN_IF_ERROR(read_gemma(fields, a));
+  a.sink_logits = a.family == ModelFamily::kGptOss;
+  if (has_experts(a.family)) RETURN_IF_ERROR(read_experts(fields, a));
   ASSIGN_OR_RETURN(const auto bos, read_tokens(fields, "bos_token_id", a.vocabulary));
   if (bos.size() > 1) return fields.error("bos_token_id", "one token id");
   if (!bos.empty()) a.bos_token = bos[0];
@@ -221,11 +247,21 @@ std::string fingerprint_of(const Llama3RopeScaling& scaling) {
                      scaling.high_freq_factor, scaling.original_max_positions);
 }
 
+std::string fingerprint_of(const YarnRopeScaling& scaling) {
+  return fmt::format("yarn {} {} {} {} {} {}", scaling.factor, scaling.beta_fast, scaling.beta_slow,
+                     scaling.original_max_positions, scaling.truncate, scaling.attention_factor);
+}
+
 }  // namespace
 
 std::string_view to_string(ModelFamily family) { return row_of(family).model_type; }
 
 std::string_view architecture_name(ModelFamily family) { return row_of(family).architecture; }
+
+double Architecture::rotary_gain() const {
+  const auto* yarn = rope_scaling ? std::get_if<YarnRopeScaling>(&*rope_scaling) : nullptr;
+  return yarn == nullptr ? 1.0 : yarn->attention_factor;
+}
 
 AttentionPlan Architecture::native_plan() const {
   if (windows.empty()) return AttentionPlan::full(layout());
@@ -264,6 +300,10 @@ std::string Architecture::fingerprint() const {
   if (sandwich_norms) out += "sandwich_norms=true\n";
   if (norm_adds_one) out += "norm_adds_one=true\n";
   if (scaled_embedding) out += "scaled_embedding=true\n";
+  if (sink_logits) out += "sink_logits=true\n";
+  if (experts)
+    out += fmt::format("experts={} {} {} {}\n", experts->count, experts->per_token,
+                       experts->gate_slope, experts->limit);
   if (query_scalar) out += fmt::format("query_scalar={}\n", *query_scalar);
   return out;
 }

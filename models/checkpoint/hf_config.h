@@ -21,7 +21,7 @@
 
 namespace strata {
 
-enum class ModelFamily { kGemma3, kLlama, kMinistral, kMistral, kQwen2, kQwen3, kSmolLM3 };
+enum class ModelFamily { kGemma3, kGptOss, kLlama, kMinistral, kMistral, kQwen2, kQwen3, kSmolLM3 };
 std::string_view to_string(ModelFamily family);          // model_type: "llama", "gemma3_text"
 std::string_view architecture_name(ModelFamily family);  // "LlamaForCausalLM"
 
@@ -46,7 +46,28 @@ struct Llama3RopeScaling {
   bool operator==(const Llama3RopeScaling&) const = default;
 };
 
-using RopeScaling = std::variant<LinearRopeScaling, Llama3RopeScaling>;
+// YaRN: frequencies that turn more than beta_fast times within the original context are kept, those
+// below beta_slow stretched, those between interpolated.
+struct YarnRopeScaling {
+  double factor = 1.0;
+  double beta_fast = 32.0;
+  double beta_slow = 1.0;
+  std::int64_t original_max_positions = 0;  // tokens
+  bool truncate = true;                     // interpolate between whole dimensions
+  double attention_factor = 1.0;            // of cosines and sines
+  bool operator==(const YarnRopeScaling&) const = default;
+};
+
+using RopeScaling = std::variant<LinearRopeScaling, Llama3RopeScaling, YarnRopeScaling>;
+
+// In place of the MLP: each token runs through `per_token` of `count` MLPs of size `intermediate`.
+struct ExpertMixture {
+  std::int64_t count = 0;
+  std::int64_t per_token = 0;
+  double gate_slope = 1.702;  // gate · sigmoid(gate_slope · gate)
+  double limit = 7.0;         // gates are cut off above it, what they multiply on both sides
+  bool operator==(const ExpertMixture&) const = default;
+};
 
 struct Architecture {
   ModelFamily family = ModelFamily::kLlama;
@@ -76,6 +97,11 @@ struct Architecture {
   bool scaled_embedding = false;
   std::optional<double> query_scalar;
 
+  // gpt_oss. Sink logits are weights: a logit a query head that takes part in each softmax of the
+  // head and has no value, under any plan. They are not the plan's sinks, which are tokens.
+  bool sink_logits = false;
+  std::optional<ExpertMixture> experts;
+
   // The sliding windows (tokens, own token included) that the checkpoint was trained with, a layer;
   // 0 = full attention; empty = full everywhere. They make native_plan() and nothing else: any plan
   // may be run, so they are no part of fingerprint().
@@ -89,6 +115,7 @@ struct Architecture {
   LayerRope rope(int layer) const {
     return ropes.empty() ? LayerRope::kGlobal : ropes[static_cast<std::size_t>(layer)];
   }
+  double rotary_gain() const;  // of cosines and sines of global rotary embedding
   // The hybrid that the checkpoint is by its own config: no sinks, decode rule `same`.
   AttentionPlan native_plan() const;
   // One line for each field that changes the computation; part of the ModelId. Numbers print
@@ -96,6 +123,11 @@ struct Architecture {
   std::string fingerprint() const;
   bool operator==(const Architecture&) const = default;
 };
+
+// For gpt_oss checkpoints as they are published, in mxfp4.
+inline constexpr std::string_view kDequantiseHint =
+    "dequantise it first: transformers loads it with Mxfp4Config(dequantize=True), and "
+    "save_pretrained writes what strata reads";
 
 // `source` names the text in errors. Errors: kInvalidFile (field, expected, got), kUnsupported.
 Result<Architecture> parse_architecture(std::string_view config_json, std::string_view source);

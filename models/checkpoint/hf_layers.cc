@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -79,6 +80,14 @@ Result<Sliding> sliding_of(const Fields& fields, const Architecture& a) {
       sliding.by_default = [pattern](int layer) { return (layer + 1) % pattern != 0; };
       return sliding;
     }
+    case ModelFamily::kGptOss: {
+      sliding.window = 128;
+      if (fields.has("sliding_window")) {  // the class cannot do without one
+        ASSIGN_OR_RETURN(sliding.window, fields.integer("sliding_window", 1, kMaxWindow));
+      }
+      sliding.by_default = [](int layer) { return layer % 2 == 0; };
+      return sliding;
+    }
     case ModelFamily::kQwen2:
     case ModelFamily::kQwen3: {
       if (!used) return sliding;
@@ -133,14 +142,20 @@ Result<std::vector<bool>> sliding_layers(const Fields& fields, int layers, const
 }
 
 Status check_rope_fields(const Fields& rope) {
-  constexpr std::array<std::string_view, 8> kKnown{"rope_type",
-                                                   "type",
-                                                   "rope_theta",
-                                                   "factor",
-                                                   "low_freq_factor",
-                                                   "high_freq_factor",
-                                                   "original_max_position_embeddings",
-                                                   "partial_rotary_factor"};
+  constexpr std::array<std::string_view, 14> kKnown{"rope_type",
+                                                    "type",
+                                                    "rope_theta",
+                                                    "factor",
+                                                    "low_freq_factor",
+                                                    "high_freq_factor",
+                                                    "original_max_position_embeddings",
+                                                    "beta_fast",
+                                                    "beta_slow",
+                                                    "truncate",
+                                                    "attention_factor",
+                                                    "mscale",
+                                                    "mscale_all_dim",
+                                                    "partial_rotary_factor"};
   for (const auto& [name, value] : rope.object().items())
     if (std::find(kKnown.begin(), kKnown.end(), name) == kKnown.end())
       return rope.unsupported(name.c_str(), "no such field");
@@ -154,18 +169,47 @@ struct Rope {
   std::optional<RopeScaling> scaling;
 };
 
+Result<std::int64_t> read_original_positions(const Fields& fields, std::int64_t max_positions) {
+  if (!fields.has_value("original_max_position_embeddings")) return max_positions;
+  return fields.integer("original_max_position_embeddings", 1, kMaxPositions);
+}
+
+Result<RopeScaling> read_linear(const Fields& fields) {
+  LinearRopeScaling scaling;
+  ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, kMaxFactor));
+  return scaling;
+}
+
+// What YaRN's paper multiplies queries and keys with.
+double yarn_gain(double factor, double mscale = 1.0) { return 0.1 * mscale * std::log(factor) + 1; }
+
+Result<RopeScaling> read_yarn(const Fields& fields, std::int64_t max_positions) {
+  YarnRopeScaling scaling;
+  ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, kMaxFactor));
+  ASSIGN_OR_RETURN(scaling.beta_fast, fields.number_or("beta_fast", 32, 1e-6, kMaxFactor));
+  ASSIGN_OR_RETURN(scaling.beta_slow, fields.number_or("beta_slow", 1, 1e-6, kMaxFactor));
+  if (scaling.beta_fast < scaling.beta_slow) return fields.error("beta_fast", "at least beta_slow");
+  ASSIGN_OR_RETURN(scaling.truncate, fields.boolean_or("truncate", true));
+  ASSIGN_OR_RETURN(scaling.original_max_positions, read_original_positions(fields, max_positions));
+  // Zero counts as absent.
+  ASSIGN_OR_RETURN(const double mscale, fields.number_or("mscale", 0, 0, kMaxFactor));
+  ASSIGN_OR_RETURN(const double all_dim, fields.number_or("mscale_all_dim", 0, 0, kMaxFactor));
+  const double usual = mscale > 0 && all_dim > 0
+                           ? yarn_gain(scaling.factor, mscale) / yarn_gain(scaling.factor, all_dim)
+                           : yarn_gain(scaling.factor);
+  ASSIGN_OR_RETURN(scaling.attention_factor,
+                   fields.number_or("attention_factor", usual, 1e-6, kMaxFactor));
+  return scaling;
+}
+
 Result<RopeScaling> read_llama3(const Fields& fields, std::int64_t max_positions) {
   Llama3RopeScaling scaling;
-  scaling.original_max_positions = max_positions;
   ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, kMaxFactor));
   ASSIGN_OR_RETURN(scaling.low_freq_factor, fields.number("low_freq_factor", 1e-6, kMaxFactor));
   ASSIGN_OR_RETURN(scaling.high_freq_factor, fields.number("high_freq_factor", 1e-6, kMaxFactor));
   if (scaling.high_freq_factor <= scaling.low_freq_factor)
     return fields.error("high_freq_factor", "more than low_freq_factor");
-  if (fields.has_value("original_max_position_embeddings")) {
-    ASSIGN_OR_RETURN(scaling.original_max_positions,
-                     fields.integer("original_max_position_embeddings", 1, kMaxPositions));
-  }
+  ASSIGN_OR_RETURN(scaling.original_max_positions, read_original_positions(fields, max_positions));
   return scaling;
 }
 
@@ -175,16 +219,17 @@ Status read_rope(const Fields& fields, std::int64_t max_positions, Rope& rope) {
   ASSIGN_OR_RETURN(rope.theta, fields.number_or("rope_theta", rope.theta, 1.0, kMaxTheta));
   const char* type_field = fields.has("rope_type") ? "rope_type" : "type";
   ASSIGN_OR_RETURN(const std::string type, fields.string_or(type_field, "default"));
+  rope.scaling.reset();
   if (type == "default") return {};
   if (type == "linear") {
-    LinearRopeScaling scaling;
-    ASSIGN_OR_RETURN(scaling.factor, fields.number("factor", 1.0, kMaxFactor));
-    rope.scaling = scaling;
-    return {};
+    ASSIGN_OR_RETURN(rope.scaling, read_linear(fields));
+  } else if (type == "llama3") {
+    ASSIGN_OR_RETURN(rope.scaling, read_llama3(fields, max_positions));
+  } else if (type == "yarn") {
+    ASSIGN_OR_RETURN(rope.scaling, read_yarn(fields, max_positions));
+  } else {
+    return fields.unsupported(type_field, R"("default", "linear", "llama3" or "yarn")");
   }
-  if (type != "llama3")
-    return fields.unsupported(type_field, "\"default\", \"linear\" or \"llama3\"");
-  ASSIGN_OR_RETURN(rope.scaling, read_llama3(fields, max_positions));
   return {};
 }
 
@@ -258,6 +303,11 @@ Status read_rotary(const Fields& fields, Architecture& a) {
   Rope global;
   if (a.family != ModelFamily::kGemma3) {
     if (a.family == ModelFamily::kSmolLM3) global.theta = 2e6;
+    if (a.family == ModelFamily::kGptOss) {
+      global.theta = 150000;
+      if (!fields.has_value("rope_parameters"))
+        global.scaling = YarnRopeScaling{32, 32, 1, 4096, false, yarn_gain(32)};
+    }
     RETURN_IF_ERROR(reader.read("rope_theta", "", true, global));
   } else {
     global.theta = 1e6;
@@ -266,6 +316,11 @@ Status read_rotary(const Fields& fields, Architecture& a) {
     RETURN_IF_ERROR(reader.read("rope_local_base_freq", "sliding_attention", false, local));
     if (local.scaling)
       return fields.unsupported("rope_parameters", "no scaling of the sliding layers");
+    // The class looks for `truncate` outside the object of the layer type.
+    if (global.scaling && std::holds_alternative<YarnRopeScaling>(*global.scaling))
+      return fail(ErrorKind::kUnsupported,
+                  "field 'rope_type': expected \"default\", \"linear\" or \"llama3\" in a "
+                  "gemma3_text model, got \"yarn\"");
     a.local_rope_theta = local.theta;
     for (const std::int64_t window : a.windows)
       a.ropes.push_back(window == 0 ? LayerRope::kGlobal : LayerRope::kLocal);

@@ -35,6 +35,17 @@ void add_layer(const Architecture& a, int layer, std::vector<ExpectedTensor>& ou
     add("self_attn.q_norm.weight", {a.head_dim});
     add("self_attn.k_norm.weight", {a.head_dim});
   }
+  if (a.sink_logits) add("self_attn.sinks", {a.query_heads});
+  if (a.experts) {
+    const std::int64_t count = a.experts->count;
+    add("mlp.router.weight", {count, a.hidden});
+    add("mlp.router.bias", {count});
+    add("mlp.experts.gate_up_proj", {count, a.hidden, 2 * a.intermediate});
+    add("mlp.experts.gate_up_proj_bias", {count, 2 * a.intermediate});
+    add("mlp.experts.down_proj", {count, a.intermediate, a.hidden});
+    add("mlp.experts.down_proj_bias", {count, a.hidden});
+    return;
+  }
   add("mlp.gate_proj.weight", {a.intermediate, a.hidden});
   add("mlp.up_proj.weight", {a.intermediate, a.hidden});
   add("mlp.down_proj.weight", {a.hidden, a.intermediate});
@@ -52,6 +63,19 @@ Status check_expected(const Checkpoint& checkpoint, const ExpectedTensor& expect
                          "tensor '{}': expected dtype F64, F32, F16 or BF16, got {}", tensor->name,
                          to_string(tensor->dtype))
                   .at(checkpoint.directory().string()));
+}
+
+// mxfp4 stores each matrix of the experts as two tensors.
+Status refuse_mxfp4(const Checkpoint& checkpoint) {
+  if (!checkpoint.architecture().experts) return {};
+  for (const TensorView* tensor : checkpoint.tensors())
+    if (tensor->name.ends_with("_proj_blocks") || tensor->name.ends_with("_proj_scales"))
+      return fail(make_error(ErrorKind::kUnsupported,
+                             "tensor '{}': expected weights as floating-point numbers, got mxfp4",
+                             tensor->name)
+                      .at(checkpoint.directory().string())
+                      .with_hint(std::string(kDequantiseHint)));
+  return {};
 }
 
 Status check_tied_head(const Checkpoint& checkpoint) {
@@ -90,6 +114,7 @@ bool is_passed_over(const Architecture& architecture, std::string_view name) {
 
 Status validate_tensors(const Checkpoint& checkpoint) {
   const Architecture& a = checkpoint.architecture();
+  RETURN_IF_ERROR(refuse_mxfp4(checkpoint));
   const auto expected = expected_tensors(a);
   for (const ExpectedTensor& tensor : expected) RETURN_IF_ERROR(check_expected(checkpoint, tensor));
   auto next = expected.begin();

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "core/result.h"
+#include "models/decoder/experts.h"
 
 namespace strata {
 namespace {
@@ -123,11 +124,12 @@ void BatchState::advance(std::int64_t length) {
 
 Decoder::Decoder(Architecture architecture, Weights weights)
     : architecture_(std::move(architecture)), weights_(std::move(weights)) {
-  global_rotary_ = rotary_table(weights_.inverse_frequencies);
-  local_rotary_ = rotary_table(weights_.local_inverse_frequencies);
+  global_rotary_ = rotary_table(weights_.inverse_frequencies, architecture_.rotary_gain());
+  local_rotary_ = rotary_table(weights_.local_inverse_frequencies, 1.0);
 }
 
-Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies) const {
+Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies,
+                                           double gain) const {
   if (!inverse_frequencies.defined()) return {};
   const at::Tensor position =
       at::arange(architecture_.max_positions, inverse_frequencies.options().dtype(at::kFloat));
@@ -135,8 +137,9 @@ Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies
   // model's dtype.
   at::Tensor angle = at::outer(position, inverse_frequencies);
   if (options().dtype() == at::kDouble) angle = angle.to(at::kDouble);
-  return {at::cat({at::cos(angle), at::cos(angle)}, 1).to(options().dtype()),
-          at::cat({-at::sin(angle), at::sin(angle)}, 1).to(options().dtype())};
+  const at::Tensor cos = at::cos(angle) * gain, sin = at::sin(angle) * gain;
+  return {at::cat({cos, cos}, 1).to(options().dtype()),
+          at::cat({-sin, sin}, 1).to(options().dtype())};
 }
 
 BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,
@@ -170,6 +173,15 @@ at::Tensor Decoder::norm(const at::Tensor& x, const at::Tensor& weight) const {
       .to(x.scalar_type());
 }
 
+at::Tensor Decoder::mlp(const at::Tensor& x_NC, const LayerWeights& w) const {
+  if (architecture_.experts) return run_experts(x_NC, w.experts, *architecture_.experts);
+  const auto activate = [&](const at::Tensor& gate) {
+    return architecture_.activation == Activation::kSilu ? at::silu(gate) : at::gelu(gate, "tanh");
+  };
+  const at::Tensor gated = activate(at::linear(x_NC, w.gate)).mul_(at::linear(x_NC, w.up));
+  return at::linear(gated, w.down);
+}
+
 void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
                              const at::Tensor& v_NGD, int layer, const LayerRows& rows,
                              Segment& segment, const at::Tensor& out_NHD) const {
@@ -182,6 +194,7 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
   };
   const at::Tensor k_BGND = heads_first(k_NGD, segment.batch);
   const at::Tensor v_BGND = heads_first(v_NGD, segment.batch);
+  const at::Tensor& sink_logits_H = weights_.layers[static_cast<std::size_t>(layer)].sink_logits;
   const bool one_token = chunk.end - chunk.begin == 1;
   std::vector<KeyView> views;
   for (std::size_t i = 0; i < bound.stores.size(); ++i) {
@@ -206,6 +219,9 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
   const at::Tensor out_BHND = heads_first(out_NHD, segment.batch);
   for (const HeadGroup& group : bound.groups) {
     const at::Tensor q = select(q_BHND, group.query_index);
+    const at::Tensor sink_logits = sink_logits_H.defined() && group.query_index.defined()
+                                       ? sink_logits_H.index_select(0, group.query_index)
+                                       : sink_logits_H;
     const StoreGroup& store = bound.stores[group.store];
     const auto attend_here = [&](KeyView view) {
       if (group.kv_in_store.defined())
@@ -227,14 +243,14 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
           (group.entry.rule == DecodeRule::kFull && chunk.begin >= chunk.prompt_length);
       if (sees_all_kept) {
         const KeyView all = attend_here(kept.everything());
-        out.copy_(attend_all(q, all.tail_k_BGMD, all.tail_v_BGMD));
+        out.copy_(attend_all(q, all.tail_k_BGMD, all.tail_v_BGMD, sink_logits));
       } else {
         attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry, chunk.prompt_length,
-               out);
+               out, sink_logits);
       }
     } else {
       attend(q, rows.out_begin, attend_here(views[group.store]), group.entry, chunk.prompt_length,
-             out);
+             out, sink_logits);
     }
     if (!whole) out_BHND.index_copy_(1, group.query_index, out);
   }
@@ -304,12 +320,7 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
   x = x + mixer_out;
 
-  const at::Tensor normed = norm(x, w.mlp_norm);
-  const auto activate = [&](const at::Tensor& gate) {
-    return a.activation == Activation::kSilu ? at::silu(gate) : at::gelu(gate, "tanh");
-  };
-  const at::Tensor gated = activate(at::linear(normed, w.gate)).mul_(at::linear(normed, w.up));
-  at::Tensor mlp_out = at::linear(gated, w.down);
+  at::Tensor mlp_out = mlp(norm(x, w.mlp_norm), w);
   if (w.mlp_out_norm.defined()) mlp_out = norm(mlp_out, w.mlp_out_norm);
   pass_hooks(hooks, Site::kMlpOut, layer, mlp_out);
   return x.add_(mlp_out);

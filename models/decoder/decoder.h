@@ -71,7 +71,7 @@ class Decoder {
   struct RotaryTable {
     at::Tensor cos_PD, sin_PD;
   };
-  RotaryTable rotary_table(const at::Tensor& inverse_frequencies) const;
+  RotaryTable rotary_table(const at::Tensor& inverse_frequencies, double gain) const;
   // Cosines and sines of the rows that enter and leave a layer.
   struct RotaryRows {
     at::Tensor in_cos_ND, in_sin_ND, out_cos_ND, out_sin_ND;
@@ -86,6 +86,7 @@ class Decoder {
                       int layer, const LayerRows& rows, Segment& segment,
                       const at::Tensor& out_NHD) const;
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor mlp(const at::Tensor& x_NC, const LayerWeights& w) const;
 
   Architecture architecture_;
   Weights weights_;

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/clamp.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/logical_and.h>
 #include <ATen/ops/pow.h>
@@ -45,11 +46,12 @@ class Loader {
   }
 
   Result<at::Tensor> norm(const std::string& name, std::int64_t size) const {
-    if (!checkpoint_.architecture().norm_adds_one) return (*this)(name, {size});
+    const Architecture& a = checkpoint_.architecture();
+    if (!a.norm_adds_one && a.family != ModelFamily::kGptOss) return (*this)(name, {size});
     const bool half = dtype_ == at::kHalf || dtype_ == at::kBFloat16;
     const Loader wide(checkpoint_, device_, half ? at::kFloat : dtype_);
     ASSIGN_OR_RETURN(const at::Tensor weight, wide(name, {size}));
-    return weight + 1;
+    return a.norm_adds_one ? weight + 1 : weight;
   }
 
   Result<at::Tensor> if_present(bool present, const std::string& name,
@@ -63,6 +65,33 @@ class Loader {
   at::Device device_;
   at::ScalarType dtype_;
 };
+
+Result<ExpertWeights> load_experts(const Loader& load, const Architecture& a,
+                                   const std::string& prefix) {
+  const std::int64_t count = a.experts->count;
+  ExpertWeights w;
+  ASSIGN_OR_RETURN(w.router, load(prefix + "router.weight", {count, a.hidden}));
+  ASSIGN_OR_RETURN(w.router_bias, load(prefix + "router.bias", {count}));
+  ASSIGN_OR_RETURN(w.gate_up,
+                   load(prefix + "experts.gate_up_proj", {count, a.hidden, 2 * a.intermediate}));
+  ASSIGN_OR_RETURN(w.gate_up_bias,
+                   load(prefix + "experts.gate_up_proj_bias", {count, 2 * a.intermediate}));
+  ASSIGN_OR_RETURN(w.down, load(prefix + "experts.down_proj", {count, a.intermediate, a.hidden}));
+  ASSIGN_OR_RETURN(w.down_bias, load(prefix + "experts.down_proj_bias", {count, a.hidden}));
+  return w;
+}
+
+Status load_mlp(const Loader& load, const Architecture& a, const std::string& prefix,
+                LayerWeights& w) {
+  if (a.experts) {
+    ASSIGN_OR_RETURN(w.experts, load_experts(load, a, prefix));
+    return {};
+  }
+  ASSIGN_OR_RETURN(w.gate, load(prefix + "gate_proj.weight", {a.intermediate, a.hidden}));
+  ASSIGN_OR_RETURN(w.up, load(prefix + "up_proj.weight", {a.intermediate, a.hidden}));
+  ASSIGN_OR_RETURN(w.down, load(prefix + "down_proj.weight", {a.hidden, a.intermediate}));
+  return {};
+}
 
 Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int index) {
   const std::string prefix = fmt::format("model.layers.{}.", index);
@@ -97,18 +126,47 @@ Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int i
     if (a.query_scalar)
       w.q_norm = w.q_norm * std::sqrt(static_cast<double>(a.head_dim) / *a.query_scalar);
   }
-  ASSIGN_OR_RETURN(w.gate, load(prefix + "mlp.gate_proj.weight", {a.intermediate, a.hidden}));
-  ASSIGN_OR_RETURN(w.up, load(prefix + "mlp.up_proj.weight", {a.intermediate, a.hidden}));
-  ASSIGN_OR_RETURN(w.down, load(prefix + "mlp.down_proj.weight", {a.hidden, a.intermediate}));
+  ASSIGN_OR_RETURN(w.sink_logits,
+                   load.if_present(a.sink_logits, prefix + "self_attn.sinks", {a.query_heads}));
+  RETURN_IF_ERROR(load_mlp(load, a, prefix + "mlp.", w));
   return w;
 }
 
-at::Tensor stretched(const at::Tensor& plain, const LinearRopeScaling& scaling) {
-  return plain / scaling.factor;
+// The frequencies before any stretching: θ^(2i / head_dim) and its inverse.
+struct Rotary {
+  double theta = 0;
+  at::Tensor period, plain;
+};
+
+at::Tensor stretched(const Rotary& rotary, const LinearRopeScaling& scaling) {
+  return rotary.plain / scaling.factor;
+}
+
+// `part` is 1 where a frequency is stretched, 0 where it is kept.
+at::Tensor stretched(const Rotary& rotary, const YarnRopeScaling& scaling) {
+  const std::int64_t half = rotary.plain.size(0);
+  const auto dimension_that_turns = [&](double times) {
+    const double context = static_cast<double>(scaling.original_max_positions);
+    return static_cast<double>(half) * std::log(context / (times * 2 * std::numbers::pi)) /
+           std::log(rotary.theta);
+  };
+  double low = dimension_that_turns(scaling.beta_fast);
+  double high = dimension_that_turns(scaling.beta_slow);
+  if (scaling.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(2 * half - 1));
+  if (low == high) high += 0.001;  // no division by zero
+  const at::Tensor part = ((at::arange(half, at::kFloat) - low) / (high - low)).clamp(0, 1);
+  const at::Tensor kept = 1 - part;
+  return 1.0 / (scaling.factor * rotary.period) * (1 - kept) + rotary.plain * kept;
 }
 
 // Long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
-at::Tensor stretched(const at::Tensor& plain, const Llama3RopeScaling& scaling) {
+at::Tensor stretched(const Rotary& rotary, const Llama3RopeScaling& scaling) {
+  const at::Tensor& plain = rotary.plain;
   const double context = static_cast<double>(scaling.original_max_positions);
   const at::Tensor wavelength = 2.0 * std::numbers::pi / plain;
   const at::Tensor smooth = (context / wavelength - scaling.low_freq_factor) /
@@ -127,9 +185,10 @@ at::Tensor inverse_frequencies(const Architecture& a, double theta,
   const at::Tensor exponent =
       at::arange(0, a.head_dim, 2, at::kFloat) / static_cast<double>(a.head_dim);
   const at::Tensor base = at::scalar_tensor(theta, at::kFloat);
-  at::Tensor plain = 1.0 / at::pow(base, exponent);
-  if (!scaling) return plain;
-  return std::visit([&](const auto& kind) { return stretched(plain, kind); }, *scaling);
+  Rotary rotary{theta, at::pow(base, exponent), {}};
+  rotary.plain = 1.0 / rotary.period;
+  if (!scaling) return rotary.plain;
+  return std::visit([&](const auto& kind) { return stretched(rotary, kind); }, *scaling);
 }
 
 }  // namespace

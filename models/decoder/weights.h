@@ -11,6 +11,13 @@
 
 namespace strata {
 
+// Of all experts of a layer, one behind the other.
+struct ExpertWeights {
+  at::Tensor router, router_bias;    // [experts, hidden], [experts]
+  at::Tensor gate_up, gate_up_bias;  // [experts, hidden, 2 · intermediate]: gate, up, gate, up, …
+  at::Tensor down, down_bias;        // [experts, intermediate, hidden]
+};
+
 // Undefined tensors are parts that the family does not have.
 struct LayerWeights {
   at::Tensor input_norm, mlp_norm;          // before attention and before the MLP
@@ -18,10 +25,13 @@ struct LayerWeights {
   at::Tensor q, k, v, o;
   at::Tensor q_bias, k_bias, v_bias, o_bias;
   at::Tensor q_norm, k_norm;  // RMSNorm over each head; q_norm holds Gemma-3's query scale too
+  at::Tensor sink_logits;     // [query heads]
   at::Tensor gate, up, down;
+  ExpertWeights experts;  // in place of gate, up, down
 };
 
-// Norms whose family scales by 1 + weight hold that sum, in float32 at least.
+// Norms whose family scales by 1 + weight hold that sum; theirs and gpt_oss's are in float32 at
+// least.
 struct Weights {
   at::Tensor embedding;  // [vocabulary, hidden]
   at::Tensor final_norm;

@@ -68,7 +68,7 @@ TEST_P(FamilyParityTest, LogitsAgreeWithin1e5) {
   // The reference ran on a CPU; a GPU adds up in another order.
   const double bound = device().is_cpu() ? 1e-5 : 2e-5;
   const std::vector<Family> all = families();
-  ASSERT_EQ(all.size(), 14u);
+  ASSERT_EQ(all.size(), 17u);
   for (const Family& family : all) {
     const double worst = worst_difference(family, family.native_plan());
     EXPECT_LT(worst, bound) << family.name;
@@ -84,7 +84,28 @@ TEST_P(FamilyParityTest, AHybridUnderFullAttentionIsAnotherFunction) {
     EXPECT_GT(worst_difference(family, AttentionPlan::full(family.model->layout())), 1e-2)
         << family.name;
   }
-  EXPECT_EQ(hybrids, 7);
+  EXPECT_EQ(hybrids, 9);
+}
+
+// Nothing but the config's own layer_types and sliding_window says so.
+TEST_P(FamilyParityTest, AGptOssLoadsAsTheHybridThatItIs) {
+  const auto windows_of = [](const AttentionPlan& plan) {
+    std::vector<std::int64_t> windows;
+    for (int layer = 0; layer < plan.layout().layers; ++layer) {
+      const auto* sliding = std::get_if<SlidingWindow>(&plan.entry(layer, 0).mixer);
+      windows.push_back(sliding == nullptr ? 0 : sliding->window);
+    }
+    return windows;
+  };
+  int seen = 0;
+  for (const Family& family : families()) {
+    if (!family.name.starts_with("gpt_oss")) continue;
+    ++seen;
+    using Windows = std::vector<std::int64_t>;
+    EXPECT_EQ(windows_of(family.native_plan()),
+              family.name == "gpt_oss" ? (Windows{8, 0, 8, 0}) : (Windows{0, 16, 16, 0}));
+  }
+  EXPECT_EQ(seen, 2);
 }
 
 TEST_P(FamilyParityTest, GreedyTokensAreTheSame) {
@@ -122,7 +143,7 @@ TEST_P(FamilyParityTest, AnExportedPlanIsTheSameFunctionInTransformers) {
     const std::string text(std::istreambuf_iterator<char>(config), {});
     EXPECT_EQ(*export_hf(plan, text, "config.json"), golden["config"].get<std::string>());
   }
-  EXPECT_EQ(exported, 8);
+  EXPECT_EQ(exported, 9);
 }
 
 STRATA_ON_EVERY_DEVICE(FamilyParityTest);

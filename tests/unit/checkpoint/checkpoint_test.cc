@@ -246,5 +246,50 @@ TEST_F(CheckpointTest, Qwen2NeedsBiasesAndQwen3HeadNorms) {
             "tensor");
 }
 
+// A gpt_oss of the Llama's sizes, 3 experts, without attention biases.
+std::vector<TestTensor> gpt_oss_tensors() {
+  std::vector<TestTensor> out;
+  for (const TestTensor& tensor : llama_tensors())
+    if (tensor.name.find(".mlp.") == std::string::npos) out.push_back(tensor);
+  for (const std::string layer : {"model.layers.0.", "model.layers.1."})
+    for (const TestTensor& tensor :
+         std::vector<TestTensor>{{"self_attn.sinks", {4}},
+                                 {"mlp.router.weight", {3, 8}},
+                                 {"mlp.router.bias", {3}},
+                                 {"mlp.experts.gate_up_proj", {3, 8, 12}},
+                                 {"mlp.experts.gate_up_proj_bias", {3, 12}},
+                                 {"mlp.experts.down_proj", {3, 6, 8}},
+                                 {"mlp.experts.down_proj_bias", {3, 8}}})
+      out.push_back({layer + tensor.name, tensor.shape});
+  return out;
+}
+
+const json kGptOss = {{"model_type", "gpt_oss"}, {"architectures", nullptr},
+                      {"head_dim", 2},           {"attention_bias", false},
+                      {"num_local_experts", 3},  {"num_experts_per_tok", 2}};
+
+TEST_F(CheckpointTest, AGptOssNeedsSinksRouterAndExperts) {
+  EXPECT_EQ(validation(gpt_oss_tensors(), kGptOss), "no error");
+  for (const std::string name :
+       {"self_attn.sinks", "mlp.router.bias", "mlp.experts.gate_up_proj_bias"}) {
+    const std::string full = "model.layers.1." + name;
+    EXPECT_NE(validation(without(gpt_oss_tensors(), full), kGptOss).find("got no such tensor"),
+              std::string::npos)
+        << name;
+  }
+}
+
+TEST_F(CheckpointTest, Mxfp4ExpertsAreRefusedWithTheWayToDequantiseThem) {
+  const std::string matrix = "model.layers.0.mlp.experts.down_proj";
+  const auto quantised =
+      with(with(without(gpt_oss_tensors(), matrix), {matrix + "_blocks", {3, 8, 1, 16}, "U8"}),
+           {matrix + "_scales", {3, 8, 1}, "U8"});
+  EXPECT_EQ(validation(quantised, kGptOss),
+            "DIR: tensor '" + matrix +
+                "_blocks': expected weights as floating-point numbers, got mxfp4\n"
+                "  hint: dequantise it first: transformers loads it with "
+                "Mxfp4Config(dequantize=True), and save_pretrained writes what strata reads");
+}
+
 }  // namespace
 }  // namespace strata

@@ -4,29 +4,16 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/unit/checkpoint/model_files.h"
+#include "tests/unit/checkpoint/config_patches.h"
 
 namespace strata {
 namespace {
 
 using nlohmann::json;
+using testing::base;
 using testing::error_text;
-
-json base() { return json::parse(testing::llama_config()); }
-
-// The base with a JSON merge patch over it (null removes a field).
-Result<Architecture> parse_with(const json& patch) {
-  json config = base();
-  config.merge_patch(patch);
-  return parse_architecture(config.dump(), "config.json");
-}
-
-// A patch that makes the base a model of this family.
-json of(std::string_view model_type, json patch) {
-  patch["model_type"] = model_type;
-  if (!patch.contains("architectures")) patch["architectures"] = nullptr;
-  return patch;
-}
+using testing::of;
+using testing::parse_with;
 
 Result<Architecture> parse_with_null(const char* field) {
   json config = base();
@@ -81,60 +68,6 @@ TEST(HfConfig, BiasesAndNormsFollowTheFamily) {
   EXPECT_EQ(biases("qwen2", {{"attention_bias", true}}), "true false false");
   EXPECT_EQ(biases("qwen3", json::object()), "false false true");
   EXPECT_EQ(biases("qwen3", {{"attention_bias", true}}), "true true true");
-}
-
-TEST(HfConfig, BothSpellingsOfRopeScalingMeanTheSame) {
-  json scaling = {{"rope_type", "llama3"},
-                  {"factor", 32.0},
-                  {"low_freq_factor", 1.0},
-                  {"high_freq_factor", 4.0},
-                  {"original_max_position_embeddings", 32}};
-  const auto old_style = parse_with({{"rope_scaling", scaling}, {"rope_theta", 500000.0}});
-  ASSERT_EQ(error_text(old_style), "no error");
-  EXPECT_EQ(old_style->rope_scaling, RopeScaling(Llama3RopeScaling{32.0, 1.0, 4.0, 32}));
-  EXPECT_EQ(old_style->rope_theta, 500000.0);
-  scaling["rope_theta"] = 500000.0;
-  EXPECT_EQ(*parse_with({{"rope_parameters", scaling}}), *old_style);
-  scaling.erase("original_max_position_embeddings");
-  EXPECT_EQ(parse_with({{"rope_parameters", scaling}})->rope_scaling,
-            RopeScaling(Llama3RopeScaling{32.0, 1.0, 4.0, 64}));
-  EXPECT_EQ(parse_with({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7.0}}}})
-                ->rope_theta,
-            7.0);
-  EXPECT_EQ(parse_with({{"rope_scaling", {{"type", "default"}}}})->rope_scaling, std::nullopt);
-}
-
-TEST(HfConfig, LinearRopeScalingIsReadInEverySpelling) {
-  const RopeScaling eight = LinearRopeScaling{8.0};
-  EXPECT_EQ(parse_with({{"rope_scaling", {{"type", "linear"}, {"factor", 8}}}})->rope_scaling,
-            eight);
-  // Where they began counts for the other kinds only.
-  const auto a = parse_with(
-      {{"original_max_position_embeddings", 32},
-       {"rope_parameters", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 7.0}}}});
-  ASSERT_EQ(error_text(a), "no error");
-  EXPECT_EQ(a->rope_scaling, eight);
-  EXPECT_EQ(a->rope_theta, 7.0);
-}
-
-TEST(HfConfig, Gemma3StretchesItsFullAttentionLayersOnly) {
-  const auto a = parse_with(
-      of("gemma3_text",
-         {{"rope_parameters",
-           {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 5e5}}},
-            {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}}},
-          {"sliding_window_pattern", 2}}));
-  ASSERT_EQ(error_text(a), "no error");
-  EXPECT_EQ(a->rope_scaling, RopeScaling(LinearRopeScaling{8.0}));
-  EXPECT_EQ(a->rope_theta, 5e5);
-  EXPECT_EQ(a->local_rope_theta, 2e4);
-  const auto old =
-      parse_with(of("gemma3_text", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}},
-                                    {"rope_theta", 5e5},
-                                    {"rope_local_base_freq", 2e4},
-                                    {"sliding_window_pattern", 2}}));
-  ASSERT_EQ(error_text(old), "no error");
-  EXPECT_EQ(*old, *a);
 }
 
 TEST(HfConfig, TokenIdsMayBeOneSeveralOrNone) {
@@ -234,15 +167,17 @@ TEST(HfConfig, Gemma3InItsOlderAndNewerSpellingIsTheSameModel) {
 TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
   const std::vector<std::pair<json, std::string>> table{
       {{{"model_type", "gpt2"}},
-       "'model_type': expected one of gemma3_text, llama, ministral, mistral, qwen2, qwen3, "
+       "'model_type': expected one of gemma3_text, gpt_oss, llama, ministral, mistral, qwen2, "
+       "qwen3, "
        "smollm3, "
        "got \"gpt2\""},
       {{{"model_type", nullptr}, {"architectures", nullptr}},
-       "'model_type': expected one of gemma3_text, llama, ministral, mistral, qwen2, qwen3, "
+       "'model_type': expected one of gemma3_text, gpt_oss, llama, ministral, mistral, qwen2, "
+       "qwen3, "
        "smollm3, "
        "got nothing"},
       {{{"architectures", {"LlamaModel"}}},
-       "'architectures': expected one of Gemma3ForCausalLM, LlamaForCausalLM, "
+       "'architectures': expected one of Gemma3ForCausalLM, GptOssForCausalLM, LlamaForCausalLM, "
        "MinistralForCausalLM, "
        "MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM, got "
        "\"LlamaModel\""},
@@ -287,8 +222,6 @@ TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
        "'hidden_activation': expected \"gelu_pytorch_tanh\", got \"gelu\""},
       {of("gemma3_text", {{"query_pre_attn_scalar", 0}}),
        "'query_pre_attn_scalar': expected a number from 1e-06 to 1000000000, got 0"},
-      {of("gemma3_text", {{"rope_parameters", {{"full_attention", 3}}}}),
-       "'rope_parameters.full_attention': expected an object, got 3"},
       {{{"layer_types", {"full_attention"}}},
        "'layer_types': expected an array of 2 (num_hidden_layers), got an array of 1"},
       {{{"num_hidden_layers", nullptr}},
@@ -319,35 +252,9 @@ TEST(HfConfig, FieldsThatCannotBeComputedOrAreWrongAreErrors) {
       {{{"eos_token_id", {2, "x"}}},
        "'eos_token_id': expected token ids below vocab_size, 5, got an array of 2"},
       {{{"bos_token_id", {1, 2}}}, "'bos_token_id': expected one token id, got an array of 2"},
-      {{{"rope_scaling", "linear"}}, "'rope_scaling': expected an object, got \"linear\""},
-      {{{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}},
-       "'rope_scaling.type': expected \"default\", \"linear\" or \"llama3\", got \"dynamic\""},
-      {{{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 2.0}}}},
-       "'rope_parameters.rope_type': expected \"default\", \"linear\" or \"llama3\", got "
-       "\"yarn\""},
-      {{{"rope_scaling", {{"type", "linear"}}}},
-       "'rope_scaling.factor': expected a number from 1 to 1000000, got nothing"},
-      {{{"rope_scaling", {{"type", "linear"}, {"factor", 0.5}}}},
-       "'rope_scaling.factor': expected a number from 1 to 1000000, got 0.5"},
-      {of("gemma3_text",
-          {{"rope_parameters", {{"sliding_attention", {{"rope_type", "linear"}, {"factor", 2}}}}}}),
-       "'rope_parameters': expected no scaling of the sliding layers, got an object"},
-      {{{"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}}},
-       "'rope_parameters.full_attention': expected no such field, got an object"},
-      {{{"rope_scaling", {{"mrope_section", {1, 2}}}}},
-       "'rope_scaling.mrope_section': expected no such field, got an array of 2"},
-      {{{"rope_parameters", {{"partial_rotary_factor", 0.25}}}},
-       "'rope_parameters.partial_rotary_factor': expected 1, got 0.25"},
-      {{{"rope_scaling", {{"rope_type", "llama3"}}}},
-       "'rope_scaling.factor': expected a number from 1 to 1000000, got nothing"},
-      {{{"rope_scaling",
-         {{"rope_type", "llama3"},
-          {"factor", 8},
-          {"low_freq_factor", 4},
-          {"high_freq_factor", 4}}}},
-       "'rope_scaling.high_freq_factor': expected more than low_freq_factor, got 4"},
-      {{{"rope_scaling", {{"type", "default"}}}, {"rope_parameters", {{"rope_type", "default"}}}},
-       "'rope_scaling': expected nothing beside rope_parameters, got an object"},
+      {{{"rope_scaling", {{"type", "yarn"}, {"factor", 2}}},
+        {"original_max_position_embeddings", 32}},
+       "'original_max_position_embeddings': expected it inside rope_scaling, got 32"},
   };
   for (const auto& [patch, expected] : table)
     EXPECT_EQ(error_text(parse_with(patch)), "config.json: field " + expected) << patch;

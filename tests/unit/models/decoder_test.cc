@@ -82,8 +82,15 @@ struct Case {
 Case random_case(Rng& rng, at::ScalarType dtype) {
   const int kv_heads = static_cast<int>(1 + rng.below(2));
   const int query_heads = kv_heads * static_cast<int>(1 + rng.below(3));
-  const Architecture a = testing::tiny_architecture(static_cast<int>(1 + rng.below(3)), query_heads,
-                                                    kv_heads, rng.below(2) == 0 ? 4 : 8);
+  Architecture a = testing::tiny_architecture(static_cast<int>(1 + rng.below(3)), query_heads,
+                                              kv_heads, rng.below(2) == 0 ? 4 : 8);
+  a.sink_logits = rng.below(2) == 0;
+  if (rng.below(3) == 0) {
+    const std::int64_t experts = rng.between(1, 5);
+    // Half of the limits cut something off.
+    a.experts = {experts, rng.between(1, experts), 1.5, rng.below(2) == 0 ? 0.7 : 7.0};
+    a.intermediate = 4;
+  }
   const std::int64_t max_window = rng.between(1, 40), max_sinks = rng.between(0, 4);
   const std::int64_t chunk = rng.between(1, 24);
   const bool beyond = rng.below(4) != 0;
@@ -102,6 +109,7 @@ TEST_P(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
   at::set_num_threads(1);
   const int kCases = device().is_cpu() ? 1200 : 200;  // launches are slow for tiny shapes
   int beyond = 0, with_sinks = 0, grouped = 0, mixed = 0, boundary_inside = 0;
+  int sink_logits = 0, experts = 0;
   for (int seed = 0; seed < kCases; ++seed) {
     Rng rng(static_cast<std::uint64_t>(seed), "decoder oracle");
     const Case c = random_case(rng, at::kDouble);
@@ -123,6 +131,8 @@ TEST_P(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
           ++with_sinks;
           break;
         }
+    sink_logits += c.architecture.sink_logits;
+    experts += c.architecture.experts.has_value();
     grouped += c.architecture.query_heads > c.architecture.kv_heads;
     mixed += c.plan.granularity() != Granularity::kLayer;
     boundary_inside += c.prompt_length % c.chunk != 0;
@@ -130,6 +140,8 @@ TEST_P(DecoderTest, EqualsTheDenseOracleOverRandomShapesPlansAndChunks) {
   EXPECT_GE(beyond, kCases / 2);
   EXPECT_GE(with_sinks, kCases / 4);
   EXPECT_GE(grouped, kCases / 4);
+  EXPECT_GE(sink_logits, kCases / 4);
+  EXPECT_GE(experts, kCases / 4);
   EXPECT_GE(mixed, kCases / 4);
   EXPECT_GE(boundary_inside, kCases / 4);
 }
@@ -186,6 +198,28 @@ TEST_P(DecoderTest, AWindowOneTokenWiderIsAnotherFunction) {
             1e-3);
   EXPECT_GT(worst_difference(run_in_chunks(decoder, tokens, plan(8), 50, {50}, 0), oracle, 0),
             1e-3);
+}
+
+TEST_P(DecoderTest, ALearnedSinkIsNoSinkTokenOfThePlan) {
+  // Both may be there at once; each changes what is computed.
+  Rng rng(5, "learned sinks");
+  Architecture a = testing::tiny_architecture(2, 4, 2);
+  a.sink_logits = true;
+  const Weights weights = testing::random_weights(a, rng, at::kDouble);
+  const auto run = [&](bool learned, std::int64_t sinks) {
+    Architecture here = a;
+    Weights used = testing::to_device(weights, device());
+    here.sink_logits = learned;
+    if (!learned)
+      for (LayerWeights& layer : used.layers) layer.sink_logits = at::Tensor();
+    const AttentionPlan plan =
+        *AttentionPlan::from_mask(Mask(Granularity::kLayer, a.layout(), false), FullAttention{},
+                                  SlidingWindow{5, sinks}, DecodeRule::kSame);
+    const std::vector<TokenId> tokens{1, 5, 3, 9, 2, 2, 7, 4, 8, 10, 0, 6};
+    return run_in_chunks(Decoder(here, std::move(used)), tokens, plan, 12, {12}, 0);
+  };
+  EXPECT_GT(worst_difference(run(true, 0), run(false, 0), 0), 1e-3);
+  EXPECT_GT(worst_difference(run(true, 2), run(true, 0), 0), 1e-3);
 }
 
 TEST_P(DecoderTest, WindowedLayersFreeTheirOldKeysToTheByte) {

@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 
+#include <algorithm>
+
 namespace strata::testing {
 namespace {
 
@@ -51,6 +53,61 @@ void rotate(std::vector<double>& x, std::size_t head_dim, std::int64_t position,
       b = b * cosine + a * sine;
       a = turned;
     }
+}
+
+std::vector<double> mlp(const LayerWeights& w, const std::vector<double>& x) {
+  const std::vector<double> gates = times(to_matrix(w.gate), x), ups = times(to_matrix(w.up), x);
+  std::vector<double> inner(gates.size());
+  for (std::size_t c = 0; c < inner.size(); ++c)
+    inner[c] = gates[c] / (1.0 + std::exp(-gates[c])) * ups[c];
+  return times(to_matrix(w.down), inner);
+}
+
+// weight is [inputs][outputs].
+std::vector<double> transposed_times(const Matrix& weight, const std::vector<double>& x,
+                                     std::vector<double> bias) {
+  for (std::size_t i = 0; i < x.size(); ++i)
+    for (std::size_t o = 0; o < bias.size(); ++o) bias[o] += x[i] * weight[i][o];
+  return bias;
+}
+
+// What one expert makes of x.
+std::vector<double> expert_mlp(const ExpertMixture& mixture, const ExpertWeights& w,
+                               std::size_t index, const std::vector<double>& x) {
+  const auto expert = static_cast<std::int64_t>(index);
+  const std::vector<double> both =
+      transposed_times(to_matrix(w.gate_up.select(0, expert)), x, to_matrix(w.gate_up_bias)[index]);
+  std::vector<double> inner;
+  for (std::size_t c = 0; c < both.size(); c += 2) {
+    const double gate = std::min(both[c], mixture.limit);
+    const double up = std::min(std::max(both[c + 1], -mixture.limit), mixture.limit);
+    inner.push_back(gate / (1.0 + std::exp(-mixture.gate_slope * gate)) * (up + 1.0));
+  }
+  return transposed_times(to_matrix(w.down.select(0, expert)), inner,
+                          to_matrix(w.down_bias)[index]);
+}
+
+std::vector<double> mixture_of_experts(const ExpertMixture& mixture, const ExpertWeights& w,
+                                       const std::vector<double>& x) {
+  std::vector<double> scores = times(to_matrix(w.router), x);
+  const std::vector<double> bias = to_matrix(w.router_bias)[0];
+  for (std::size_t e = 0; e < scores.size(); ++e) scores[e] += bias[e];
+  std::vector<bool> chosen(scores.size(), false);
+  double total = 0;
+  for (std::int64_t turn = 0; turn < mixture.per_token; ++turn) {
+    std::size_t best = scores.size();
+    for (std::size_t e = 0; e < scores.size(); ++e)
+      if (!chosen[e] && (best == scores.size() || scores[e] > scores[best])) best = e;
+    chosen[best] = true;
+    total += std::exp(scores[best]);
+  }
+  std::vector<double> out(x.size(), 0.0);
+  for (std::size_t e = 0; e < scores.size(); ++e) {
+    if (!chosen[e]) continue;
+    const std::vector<double> part = expert_mlp(mixture, w, e, x);
+    for (std::size_t c = 0; c < out.size(); ++c) out[c] += std::exp(scores[e]) / total * part[c];
+  }
+  return out;
 }
 
 }  // namespace
@@ -106,6 +163,17 @@ Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
     l.k = random({a.kv_heads * a.head_dim, a.hidden}, 0.6);
     l.v = random({a.kv_heads * a.head_dim, a.hidden}, 0.5);
     l.o = random({a.hidden, a.query_heads * a.head_dim}, 0.5);
+    if (a.sink_logits) l.sink_logits = random({a.query_heads}, 1.0, 1.0);
+    if (a.experts) {
+      const std::int64_t count = a.experts->count;
+      l.experts = {.router = random({count, a.hidden}, 0.6),
+                   .router_bias = random({count}, 0.3),
+                   .gate_up = random({count, a.hidden, 2 * a.intermediate}, 0.4),
+                   .gate_up_bias = random({count, 2 * a.intermediate}, 0.3),
+                   .down = random({count, a.intermediate, a.hidden}, 0.4),
+                   .down_bias = random({count, a.hidden}, 0.3)};
+      continue;
+    }
     l.gate = random({a.intermediate, a.hidden}, 0.4);
     l.up = random({a.intermediate, a.hidden}, 0.4);
     l.down = random({a.hidden, a.intermediate}, 0.4);
@@ -127,7 +195,7 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
   for (int layer = 0; layer < a.layers; ++layer) {
     const LayerWeights& w = weights.layers[static_cast<std::size_t>(layer)];
     const Matrix wq = to_matrix(w.q), wk = to_matrix(w.k), wv = to_matrix(w.v), wo = to_matrix(w.o);
-    const Matrix gate = to_matrix(w.gate), up = to_matrix(w.up), down = to_matrix(w.down);
+    const Matrix sink_logits = a.sink_logits ? to_matrix(w.sink_logits) : Matrix{};
     const auto input_norm = to_matrix(w.input_norm)[0], mlp_norm = to_matrix(w.mlp_norm)[0];
     Matrix q, k, v;
     for (std::size_t i = 0; i < length; ++i) {
@@ -143,7 +211,7 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
       for (std::size_t head = 0; head < heads; ++head) {
         const PaletteEntry& entry = plan.entry(layer, static_cast<int>(head));
         const std::size_t kv = head / group;
-        double total = 0;
+        double total = a.sink_logits ? std::exp(sink_logits[0][head]) : 0.0;
         std::vector<double> weight(i + 1, 0.0);
         for (std::size_t j = 0; j <= i; ++j) {
           if (!oracle_sees(entry, static_cast<std::int64_t>(i), static_cast<std::int64_t>(j),
@@ -162,11 +230,8 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
       const auto projected = times(wo, mixed);
       for (std::size_t c = 0; c < projected.size(); ++c) x[i][c] += projected[c];
       const auto normed = rms_norm(x[i], mlp_norm, a.rms_norm_eps);
-      const auto gates = times(gate, normed), ups = times(up, normed);
-      std::vector<double> inner(gates.size());
-      for (std::size_t c = 0; c < inner.size(); ++c)
-        inner[c] = gates[c] / (1.0 + std::exp(-gates[c])) * ups[c];
-      const auto out = times(down, inner);
+      const auto out =
+          a.experts ? mixture_of_experts(*a.experts, w.experts, normed) : mlp(w, normed);
       for (std::size_t c = 0; c < out.size(); ++c) x[i][c] += out[c];
     }
   }

@@ -16,9 +16,28 @@ Weights to_device(Weights weights, at::Device device) {
        {&weights.embedding, &weights.final_norm, &weights.lm_head, &weights.inverse_frequencies})
     move(*tensor);
   for (LayerWeights& l : weights.layers)
-    for (at::Tensor* tensor :
-         {&l.input_norm, &l.mlp_norm, &l.q, &l.k, &l.v, &l.o, &l.q_bias, &l.k_bias, &l.v_bias,
-          &l.o_bias, &l.q_norm, &l.k_norm, &l.gate, &l.up, &l.down})
+    for (at::Tensor* tensor : {&l.input_norm,
+                               &l.mlp_norm,
+                               &l.q,
+                               &l.k,
+                               &l.v,
+                               &l.o,
+                               &l.q_bias,
+                               &l.k_bias,
+                               &l.v_bias,
+                               &l.o_bias,
+                               &l.q_norm,
+                               &l.k_norm,
+                               &l.sink_logits,
+                               &l.gate,
+                               &l.up,
+                               &l.down,
+                               &l.experts.router,
+                               &l.experts.router_bias,
+                               &l.experts.gate_up,
+                               &l.experts.gate_up_bias,
+                               &l.experts.down,
+                               &l.experts.down_bias})
       move(*tensor);
   return weights;
 }

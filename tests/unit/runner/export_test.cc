@@ -37,10 +37,14 @@ std::string error_of(const Result<std::string>& result) {
 }
 
 TEST(ExportHf, OurReaderFindsThePlanAgain) {
-  for (const char* family : {"llama", "mistral", "ministral", "qwen2", "qwen3", "smollm3"})
+  const nlohmann::json experts = {{"num_local_experts", 4}, {"num_experts_per_tok", 2}};
+  for (const char* family :
+       {"gpt_oss", "llama", "mistral", "ministral", "qwen2", "qwen3", "smollm3"})
     for (const auto& kept : {std::vector<int>{1, 0}, {0, 0}, {1, 1}}) {
       const AttentionPlan wanted = plan(kept);
-      const auto text = export_hf(wanted, config(family), "config.json");
+      const auto text = export_hf(
+          wanted, family == std::string("gpt_oss") ? config(family, experts) : config(family),
+          "config.json");
       ASSERT_EQ(error_of(text), "no error") << family;
       const auto again = parse_architecture(*text, "exported");
       ASSERT_TRUE(again) << again.error().text();
