@@ -276,7 +276,7 @@ void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
                           std::int64_t sinks) {
       if (from >= to) return;
       attend_avx512(q_BHND.narrow(2, from - begin, to - from), from, keys, window, sinks,
-                    out_BHND.narrow(2, from - begin, to - from));
+                    out_BHND.narrow(2, from - begin, to - from), sink_logits_H);
     };
     // In slabs whose packed keys stay in the cache; a slab packs its windows' keys, so it is longer
     // than they are.

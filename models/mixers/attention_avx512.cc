@@ -117,7 +117,8 @@ bool has_avx512_attention(const at::Tensor& q_BHND) {
 }
 
 void attend_avx512(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
-                   std::int64_t window, std::int64_t sinks, const at::Tensor& out_BHND) {
+                   std::int64_t window, std::int64_t sinks, const at::Tensor& out_BHND,
+                   const at::Tensor& sink_logits_H) {
   const std::int64_t batch = q_BHND.size(0), rows = q_BHND.size(2), end = begin + rows;
   const std::int64_t kv_heads = keys.tail_k_BGMD.size(1), group = q_BHND.size(1) / kv_heads;
   STRATA_CHECK(q_BHND.stride(3) == 1 && out_BHND.stride(3) == 1);
@@ -126,6 +127,9 @@ void attend_avx512(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& 
   const PackedKeys packed = pack(arithmetic, keys, blocks_of(begin, end, window, sinks));
   const std::int64_t at_once = std::clamp(kTaskRows / group, kMinRows, kMaxRows);
   const std::int64_t row_blocks = (rows + at_once - 1) / at_once;
+
+  at::Tensor sink_logits;
+  if (sink_logits_H.defined()) sink_logits = sink_logits_H.to(at::kFloat).contiguous();
 
   const auto task_of = [&](std::int64_t index) {
     const std::int64_t head = index / row_blocks, b = head / kv_heads, g = head % kv_heads;
@@ -151,6 +155,7 @@ void attend_avx512(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& 
     task.out = const_cast<char*>(address(out_BHND, out_BHND.mutable_data_ptr()));
     task.out_row = out_BHND.stride(2);
     task.out_head = out_BHND.stride(1);
+    if (sink_logits.defined()) task.sink_logits = sink_logits.const_data_ptr<float>() + g * group;
     task.k_packed = packed.of(packed.k, head);
     task.v_packed = packed.of(packed.v, head);
     task.block_begins = packed.begins.data();

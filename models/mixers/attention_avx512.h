@@ -16,6 +16,7 @@ bool has_avx512_attention(const at::Tensor& q_BHND);
 // As attend(), for rows that all follow one rule: position p sees [p − window + 1, p] and [0,
 // sinks). window ≥ 1; a window beyond the first position is full attention.
 void attend_avx512(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
-                   std::int64_t window, std::int64_t sinks, const at::Tensor& out_BHND);
+                   std::int64_t window, std::int64_t sinks, const at::Tensor& out_BHND,
+                   const at::Tensor& sink_logits_H);
 
 }  // namespace strata

@@ -269,6 +269,10 @@ void run_all(const Task& task, char* base) {
     load_row<A>(q, task.head_dim, scratch.q + row * row_words);
     scratch.most[row] = kMasked;
     scratch.total[row] = 0;
+    if (task.sink_logits != nullptr) {  // as if a key without a value had been seen first
+      scratch.most[row] = task.sink_logits[head] * std::sqrt(static_cast<float>(task.head_dim));
+      scratch.total[row] = 1;
+    }
   }
   std::memset(scratch.out, 0,
               static_cast<std::size_t>(rows) * static_cast<std::size_t>(task.head_dim) * 4);

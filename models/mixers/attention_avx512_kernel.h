@@ -44,6 +44,7 @@ struct Task {
   std::int64_t out_row = 0, out_head = 0;
   const char* k_packed = nullptr;  // block b at b · packed_bytes
   const char* v_packed = nullptr;
+  const float* sink_logits = nullptr;  // of each head: in the softmax's sum, with no value; or null
   const std::int64_t* block_begins = nullptr;  // position of each block's first key, ascending
   int blocks = 0;
 };
