@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxSplitters = 64;  // each is a level of recursion
+constexpr std::size_t kMaxSplitters = 64;   // each is a level of recursion
 constexpr std::size_t kMaxHoles = 1 << 16;  // ids without a token: memory for no bytes of the file
 constexpr std::size_t kMaxAddedTokenBytes = 4096;
 constexpr std::size_t kMaxAddedBytes = 1 << 19;  // of all: finding them takes a node a byte
