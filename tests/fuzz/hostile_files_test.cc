@@ -28,9 +28,9 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-fs::path environment_path(const char* name) {
+fs::path environment_path(const char* name, const char* otherwise) {
   const char* text = std::getenv(name);
-  return text == nullptr ? fs::path(".") : fs::path(text);
+  return text == nullptr ? fs::path(otherwise) : fs::path(text);
 }
 
 struct CorpusFile {
@@ -40,7 +40,7 @@ struct CorpusFile {
 std::vector<CorpusFile> corpus() {
   std::vector<CorpusFile> files;
   const fs::path folder =
-      environment_path("STRATA_SOURCE_DIR") / "tests/fuzz/corpus" / kFormat.name;
+      environment_path("STRATA_SOURCE_DIR", ".") / "tests/fuzz/corpus" / kFormat.name;
   for (const auto& entry : fs::directory_iterator(folder)) {
     std::ifstream stream(entry.path(), std::ios::binary);
     files.push_back(
@@ -66,7 +66,7 @@ void run_target(std::string_view input) {
 class HostileFiles : public ::testing::Test {
  protected:
   HostileFiles()
-      : guard_(run_target, environment_path("STRATA_BINARY_DIR") / "hostile",
+      : guard_(run_target, environment_path("STRATA_BINARY_DIR", "build") / "hostile",
                std::string(kFormat.name)) {}
 
   void expect_within_limits(std::string_view input, const std::string& what) {
@@ -81,9 +81,9 @@ TEST_F(HostileFiles, EveryValidFileIsAccepted) {
   ASSERT_FALSE(seeds().empty());
   // For libFuzzer, which has no other way to them.
   for (const std::string& seed : made_seeds())
-    std::ofstream(
-        environment_path("STRATA_BINARY_DIR") / "hostile" / fmt::format("{}-seed", kFormat.name),
-        std::ios::binary)
+    std::ofstream(environment_path("STRATA_BINARY_DIR", "build") / "hostile" /
+                      fmt::format("{}-seed", kFormat.name),
+                  std::ios::binary)
         << seed;
   for (const std::string& seed : seeds()) {
     expect_within_limits(seed, "a valid file");
