@@ -33,7 +33,7 @@ struct LoadOptions {
 };
 
 struct RunLimits {
-  std::int64_t prefill_chunk = 2048;  // tokens of one sequence at once
+  std::int64_t prefill_chunk = 4096;  // tokens of one sequence at once
   std::int64_t batch_rows = 1024;     // rows of all sequences at once; at least a sequence's chunk
 };
 
