@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "runner/config/yaml_reader.h"
 #include "runner/experiment.h"
 
@@ -53,8 +54,9 @@ Status compare_inputs(const RunRow& run, const Job& job, Workbench& workbench, c
     compare_ids(out, "model", was.model_id, is.model_id);
     compare_ids(out, "tokenizer", was.tokenizer_id, is.tokenizer_id);
     compare_ids(out, "samples", was.data_id, is.data_id);
-    compare_keys(out, "generation", json::parse(was.generation_json, nullptr, false),
-                 json::parse(is.generation_json, nullptr, false));
+    // The column may have been edited by hand.
+    compare_keys(out, "generation", parse_json(was.generation_json).value_or(json()),
+                 parse_json(is.generation_json).value_or(json()));
     compare(out, "numerics", std::to_string(was.numerics_version),
             std::to_string(is.numerics_version));
   }

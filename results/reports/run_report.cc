@@ -104,21 +104,21 @@ std::string laid_out(const Lines& lines, const std::vector<TextTable>& tables,
   return out;
 }
 
-// Numbers alone: an interval "[a, b]" becomes two columns.
-std::string unit_csv(const TextTable& scores) {
-  const bool with_tensor = scores.columns.size() > 5;
+// Numbers alone, and the ends of an interval as columns of their own.
+std::string unit_csv(const UnitEvidence& evidence) {
+  constexpr std::ptrdiff_t kIntervalColumn = 5;
+  const bool with_intervals = !evidence.intervals.empty();
   std::vector<std::string> header = {"layer", "unit", "kept", "score", "standard_error"};
-  if (with_tensor) header.insert(header.end(), {"low", "high", "inclusion_percent"});
+  if (with_intervals) header.insert(header.end(), {"low", "high", "inclusion_percent"});
   std::string out = csv_line(header);
-  for (std::vector<std::string> row : scores.rows) {
+  for (std::size_t i = 0; i < evidence.table.rows.size(); ++i) {
+    std::vector<std::string> row = evidence.table.rows[i];
     row[2] = row[2] == "█" ? "1" : "0";
-    if (with_tensor) {
-      const std::string interval = row[5];
-      const std::size_t comma = interval.find(", ");
-      row[5] = comma == std::string::npos ? kNoValue : interval.substr(1, comma - 1);
-      row.insert(row.begin() + 6, comma == std::string::npos
-                                      ? kNoValue
-                                      : interval.substr(comma + 2, interval.size() - comma - 3));
+    if (with_intervals) {
+      const std::optional<Interval>& interval = evidence.intervals[i];
+      row[kIntervalColumn] = interval ? fmt::format("{:.4f}", interval->low) : "";
+      row.insert(row.begin() + kIntervalColumn + 1,
+                 interval ? fmt::format("{:.4f}", interval->high) : "");
     }
     for (std::string& cell : row)
       if (cell == kNoValue) cell.clear();
@@ -143,16 +143,16 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
                                const RenderOptions& options) {
   ASSIGN_OR_RETURN(const RunRow run, store.run(run_name));
   Lines lines;
-  std::vector<TextTable> tables(1);
+  UnitEvidence evidence;
   describe_run(run, lines);
   if (run.selection_id) {
     ASSIGN_OR_RETURN(const SelectionRow selection, store.selection(*run.selection_id));
     describe_selection(selection, lines);
-    ASSIGN_OR_RETURN(UnitEvidence evidence, evidence_of(store, run, selection));
+    ASSIGN_OR_RETURN(evidence, evidence_of(store, run, selection));
     lines.text.insert(lines.text.end(), evidence.lines.begin(), evidence.lines.end());
-    tables[0] = std::move(evidence.table);
   }
-  if (options.format == ReportFormat::kCsv) return unit_csv(tables[0]);
+  if (options.format == ReportFormat::kCsv) return unit_csv(evidence);
+  std::vector<TextTable> tables = {std::move(evidence.table)};
   if (run.experiment_id) {
     ASSIGN_OR_RETURN(const ExperimentRow experiment, store.experiment(*run.experiment_id));
     ASSIGN_OR_RETURN(const ModelRow model, store.model(experiment.model_id));

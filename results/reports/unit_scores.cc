@@ -7,7 +7,6 @@
 #include "core/json_reader.h"
 #include "results/reports/format.h"
 #include "results/stability.h"
-#include "results/statistics.h"
 
 namespace strata {
 namespace {
@@ -71,13 +70,14 @@ class Evidence {
     return out;
   }
 
-  void complete(TextTable& table) const {
+  void complete(TextTable& table, std::vector<std::optional<Interval>>& intervals) const {
     table.columns.insert(table.columns.end(), {{"95 % interval"}, {"chosen in resamples %"}});
     std::vector<double> of_unit(gains_.size());
     for (std::size_t unit = 0; unit < table.rows.size(); ++unit) {
       for (std::size_t sample = 0; sample < gains_.size(); ++sample)
         of_unit[sample] = gains_[sample][unit];
-      const std::optional<Interval> interval = unit_estimate(of_unit, clusters_).interval;
+      const std::optional<Interval>& interval =
+          intervals.emplace_back(unit_estimate(of_unit, clusters_).interval);
       table.rows[unit].push_back(
           interval ? fmt::format("[{:.4f}, {:.4f}]", interval->low, interval->high) : kNoValue);
       table.rows[unit].push_back(stability_ ? percent(stability_->inclusion[unit], 0) : kNoValue);
@@ -154,7 +154,7 @@ Result<UnitEvidence> unit_evidence(const SelectionRow& selection, const ScoreTen
   ASSIGN_OR_RETURN(Mask chosen, mask_from_json(mask, context.granularity(), context.layout()));
   const Evidence full(*tensor, std::move(chosen), plan_nll);
   evidence.lines = full.lines();
-  full.complete(evidence.table);
+  full.complete(evidence.table, evidence.intervals);
   return evidence;
 }
 

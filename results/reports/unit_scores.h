@@ -10,6 +10,7 @@
 #include "core/result.h"
 #include "results/reports/text_table.h"
 #include "results/rows.h"
+#include "results/statistics.h"
 
 namespace strata {
 
@@ -17,6 +18,7 @@ struct UnitEvidence {
   std::vector<std::string> lines;  // for people, a sentence each
   // layer, unit, kept, score, standard error, and with a tensor: 95 % interval, inclusion.
   TextTable table;
+  std::vector<std::optional<Interval>> intervals;  // as in the table, [row]; empty without a tensor
 };
 
 // tensor: null where the selection stored none. plan_nll: answer NLL of the chosen plan on the

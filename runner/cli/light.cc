@@ -78,10 +78,9 @@ Result<int> report(const Arguments& arguments) {
 }
 
 Result<int> database(const Arguments& arguments) {
-  const bool writes =
-      arguments.command == Command::kDbMerge || arguments.command == Command::kDbMigrate;
-  if (writes && !std::filesystem::exists(arguments.names[0]) &&
-      arguments.command == Command::kDbMigrate)
+  const bool migrates = arguments.command == Command::kDbMigrate;
+  const bool writes = migrates || arguments.command == Command::kDbMerge;
+  if (migrates && !std::filesystem::exists(arguments.names[0]))
     return fail(make_error(ErrorKind::kNotFound, "there is no such file").at(arguments.names[0]));
   ASSIGN_OR_RETURN(Store store, Store::open(arguments.names[0], writes ? Store::Mode::kReadWrite
                                                                        : Store::Mode::kReadOnly));
@@ -97,7 +96,7 @@ Result<int> database(const Arguments& arguments) {
     }
     return 0;
   }
-  if (arguments.command == Command::kDbMigrate) {
+  if (migrates) {
     std::printf("%s: up to date\n", arguments.names[0].c_str());
     return 0;
   }

@@ -227,9 +227,13 @@ TEST_F(RunKillTest, TwoInterruptsStopAtOnce) {
   const auto end = Clock::now() + std::chrono::seconds(60);
   while (Clock::now() < end) {
     const Result<Store> store = Store::open(database, Store::Mode::kReadOnly);
-    if (store && !store->runs()->empty() && store->runs()->at(0).selection_id) break;
+    if (store && !store->runs()->empty() && !store->executions_of(store->runs()->at(0).id)->empty())
+      break;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
+  // The execution is recorded right before the batch begins; an interrupt in between would find
+  // nothing to finish.
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
   ::kill(child, SIGINT);
   ::kill(child, SIGINT);
   // A second signal of one kind is dropped while the first is pending: repeat it until it arrives.
