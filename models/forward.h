@@ -26,11 +26,10 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Runs `body` (which returns a Result) in inference mode; LibTorch's exceptions become Errors.
+// Runs `body` (which returns a Result); LibTorch's exceptions become Errors.
 template <typename Body>
-auto guarded(Body&& body) -> decltype(body()) {
+auto translated(Body&& body) -> decltype(body()) {
   try {
-    const c10::InferenceMode inference;
     return body();
   } catch (const c10::OutOfMemoryError&) {
     return fail(make_error(ErrorKind::kIo, "the device is out of memory")
@@ -41,6 +40,15 @@ auto guarded(Body&& body) -> decltype(body()) {
   } catch (const c10::Error& error) {
     return fail(ErrorKind::kInternal, "LibTorch: {}", error.what_without_backtrace());
   }
+}
+
+// The same in inference mode: for whatever needs no gradient.
+template <typename Body>
+auto guarded(Body&& body) -> decltype(body()) {
+  return translated([&] {
+    const c10::InferenceMode inference;
+    return body();
+  });
 }
 
 at::Tensor token_tensor(std::span<const TokenId> tokens, at::Device device);

@@ -129,6 +129,7 @@ double AnswerScore::mean_nll() const {
 Meter& Meter::operator+=(const Meter& other) {
   forward_tokens += other.forward_tokens;
   layer_tokens += other.layer_tokens;
+  backward_tokens += other.backward_tokens;
   flops += other.flops;
   evaluations += other.evaluations;
   seconds += other.seconds;
@@ -140,6 +141,7 @@ Meter Meter::operator-(const Meter& earlier) const {
   Meter since = *this;
   since.forward_tokens -= earlier.forward_tokens;
   since.layer_tokens -= earlier.layer_tokens;
+  since.backward_tokens -= earlier.backward_tokens;
   since.flops -= earlier.flops;
   since.evaluations -= earlier.evaluations;
   since.seconds -= earlier.seconds;

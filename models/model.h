@@ -50,9 +50,10 @@ struct GenerationSpec {
 };
 
 struct Meter {
-  double forward_tokens = 0;  // tokens that entered a forward pass at any layer
-  double layer_tokens = 0;    // rows computed, summed over layers
-  double flops = 0;
+  double forward_tokens = 0;     // tokens that entered a forward pass at any layer
+  double layer_tokens = 0;       // rows computed, summed over layers
+  double backward_tokens = 0;    // tokens whose activations got a gradient
+  double flops = 0;              // forward and backward
   std::int64_t evaluations = 0;  // teacher-forced answers scored
   double seconds = 0;            // of computing, summed over threads
   std::uint64_t peak_bytes = 0;  // of KV caches and kept layer inputs at once
@@ -192,7 +193,11 @@ class MeteredModel {
   }  // with a meter of its own
 
   // Errors: an empty prompt, a length beyond the model's positions, a token outside the vocabulary,
-  // a plan of another layout, out of memory.
+  // a plan of another layout.
+  Status check(std::span<const TokenId> tokens, std::int64_t total_length,
+               const AttentionPlan& plan) const;
+
+  // Errors of all that follow: those of check, out of memory.
   Result<SharedPrefix> share(std::span<const TokenId> prompt, std::int64_t length);
   Result<Session> prefill(std::span<const Request> requests);
 
@@ -209,8 +214,6 @@ class MeteredModel {
 
  private:
   friend class Session;
-  Status check(std::span<const TokenId> tokens, std::int64_t total_length,
-               const AttentionPlan& plan) const;
 
   const Model& model_;
   RunLimits limits_;

@@ -14,6 +14,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -274,56 +275,83 @@ Decoder::RotaryRows Decoder::rotary_rows(const RotaryTable& table,
   return rotary;
 }
 
-at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                              std::span<Segment> segments, const RotaryRows* rotary,
-                              ForwardHooks* hooks) const {
+Decoder::Projections Decoder::project_rows(const at::Tensor& x_NC, int layer, std::size_t row_index,
+                                           std::span<const Segment> segments,
+                                           const RotaryRows* rotary) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const Architecture& a = architecture_;
-  at::Tensor x_in = x_NC;
-  pass_hooks(hooks, Site::kResidIn, layer, x_in);
-  const at::Tensor normed_in = norm(x_in, w.input_norm);
+  const at::Tensor normed_in = norm(x_NC, w.input_norm);
   const at::Tensor normed_out = keep_rows(normed_in, segments, row_index);
-  at::Tensor x = keep_rows(x_in, segments, row_index);
-
   const auto heads = [&](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
                          std::int64_t count) {
     return at::linear(rows, weight, optional_tensor(bias)).view({rows.size(0), count, a.head_dim});
   };
-  at::Tensor q_NHD = heads(normed_out, w.q, w.q_bias, a.query_heads);
-  at::Tensor k_NGD = heads(normed_in, w.k, w.k_bias, a.kv_heads);
-  at::Tensor v_NGD = heads(normed_in, w.v, w.v_bias, a.kv_heads);
-  if (w.q_norm.defined()) q_NHD = norm(q_NHD, w.q_norm);
-  if (w.k_norm.defined()) k_NGD = norm(k_NGD, w.k_norm);
+  Projections p{heads(normed_out, w.q, w.q_bias, a.query_heads),
+                heads(normed_in, w.k, w.k_bias, a.kv_heads),
+                heads(normed_in, w.v, w.v_bias, a.kv_heads)};
+  if (w.q_norm.defined()) p.q_NHD = norm(p.q_NHD, w.q_norm);
+  if (w.k_norm.defined()) p.k_NGD = norm(p.k_NGD, w.k_norm);
   if (rotary != nullptr) {
-    q_NHD = rotate(q_NHD, rotary->out_cos_ND, rotary->out_sin_ND);
-    k_NGD = rotate(k_NGD, rotary->in_cos_ND, rotary->in_sin_ND);
+    p.q_NHD = rotate(p.q_NHD, rotary->out_cos_ND, rotary->out_sin_ND);
+    p.k_NGD = rotate(p.k_NGD, rotary->in_cos_ND, rotary->in_sin_ND);
   }
-  pass_hooks(hooks, Site::kQ, layer, q_NHD);
-  pass_hooks(hooks, Site::kK, layer, k_NGD);
-  pass_hooks(hooks, Site::kV, layer, v_NGD);
+  return p;
+}
 
-  at::Tensor mixed_NHD = at::empty_like(q_NHD, at::MemoryFormat::Contiguous);
+at::Tensor Decoder::close_rows(at::Tensor x_NC, const at::Tensor& mixed_NHD, int layer,
+                               ForwardHooks* hooks) const {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  at::Tensor mixer_out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
+  if (w.mixer_out_norm.defined()) mixer_out = norm(mixer_out, w.mixer_out_norm);
+  pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
+  at::Tensor x = x_NC + mixer_out;
+  at::Tensor mlp_out = mlp(norm(x, w.mlp_norm), w);
+  if (w.mlp_out_norm.defined()) mlp_out = norm(mlp_out, w.mlp_out_norm);
+  pass_hooks(hooks, Site::kMlpOut, layer, mlp_out);
+  // A backward pass reads the norm's input.
+  return c10::GradMode::is_enabled() ? x + mlp_out : x.add_(mlp_out);
+}
+
+Decoder::Projections Decoder::project(const at::Tensor& x_NC, int layer,
+                                      const Segment& segment) const {
+  const LayerRope rope = architecture_.rope(layer);
+  const std::span<const Segment> one(&segment, 1);
+  if (rope == LayerRope::kNone) return project_rows(x_NC, layer, 0, one, nullptr);
+  const RotaryRows rotary =
+      rotary_rows(rope == LayerRope::kLocal ? local_rotary_ : global_rotary_, one, 0);
+  return project_rows(x_NC, layer, 0, one, &rotary);
+}
+
+at::Tensor Decoder::close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD,
+                                int layer) const {
+  return close_rows(x_NC, mixed_NHD, layer, nullptr);
+}
+
+at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
+                              std::span<Segment> segments, const RotaryRows* rotary,
+                              ForwardHooks* hooks) const {
+  at::Tensor x_in = x_NC;
+  pass_hooks(hooks, Site::kResidIn, layer, x_in);
+  Projections p = project_rows(x_in, layer, row_index, segments, rotary);
+  pass_hooks(hooks, Site::kQ, layer, p.q_NHD);
+  pass_hooks(hooks, Site::kK, layer, p.k_NGD);
+  pass_hooks(hooks, Site::kV, layer, p.v_NGD);
+
+  at::Tensor mixed_NHD = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
   std::int64_t in_offset = 0, out_offset = 0;
   for (Segment& segment : segments) {
     const LayerRows& rows = segment.rows[row_index];
     const std::int64_t in = segment.rows_in(row_index), out = segment.rows_out(row_index);
-    attend_segment(q_NHD.narrow(0, out_offset, out), k_NGD.narrow(0, in_offset, in),
-                   v_NGD.narrow(0, in_offset, in), layer, rows, segment,
+    attend_segment(p.q_NHD.narrow(0, out_offset, out), p.k_NGD.narrow(0, in_offset, in),
+                   p.v_NGD.narrow(0, in_offset, in), layer, rows, segment,
                    mixed_NHD.narrow(0, out_offset, out));
     in_offset += in;
     out_offset += out;
   }
+  const at::Tensor x = keep_rows(x_in, segments, row_index);
   if (x.size(0) == 0) return x;
   pass_hooks(hooks, Site::kHeadOut, layer, mixed_NHD);
-  at::Tensor mixer_out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
-  if (w.mixer_out_norm.defined()) mixer_out = norm(mixer_out, w.mixer_out_norm);
-  pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
-  x = x + mixer_out;
-
-  at::Tensor mlp_out = mlp(norm(x, w.mlp_norm), w);
-  if (w.mlp_out_norm.defined()) mlp_out = norm(mlp_out, w.mlp_out_norm);
-  pass_hooks(hooks, Site::kMlpOut, layer, mlp_out);
-  return x.add_(mlp_out);
+  return close_rows(x, mixed_NHD, layer, hooks);
 }
 
 at::Tensor Decoder::run_layers(at::Tensor x_NC, int first_layer, int end_layer,

@@ -65,6 +65,20 @@ class Decoder {
                         std::span<Segment> segments, ForwardHooks* hooks = nullptr) const;
   // Final norm and LM head; float32 unless the weights are float64.
   at::Tensor logits(const at::Tensor& x_NC) const;
+  at::Tensor final_norm(const at::Tensor& x_NC) const { return norm(x_NC, weights_.final_norm); }
+
+  // A layer in two halves, for who mixes tokens in a way of their own between them (training). Both
+  // record gradients where the grad mode is on.
+  struct Projections {
+    at::Tensor q_NHD, k_NGD, v_NGD;  // normed and turned; q of the rows that leave the layer
+  };
+  // x holds the rows that enter layer `layer`, which is segment.rows[0] of a single segment.
+  Projections project(const at::Tensor& x_NC, int layer, const Segment& segment) const;
+  // x and mixed hold the rows that leave the layer.
+  at::Tensor close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
+  const at::Tensor& sink_logits(int layer) const {  // undefined where the family has none
+    return weights_.layers[static_cast<std::size_t>(layer)].sink_logits;
+  }
 
  private:
   // By position, up to the model's positions; undefined where no layer turns by it.
@@ -79,6 +93,10 @@ class Decoder {
   RotaryRows rotary_rows(const RotaryTable& table, std::span<const Segment> segments,
                          std::size_t row_index) const;
   // `rotary` is null for a layer without positions (NoPE).
+  Projections project_rows(const at::Tensor& x_NC, int layer, std::size_t row_index,
+                           std::span<const Segment> segments, const RotaryRows* rotary) const;
+  at::Tensor close_rows(at::Tensor x_NC, const at::Tensor& mixed_NHD, int layer,
+                        ForwardHooks* hooks) const;
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
                        std::span<Segment> segments, const RotaryRows* rotary,
                        ForwardHooks* hooks) const;
