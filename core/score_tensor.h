@@ -16,8 +16,11 @@ namespace strata {
 
 struct ScoreTensor {
   Mask context{Granularity::kLayer, {1, 1, 1}, false};  // what was kept while one unit was toggled
-  std::vector<std::string> samples;                     // ids
-  std::vector<std::string> clusters;                    // of the samples; "" = a cluster of its own
+  // The gains are derivatives in gates of a model in which every unit is a mix, which context_nll
+  // is of: no unit was toggled, and the context says nothing.
+  bool derivative = false;
+  std::vector<std::string> samples;    // ids
+  std::vector<std::string> clusters;   // of the samples; "" = a cluster of its own
   std::vector<std::size_t> positions;  // answer positions of each sample, each ≥ 1
   std::vector<float> context_nll;      // [sample][position], nats
   std::vector<float> gains;            // [sample][unit][position], units in the mask's flat order

@@ -202,7 +202,7 @@ Result<SqlRow> to_values(const ScoreTensorRow& row) {
   const ScoreTensor& tensor = row.tensor;
   const auto json_list = [](const auto& values) { return nlohmann::json(values).dump(); };
   return SqlRow{row.id,
-                context_json(tensor.context),
+                context_json(tensor),
                 json_of(tensor.samples),
                 json_of(tensor.clusters),
                 json_list(tensor.positions),
@@ -220,7 +220,7 @@ Status from_values(const SqlRow& values, ScoreTensorRow& row) {
   in.json(positions);
   const Blob context_nll = in.blob(), gains = in.blob();
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(row.tensor.context, context_from_json(context, "score tensor " + row.id));
+  RETURN_IF_ERROR(read_context(context, "score tensor " + row.id, row.tensor));
   return fill_tensor(positions, context_nll.bytes, gains.bytes, row);
 }
 
@@ -230,6 +230,7 @@ Result<SqlRow> to_values(const SelectionRow& row) {
   ASSIGN_OR_RETURN(std::string scores, canonical_json(row.scores_json, "scores"));
   ASSIGN_OR_RETURN(std::string errors, canonical_json(row.standard_errors_json, "standard errors"));
   ASSIGN_OR_RETURN(std::string diagnostics, canonical_json(row.diagnostics_json, "diagnostics"));
+  ASSIGN_OR_RETURN(std::string training, canonical_json(row.training_json, "training"));
   return SqlRow{row.id,
                 row.strategy,
                 std::move(config),
@@ -248,7 +249,9 @@ Result<SqlRow> to_values(const SelectionRow& row) {
                 row.calibration_id,
                 row.seed,
                 std::move(diagnostics),
-                optional_value(row.score_tensor_id)};
+                optional_value(row.score_tensor_id),
+                row.cost.backward_tokens,
+                std::move(training)};
 }
 
 Status from_values(const SqlRow& values, SelectionRow& row) {
@@ -272,6 +275,8 @@ Status from_values(const SqlRow& values, SelectionRow& row) {
   row.seed = in.integer();
   row.diagnostics_json = in.text();
   row.score_tensor_id = in.optional<std::string>();
+  row.cost.backward_tokens = in.real();
+  row.training_json = in.text();
   return in.status();
 }
 

@@ -16,8 +16,8 @@ std::string float32_bytes(const std::vector<float>& values);
 std::vector<float> float32_values(std::string_view bytes);
 
 // A mask with its granularity and layout, as JSON; `what` names it in errors.
-std::string context_json(const Mask& context);
-Result<Mask> context_from_json(const std::string& text, std::string_view what);
+std::string context_json(const ScoreTensor& tensor);
+Status read_context(const std::string& text, std::string_view what, ScoreTensor& tensor);
 
 // Brings JSON fields to canonical form; refuses text that is no JSON and numbers that are not
 // finite.

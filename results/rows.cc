@@ -80,25 +80,29 @@ Result<AttentionPlan> parse_plan(const PlanRow& row) {
   return AttentionPlan::from_json(plan, layout);
 }
 
-std::string context_json(const Mask& context) {
+std::string context_json(const ScoreTensor& tensor) {
+  const Mask& context = tensor.context;
   const HeadLayout& layout = context.layout();
-  return json{{"granularity", to_string(context.granularity())},
+  json object{{"granularity", to_string(context.granularity())},
               {"layout",
                {{"layers", layout.layers},
                 {"query_heads", layout.query_heads},
                 {"kv_heads", layout.kv_heads}}},
-              {"mask", to_json(context)}}
-      .dump();
+              {"mask", to_json(context)}};
+  if (tensor.derivative) object["derivative"] = true;  // older tensors keep their ids
+  return object.dump();
 }
 
-Result<Mask> context_from_json(const std::string& text, std::string_view what) {
+Status read_context(const std::string& text, std::string_view what, ScoreTensor& tensor) {
   const json object = parse_json(text).value_or(json());
   ASSIGN_OR_RETURN(const HeadLayout layout, layout_from_json(object, what));
   const auto name = object.find("granularity");
   if (name == object.end() || !name->is_string() || !object.contains("mask"))
     return fail(ErrorKind::kInvalidFile, "{}: expected a mask and its granularity", what);
   ASSIGN_OR_RETURN(const Granularity granularity, parse_granularity(name->get<std::string>()));
-  return mask_from_json(object["mask"], granularity, layout);
+  ASSIGN_OR_RETURN(tensor.context, mask_from_json(object["mask"], granularity, layout));
+  tensor.derivative = object.value("derivative", json(false)) == json(true);
+  return {};
 }
 
 std::string data_id(const DataRow& data) {
@@ -141,7 +145,7 @@ std::vector<float> float32_values(std::string_view bytes) {
 
 std::string score_tensor_id(const ScoreTensorRow& row) {
   const ScoreTensor& tensor = row.tensor;
-  return id_of({{"context", embedded(context_json(tensor.context))},
+  return id_of({{"context", embedded(context_json(tensor))},
                 {"samples", tensor.samples},
                 {"clusters", tensor.clusters},
                 {"positions", tensor.positions},
@@ -171,6 +175,8 @@ std::string selection_id(const SelectionRow& selection) {
                   {"diagnostics", embedded(selection.diagnostics_json)}};
   // Rows of older schemas keep their ids.
   if (selection.score_tensor_id) content["score_tensor"] = *selection.score_tensor_id;
+  if (cost.backward_tokens > 0) content["cost"]["backward_tokens"] = cost.backward_tokens;
+  if (selection.training_json != "null") content["training"] = embedded(selection.training_json);
   return id_of(content);
 }
 

@@ -98,6 +98,7 @@ std::string score_tensor_id(const ScoreTensorRow& row);
 struct SelectionCost {
   double forward_tokens = 0;
   double layer_tokens = 0;
+  double backward_tokens = 0;
   double flops = 0;
   std::int64_t evaluations = 0;
   double seconds = 0;
@@ -122,6 +123,7 @@ struct SelectionRow {
   std::int64_t seed = 0;
   std::string diagnostics_json;
   std::optional<std::string> score_tensor_id;
+  std::string training_json = "null";  // [{"step": …, "loss": …, …}, …] where something was learned
   bool operator==(const SelectionRow&) const = default;
 };
 std::string selection_id(const SelectionRow& selection);

@@ -62,7 +62,12 @@ CREATE TABLE score_tensors (
 ALTER TABLE selections ADD COLUMN score_tensor_id TEXT REFERENCES score_tensors (id);
 )sql";
 
-constexpr std::array<std::string_view, 2> kMigrations = {kMigration1, kMigration2};
+constexpr std::string_view kMigration3 = R"sql(
+ALTER TABLE selections ADD COLUMN backward_tokens REAL NOT NULL DEFAULT 0;
+ALTER TABLE selections ADD COLUMN training_json TEXT NOT NULL DEFAULT 'null';
+)sql";
+
+constexpr std::array<std::string_view, 3> kMigrations = {kMigration1, kMigration2, kMigration3};
 
 constexpr bool kMeasured = true;
 
@@ -119,7 +124,9 @@ std::vector<Table> make_tables() {
                      {"calibration_id"},
                      {"seed"},
                      {"diagnostics_json"},
-                     {"score_tensor_id"}}});
+                     {"score_tensor_id"},
+                     {"backward_tokens"},
+                     {"training_json"}}});
   tables.push_back({"experiments",
                     1,
                     {{"id"},

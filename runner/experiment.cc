@@ -75,6 +75,7 @@ SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& s
           .standard_errors_json = json["standard_errors"].dump(),
           .cost = {.forward_tokens = selected.cost.forward_tokens,
                    .layer_tokens = selected.cost.layer_tokens,
+                   .backward_tokens = selected.cost.backward_tokens,
                    .flops = selected.cost.flops,
                    .evaluations = selected.cost.evaluations,
                    .seconds = selected.cost.seconds,
@@ -82,7 +83,8 @@ SelectionRow selection_row(const ExperimentConfig& config, const SelectedPlan& s
           .supervision = selected.supervision,
           .calibration_id = selected.supervision == "none" ? "" : task.calibration.id,
           .seed = static_cast<std::int64_t>(config.strategy_seed()),
-          .diagnostics_json = selected.selection.diagnostics.dump()};
+          .diagnostics_json = selected.selection.diagnostics.dump(),
+          .training_json = selected.selection.training.dump()};
 }
 
 // Mean answer NLL of a plan on the calibration prompts: no look at the test.

@@ -71,11 +71,13 @@ nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan
                          {"cost",
                           {{"forward_tokens", selected.cost.forward_tokens},
                            {"layer_tokens", selected.cost.layer_tokens},
+                           {"backward_tokens", selected.cost.backward_tokens},
                            {"flops", selected.cost.flops},
                            {"evaluations", selected.cost.evaluations},
                            {"seconds", selected.cost.seconds}}},
                          {"supervision", selected.supervision},
                          {"diagnostics", selected.selection.diagnostics},
+                         {"training", selected.selection.training},
                          {"plan", selected.plan.to_json()}};
   if (selected.selection.scores) {
     json["scores"] = rows(selected.selection.scores->score);

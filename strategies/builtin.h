@@ -11,6 +11,8 @@ namespace strata {
 
 std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const GatePathConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const GradientAttributionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);

@@ -1,35 +1,12 @@
 #include "strategies/nll_scorer.h"
 
-#include <cmath>
 #include <limits>
 
 #include "models/parallel.h"
 #include "models/row_plan.h"
+#include "strategies/unit_scores.h"
 
 namespace strata {
-namespace {
-
-// Every score a mean over the tensor, so that whoever has the tensor has the scores.
-UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates) {
-  UnitScores scores;
-  scores.score.assign(tensor.units(), -std::numeric_limits<double>::infinity());
-  scores.standard_error.assign(tensor.units(), std::numeric_limits<double>::quiet_NaN());
-  const std::vector<std::vector<double>> gains = tensor.sample_gains();
-  const std::vector<double> means = tensor.scores();
-  const auto n = static_cast<double>(gains.size());
-  for (const std::size_t unit : candidates) {
-    double squares = 0;
-    for (const std::vector<double>& sample : gains)
-      squares += (sample[unit] - means[unit]) * (sample[unit] - means[unit]);
-    scores.score[unit] = means[unit];
-    if (gains.size() > 1) scores.standard_error[unit] = std::sqrt(squares / (n - 1.0) / n);
-  }
-  scores.tensor = std::make_shared<const ScoreTensor>(std::move(tensor));
-  return scores;
-}
-
-}  // namespace
-
 Result<NllScorer::NllRows> NllScorer::toggles(MeteredModel& model, const Sample& sample,
                                               const Mask& context,
                                               std::span<const std::size_t> candidates) const {

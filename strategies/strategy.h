@@ -65,6 +65,8 @@ struct Selection {
   std::optional<AttentionPlan> plan = std::nullopt;
   std::optional<UnitScores> scores;
   nlohmann::json diagnostics = nlohmann::json::object();
+  // Where something was learned, an object a step: "step", "loss" and what else there is to watch.
+  nlohmann::json training = nullptr;
   // Where scores were computed before (for another strategy or budget), what that had cost.
   Meter reused_cost;
 };

@@ -80,10 +80,12 @@ void describe_selection(const SelectionRow& selection, Lines& lines) {
             config_text(selection.config_json));
   lines.add("given: {} · calibration {}", selection.supervision,
             selection.calibration_id.empty() ? "none" : short_id(selection.calibration_id));
-  lines.add("cost: {} · {} forward tokens · {} layer tokens · {:.4g} TFLOP · {:.3g} s · peak {}",
-            plural(cost.evaluations, "evaluation"), count(cost.forward_tokens),
-            count(cost.layer_tokens), cost.flops / kTera, cost.seconds,
-            bytes(static_cast<double>(cost.peak_bytes)));
+  lines.add(
+      "cost: {} · {} forward, {} backward tokens · {} layer tokens · {:.4g} TFLOP · {:.3g} s · "
+      "peak {}",
+      plural(cost.evaluations, "evaluation"), count(cost.forward_tokens),
+      count(cost.backward_tokens), count(cost.layer_tokens), cost.flops / kTera, cost.seconds,
+      bytes(static_cast<double>(cost.peak_bytes)));
   if (const std::string diagnostics = config_text(selection.diagnostics_json); !diagnostics.empty())
     lines.add("diagnostics: {}", diagnostics);
 }

@@ -66,7 +66,7 @@ class Evidence {
 
   std::vector<std::string> lines() const {
     std::vector<std::string> out{what_was_scored(), how_stable()};
-    if (plan_nll_) out.push_back(joint_against_singles(*plan_nll_));
+    if (plan_nll_ && !tensor_.derivative) out.push_back(joint_against_singles(*plan_nll_));
     return out;
   }
 
@@ -98,6 +98,11 @@ class Evidence {
   std::string what_was_scored() const {
     const auto [least, most] =
         std::minmax_element(tensor_.positions.begin(), tensor_.positions.end());
+    if (tensor_.derivative)
+      return fmt::format(
+          "scores: slope of the answer NLL (nats a token) in a unit's gate, where every gate is "
+          "partly open · {}",
+          plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"));
     return fmt::format(
         "scores: answer NLL (nats a token) that keeping a unit saves where {} of {} units keep "
         "full "

@@ -77,28 +77,36 @@ TEST(StoreOpen, RefusesANewerSchemaAndLeavesItAlone) {
   run_sql(folder.file("a.db"), "PRAGMA user_version = 7");
   expect_refused_and_untouched(
       folder.file("a.db"),
-      "expected schema version 2 or older, got 7\n  hint: a newer strata wrote this "
+      "expected schema version 3 or older, got 7\n  hint: a newer strata wrote this "
       "database; use that one");
 }
 
-// tests/golden/schema_1.sql is what the first release wrote.
-TEST(StoreOpen, ADatabaseOfSchema1IsReadAfterMigrationWithAllItsRows) {
+// tests/golden/schema_N.sql is what older releases wrote.
+class OldSchema : public testing::TestWithParam<int> {};
+
+TEST_P(OldSchema, IsReadAfterMigrationWithAllItsRows) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.db");
   const char* root = std::getenv("STRATA_SOURCE_DIR");
-  run_sql(path, bytes_of(std::string(root == nullptr ? "." : root) + "/tests/golden/schema_1.sql"));
+  run_sql(path, bytes_of(fmt::format("{}/tests/golden/schema_{}.sql", root == nullptr ? "." : root,
+                                     GetParam())));
   EXPECT_EQ(error_of(path, Store::Mode::kReadOnly),
-            path +
-                ": expected schema version 2, got 1\n  hint: bring it up to date with 'strata db "
-                "migrate'");
+            fmt::format("{}: expected schema version 3, got {}\n  hint: bring it up to date with "
+                        "'strata db migrate'",
+                        path, GetParam()));
   { const Store migrated = must(Store::open(path, Store::Mode::kReadWrite)); }
   const Store store = must(Store::open(path, Store::Mode::kReadOnly));
   EXPECT_THAT(must(store.check()), testing::IsEmpty());
   const RunRow run = must(store.runs()).at(0);
   EXPECT_EQ(run.status, RunStatus::kDone);
-  EXPECT_EQ(must(store.selection(*run.selection_id)).score_tensor_id, std::nullopt);
+  const SelectionRow selection = must(store.selection(*run.selection_id));
+  EXPECT_EQ(selection.score_tensor_id, std::nullopt);
+  EXPECT_EQ(selection.cost.backward_tokens, 0);
+  EXPECT_EQ(selection.training_json, "null");
   EXPECT_EQ(must(store.responses_of(*run.experiment_id)).size(), 2U);
 }
+
+INSTANTIATE_TEST_SUITE_P(Schemas, OldSchema, testing::Values(1, 2));
 
 TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
   const std::string hint =
@@ -119,7 +127,7 @@ TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
     run_sql(folder.file("a.db"), sql);
     for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
       EXPECT_EQ(error_of(folder.file("a.db"), mode),
-                fmt::format("{}: expected the schema of version 2, {}{}", folder.file("a.db"),
+                fmt::format("{}: expected the schema of version 3, {}{}", folder.file("a.db"),
                             message, hint));
   }
 }

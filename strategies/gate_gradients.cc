@@ -1,0 +1,82 @@
+#include "strategies/gate_gradients.h"
+
+#include <numeric>
+
+#include "models/parallel.h"
+#include "models/training/gated_pass.h"
+#include "strategies/unit_scores.h"
+
+namespace strata {
+
+std::vector<double> GateGradients::mean_gain() const {
+  std::vector<double> mean(gain.empty() ? 0 : gain[0].size(), 0.0);
+  for (const std::vector<double>& row : gain)
+    for (std::size_t u = 0; u < mean.size(); ++u) mean[u] += row[u];
+  for (double& value : mean) value /= static_cast<double>(gain.size());
+  return mean;
+}
+
+double GateGradients::mean_nll() const {
+  return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
+}
+
+Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionContext& context,
+                                     std::span<const double> gates,
+                                     std::span<const std::size_t> samples,
+                                     std::uint64_t memory_bytes) {
+  const GatedAttention attention{.granularity = request.granularity,
+                                 .kept = request.kept,
+                                 .cheap = request.cheap,
+                                 .rule = request.rule};
+  const std::uint64_t memory = memory_bytes / static_cast<std::uint64_t>(context.model->workers());
+  GateGradients out{.samples = {samples.begin(), samples.end()},
+                    .nll = std::vector<double>(samples.size()),
+                    .gain = std::vector<std::vector<double>>(samples.size())};
+  context.progress->begin("gradients of gates", static_cast<std::int64_t>(samples.size()));
+  const Status status = for_each_sample(
+      *context.model, samples.size(), *context.progress,
+      [&](MeteredModel& model, std::size_t i) -> Status {
+        const Sample& sample = context.calibration->samples[samples[i]];
+        Result<GatedGradient> here = gate_gradient(
+            model, attention, {.prompt = sample.prompt, .answer = sample.answer, .gates = gates},
+            memory);
+        if (!here)
+          return fail(std::move(here).error().at("calibration sample " + sample.id.substr(0, 12)));
+        out.nll[i] = here->loss;
+        out.gain[i] = std::move(here->gradient);
+        for (double& gain : out.gain[i]) gain = -gain;
+        return {};
+      },
+      [&](std::size_t) -> Status {
+        context.progress->advance(1);
+        return {};
+      });
+  context.progress->end();
+  RETURN_IF_ERROR(status);
+  return out;
+}
+
+UnitScores scores_of(const GateGradients& gradients, const SelectionRequest& request,
+                     const CalibrationSet& calibration) {
+  ScoreTensor tensor{.context = Mask(request.granularity, request.layout, false),
+                     .derivative = true};
+  for (std::size_t i = 0; i < gradients.samples.size(); ++i) {
+    const Sample& sample = calibration.samples[gradients.samples[i]];
+    tensor.samples.push_back(sample.id);
+    tensor.clusters.push_back(sample.cluster);
+    tensor.positions.push_back(1);
+    tensor.context_nll.push_back(static_cast<float>(gradients.nll[i]));
+    for (const double gain : gradients.gain[i]) tensor.gains.push_back(static_cast<float>(gain));
+  }
+  std::vector<std::size_t> all(tensor.units());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return scores_of(std::move(tensor), all);
+}
+
+std::vector<std::size_t> all_samples(const CalibrationSet& calibration) {
+  std::vector<std::size_t> all(calibration.samples.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
+}
+
+}  // namespace strata

@@ -1,0 +1,32 @@
+// `gradient_attribution`: units scored by the gradient of answer NLL in gates, one pass for all of
+// them.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "core/config/fields.h"
+
+namespace strata {
+
+struct GradientAttributionConfig {
+  static constexpr std::string_view kName = "gradient_attribution";
+  static constexpr std::string_view kHelp =
+      "gradient of answer NLL in gates between windowed and full attention, all units in one "
+      "backward pass";
+  std::vector<double> gates{0.5};
+  std::int64_t activation_mib = 4096;
+  template <typename Self, typename Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit("gates", self.gates,
+          "values at which every gate is set in turn (0 = windowed, 1 = full); scores are averaged "
+          "over them",
+          config::between(0, 1));
+    visit("activation_mib", self.activation_mib,
+          "memory for activations, MiB; what does not fit is computed a second time",
+          config::at_least(0));
+  }
+};
+
+}  // namespace strata
