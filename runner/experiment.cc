@@ -144,6 +144,10 @@ void note_own_mixers(const SelectedPlan& selected, RunRow& run) {
   run.sinks = smallest->sinks;
 }
 
+std::filesystem::path checkpoint_of(const ExperimentConfig& config, const RunRow& run) {
+  return config.db + "-training/" + run.id.substr(0, 16) + ".json";
+}
+
 // Selects, or recalls what the run has selected before it was stopped.
 Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench, Store& store,
                               Progress& progress) {
@@ -156,7 +160,9 @@ Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench,
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
-  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
+  const std::filesystem::path checkpoint = checkpoint_of(config, run);
+  ASSIGN_OR_RETURN(const SelectedPlan selected,
+                   run_selection(config, workbench, progress, checkpoint));
   RETURN_IF_ERROR(record_inputs(config, *task, *text, *model, selected.plan, store));
   ASSIGN_OR_RETURN(ExperimentRow experiment, experiment_row(config, workbench, selected.plan.id()));
   ASSIGN_OR_RETURN(run.experiment_id, store.record(std::move(experiment)));
@@ -169,6 +175,10 @@ Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench,
   const std::optional<UnitScores>& scores = selected.selection.scores;
   RETURN_IF_ERROR(store.record(selection_row(config, selected, *model, *task),
                                scores ? scores->tensor.get() : nullptr, run));
+  // The selection is durable: what its training needed to go on is not needed any more.
+  std::error_code gone;
+  std::filesystem::remove(checkpoint, gone);
+  std::filesystem::remove(checkpoint.parent_path(), gone);  // where it is empty
   return selected.plan;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -21,10 +22,11 @@ struct SelectedPlan {
   std::string supervision;  // none, answers
 };
 
-// Runs the strategy. Errors: needs that calibration does not meet, those of the strategy and the
-// model.
+// Runs the strategy. checkpoint: the file in which a training keeps its state while it runs; empty
+// = none. Errors: needs that calibration does not meet, those of the strategy and the model.
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
-                                   Progress& progress);
+                                   Progress& progress,
+                                   const std::filesystem::path& checkpoint = {});
 
 // selection.json (with its plan.json inside), as `strata select` writes it.
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,

@@ -23,14 +23,15 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
 }  // namespace
 
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
-                                   Progress& progress) {
+                                   Progress& progress, const std::filesystem::path& checkpoint) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
                    make_strategy(config.strategy));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   const SelectionRequest request = request_for(config, *model);
   const CalibrationNeeds needs = strategy->needs();
   MeteredModel metered(*model, run_limits(config), sample_workers(config));
-  SelectionContext context{.cache = &workbench.scores(), .progress = &progress};
+  SelectionContext context{
+      .cache = &workbench.scores(), .checkpoint = checkpoint, .progress = &progress};
   if (needs.model) context.model = &metered;
   if (needs.answers) {
     ASSIGN_OR_RETURN(const Task* task, workbench.task(config));

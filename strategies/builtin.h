@@ -9,11 +9,14 @@
 
 namespace strata {
 
+std::unique_ptr<SelectionStrategy> make_strategy(const ConsaConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const DuoAttentionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GatePathConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GradientAttributionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const LozaConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);

@@ -5,6 +5,8 @@
 
 #include <tuple>
 
+#include "strategies/consa_config.h"
+#include "strategies/duo_attention_config.h"
 #include "strategies/file_config.h"
 #include "strategies/full_config.h"
 #include "strategies/gate_path_config.h"
@@ -19,7 +21,8 @@ namespace strata {
 
 // Alphabetical by kName.
 using StrategyConfigs =
-    std::tuple<FileConfig, FullConfig, GatePathConfig, GradientAttributionConfig, InvertedConfig,
-               NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
+    std::tuple<ConsaConfig, DuoAttentionConfig, FileConfig, FullConfig, GatePathConfig,
+               GradientAttributionConfig, InvertedConfig, LozaConfig, NativeConfig, NllGuidedConfig,
+               NoneConfig, PeriodicConfig, RandomConfig>;
 
 }  // namespace strata

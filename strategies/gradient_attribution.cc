@@ -1,6 +1,7 @@
 #include "strategies/builtin.h"
 #include "strategies/gate_gradients.h"
 #include "strategies/searcher.h"
+#include "strategies/unit_scores.h"
 
 namespace strata {
 namespace {
@@ -20,36 +21,40 @@ class GradientAttribution final : public SelectionStrategy {
       return fail(make_error(ErrorKind::kInvalidArgument,
                              "strategy.gates is empty; expected at least one value")
                       .with_hint("strategy.gates=[0.5]"));
-    const std::vector<std::size_t> samples = all_samples(*context.calibration);
-    GateGradients sum;
-    for (const double gate : config_.gates) {
-      const std::vector<double> gates(Mask(request.granularity, request.layout, false).size(),
-                                      gate);
-      ASSIGN_OR_RETURN(GateGradients here,
-                       gate_gradients(request, context, gates, samples,
-                                      static_cast<std::uint64_t>(config_.activation_mib) << 20));
-      if (sum.samples.empty()) {
-        sum = std::move(here);
-        continue;
-      }
-      for (std::size_t i = 0; i < samples.size(); ++i) {
-        sum.nll[i] += here.nll[i];
-        for (std::size_t u = 0; u < gates.size(); ++u) sum.gain[i][u] += here.gain[i][u];
-      }
-    }
-    const auto points = static_cast<double>(config_.gates.size());
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      sum.nll[i] /= points;
-      for (double& gain : sum.gain[i]) gain /= points;
-    }
-    UnitScores scores = scores_of(sum, request, *context.calibration);
-    Mask mask = top_k(request, scores.score, k);
-    Selection selection{.mask = std::move(mask), .scores = std::move(scores)};
-    selection.diagnostics["gated_nll"] = sum.mean_nll();
-    return selection;
+    ASSIGN_OR_RETURN(SharedScores shared,
+                     shared_scores(request, context,
+                                   {{"method", "gradient_attribution"}, {"gates", config_.gates}},
+                                   [&] { return score(request, context); }));
+    return Selection{.mask = top_k(request, shared.entry.scores.score, k),
+                     .scores = std::move(shared.entry.scores),
+                     .diagnostics = std::move(shared.entry.diagnostics),
+                     .reused_cost = shared.reused};
   }
 
  private:
+  // Means over the points.
+  Result<ScoreCache::Entry> score(const SelectionRequest& request, SelectionContext& context) {
+    const std::vector<std::size_t> samples = all_samples(*context.calibration);
+    const std::size_t units = Mask(request.granularity, request.layout, false).size();
+    const double share = 1.0 / static_cast<double>(config_.gates.size());
+    GateGradients mean{
+        .samples = samples,
+        .nll = std::vector<double>(samples.size(), 0.0),
+        .gain = std::vector<std::vector<double>>(samples.size(), std::vector<double>(units, 0.0))};
+    for (const double gate : config_.gates) {
+      ASSIGN_OR_RETURN(const GateGradients here,
+                       gate_gradients(request, context, std::vector<double>(units, gate), samples,
+                                      static_cast<std::uint64_t>(config_.activation_mib) << 20));
+      for (std::size_t i = 0; i < samples.size(); ++i) {
+        mean.nll[i] += share * here.nll[i];
+        for (std::size_t u = 0; u < units; ++u) mean.gain[i][u] += share * here.gain[i][u];
+      }
+    }
+    ScoreCache::Entry entry{.scores = scores_of(mean, request, *context.calibration), .cost = {}};
+    entry.diagnostics["gated_nll"] = mean.mean_nll();
+    return entry;
+  }
+
   GradientAttributionConfig config_;
 };
 

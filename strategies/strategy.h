@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -51,8 +52,8 @@ struct CalibrationNeeds {
   bool model = false;  // runs the model at all
 };
 
-// A score for each unit (flat order of the mask), higher = more worth keeping, in nats of answer
-// NLL.
+// A score for each unit (flat order of the mask), higher = more worth keeping; in nats of answer
+// NLL where units were toggled or their gates differentiated.
 struct UnitScores {
   std::vector<double> score;
   std::vector<double> standard_error;         // paired over calibration samples; NaN for one sample
@@ -78,6 +79,8 @@ class ScoreCache {
   struct Entry {
     UnitScores scores;
     Meter cost;
+    nlohmann::json training = nullptr;                      // as Selection's
+    nlohmann::json diagnostics = nlohmann::json::object();  // of what gave the scores
   };
   virtual const Entry* find(const std::string& key) const = 0;
   virtual void insert(const std::string& key, Entry entry) = 0;
@@ -87,6 +90,8 @@ struct SelectionContext {
   MeteredModel* model = nullptr;                // null where needs().model is false
   const CalibrationSet* calibration = nullptr;  // null where needs().answers is false
   ScoreCache* cache = nullptr;                  // may be null
+  // Where a training keeps its state while it runs; empty = nowhere.
+  std::filesystem::path checkpoint;
   Progress* progress = nullptr;
 };
 

@@ -147,7 +147,8 @@ at::Tensor Pass::backward(const LayerTape& tape, int layer, const at::Tensor& d_
   const at::NoGradGuard no_grad;
   const at::Tensor gate_H1 = gates_of(layer).unsqueeze(-1);
   const at::Tensor d_mixed_NHD = upper[1].to(gate_H1.scalar_type());
-  d_gate_H = (d_mixed_NHD * tape.kept_minus_cheap_NHD).sum(at::IntArrayRef({0, 2}), false, at::kDouble);
+  d_gate_H =
+      (d_mixed_NHD * tape.kept_minus_cheap_NHD).sum(at::IntArrayRef({0, 2}), false, at::kDouble);
   const Decoder::Projections& p = tape.projections;
   const at::Tensor q = heads_first(p.q_NHD.detach()), k = heads_first(p.k_NGD.detach()),
                    v = heads_first(p.v_NGD.detach());
@@ -364,8 +365,9 @@ Result<TeacherRows> teacher_rows(MeteredModel& model, const GatedRequest& reques
   RETURN_IF_ERROR(check_request(model, pass, request));
   return translated([&]() -> Result<TeacherRows> {
     const Stopwatch watch;
-    TeacherRows rows{
-        std::make_shared<const TeacherRows::Impl>(TeacherRows::Impl{pass.teacher_top()})};
+    const at::Tensor top = pass.teacher_top();
+    TeacherRows rows{std::make_shared<const TeacherRows::Impl>(TeacherRows::Impl{top}),
+                     top.nbytes()};
     synchronize(model.model().decoder().options().device());
     Meter meter;
     pass.meter(meter, false);

@@ -40,6 +40,7 @@ class TeacherRows {
  public:
   struct Impl;
   std::shared_ptr<const Impl> impl;
+  std::uint64_t bytes = 0;
 };
 
 struct GatedRequest {

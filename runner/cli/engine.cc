@@ -1,14 +1,12 @@
 // Commands that run a model.
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/atomic_file.h"
 #include "core/sha256.h"
 #include "results/writer_lock.h"
 #include "runner/cli/arguments.h"
@@ -31,28 +29,6 @@ std::string build_id() {
   return fmt::format("{}+{}", STRATA_VERSION, hash.hex_digest().substr(0, 12));
 }
 
-// To a temporary name, synced, renamed: a reader sees the old file or the whole new one.
-Status write_file(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".partial";
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  const auto failed = [&](const char* what) {
-    return fail(make_error(ErrorKind::kIo, "cannot {}: {}", what, std::strerror(errno)).at(path));
-  };
-  if (file < 0) return failed("create the file");
-  const bool written =
-      ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-      ::fsync(file) == 0;
-  const int saved_errno = errno;
-  ::close(file);
-  errno = saved_errno;
-  if (!written || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const auto error = failed("write the file");
-    ::unlink(temporary.c_str());
-    return error;
-  }
-  return {};
-}
-
 Status select(const Arguments& arguments, const std::vector<Job>& jobs,
               TerminalProgress& progress) {
   if (jobs.size() != 1)
@@ -63,9 +39,9 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   const ExperimentConfig& config = jobs[0].config;
   ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
-  RETURN_IF_ERROR(write_file(arguments.plan_out, selected.plan.to_json().dump(1) + "\n"));
+  RETURN_IF_ERROR(write_atomically(arguments.plan_out, selected.plan.to_json().dump(1) + "\n"));
   if (!arguments.selection_out.empty())
-    RETURN_IF_ERROR(write_file(arguments.selection_out,
+    RETURN_IF_ERROR(write_atomically(arguments.selection_out,
                                selection_json(config, selected, model->id()).dump(1) + "\n"));
   std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n",
               selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),

@@ -1,0 +1,270 @@
+#include "models/training/gate_training.h"
+
+#include <ATen/DeviceAccelerator.h>
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "core/atomic_file.h"
+#include "core/json_reader.h"
+#include "core/rng.h"
+#include "models/decoder/decoder.h"
+#include "models/forward.h"
+#include "models/parallel.h"
+
+namespace strata {
+namespace {
+
+constexpr std::int64_t kCurvePoints = 200;
+
+nlohmann::json to_json(const Meter& meter) {
+  return {{"forward_tokens", meter.forward_tokens}, {"backward_tokens", meter.backward_tokens},
+          {"layer_tokens", meter.layer_tokens},     {"flops", meter.flops},
+          {"evaluations", meter.evaluations},       {"seconds", meter.seconds}};
+}
+
+Result<Meter> meter_from_json(const nlohmann::json& json) {
+  Meter meter;
+  const std::vector<std::pair<const char*, double*>> fields = {
+      {"forward_tokens", &meter.forward_tokens},
+      {"backward_tokens", &meter.backward_tokens},
+      {"layer_tokens", &meter.layer_tokens},
+      {"flops", &meter.flops},
+      {"seconds", &meter.seconds}};
+  for (const auto& [name, value] : fields) {
+    if (!json.is_object() || !json.contains(name) || !json[name].is_number())
+      return fail(ErrorKind::kInvalidFile, "\"{}\": expected a number", name);
+    *value = json[name].get<double>();
+  }
+  if (!json.contains("evaluations") || !json["evaluations"].is_number_unsigned())
+    return fail(ErrorKind::kInvalidFile, "\"evaluations\": expected a count");
+  meter.evaluations = json["evaluations"].get<std::int64_t>();
+  return meter;
+}
+
+std::string readable(std::uint64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
+}
+
+class Loop {
+ public:
+  Loop(MeteredModel& model, std::span<const TrainingSample> samples, const GateTraining& training,
+       GateLearner& learner, Progress& progress)
+      : model_(model),
+        samples_(samples),
+        training_(training),
+        learner_(learner),
+        progress_(progress),
+        before_(model.meter()) {}
+
+  Result<nlohmann::json> run();
+
+ private:
+  Result<std::string> memory_plan() const;
+  Status step(std::int64_t step);
+  Status restore();
+  Status save();
+  Result<TeacherRows> teacher_of(MeteredModel& model, std::size_t sample, const GatedRequest& of);
+
+  MeteredModel& model_;
+  std::span<const TrainingSample> samples_;
+  const GateTraining& training_;
+  GateLearner& learner_;
+  Progress& progress_;
+  Meter before_;
+  std::int64_t next_ = 0;  // step
+  nlohmann::json curve_ = nlohmann::json::array();
+  std::map<std::size_t, TeacherRows> teachers_;  // as many as fit a quarter of the memory
+  std::uint64_t teacher_bytes_ = 0;
+};
+
+Result<std::string> Loop::memory_plan() const {
+  std::int64_t rows = 0;
+  for (const TrainingSample& sample : samples_)
+    rows = std::max(rows, static_cast<std::int64_t>(sample.prompt.size() + sample.answer.size()));
+  const auto workers =
+      static_cast<std::uint64_t>(std::min<std::int64_t>(training_.batch, model_.workers()));
+  const std::uint64_t least = workers * gated_pass_bytes(model_.model().shape(), rows, 0);
+  const std::uint64_t there = free_memory(model_.model());
+  if (least > there)
+    return fail(make_error(ErrorKind::kUnsupported,
+                           "training on {} tokens needs about {} beside the weights; {} are free",
+                           rows, readable(least), readable(there))
+                    .with_hint("use shorter calibration prompts, fewer threads or a device with "
+                               "more memory"));
+  return fmt::format("training gates ({} a pass of {} tokens, {} free)", readable(least / workers),
+                     rows, readable(there));
+}
+
+Result<TeacherRows> Loop::teacher_of(MeteredModel& model, std::size_t sample,
+                                     const GatedRequest& of) {
+  const auto known = teachers_.find(sample);
+  if (known != teachers_.end()) return known->second;
+  return teacher_rows(model, of);
+}
+
+Status Loop::step(std::int64_t step) {
+  const std::vector<std::size_t> drawn =
+      samples_of_step(training_.seed, samples_.size(), training_.batch, step);
+  std::vector<std::vector<double>> gates;
+  for (std::size_t pass = 0; pass < drawn.size(); ++pass)
+    gates.push_back(learner_.gates(step, pass));
+  std::vector<GatedGradient> passes(drawn.size());
+  std::vector<TeacherRows> teachers(drawn.size());
+  RETURN_IF_ERROR(for_each_sample(
+      model_, drawn.size(), progress_,
+      [&](MeteredModel& model, std::size_t i) -> Status {
+        const TrainingSample& sample = samples_[drawn[i]];
+        GatedRequest request{.prompt = sample.prompt,
+                             .answer = sample.answer,
+                             .gates = gates[i],
+                             .loss = training_.loss,
+                             .scored = sample.scored};
+        if (training_.loss != PassLoss::kNll) {
+          ASSIGN_OR_RETURN(teachers[i], teacher_of(model, drawn[i], request));
+          request.teacher = &teachers[i];
+        }
+        ASSIGN_OR_RETURN(
+            passes[i],
+            gate_gradient(model, training_.attention, request,
+                          training_.memory_bytes / static_cast<std::uint64_t>(model_.workers())));
+        return {};
+      },
+      {}));
+  if (training_.loss != PassLoss::kNll)
+    for (std::size_t i = 0; i < drawn.size(); ++i)
+      if (teacher_bytes_ + teachers[i].bytes <= training_.memory_bytes / 4 &&
+          teachers_.emplace(drawn[i], teachers[i]).second)
+        teacher_bytes_ += teachers[i].bytes;
+  double loss = 0;
+  for (const GatedGradient& pass : passes) loss += pass.loss / static_cast<double>(passes.size());
+  nlohmann::json point = learner_.update(step, passes);
+  const std::int64_t stride = (training_.steps + kCurvePoints - 1) / kCurvePoints;
+  if (step % stride == 0 || step + 1 == training_.steps) {
+    point["step"] = step;
+    point["loss"] = loss;
+    curve_.push_back(std::move(point));
+  }
+  return {};
+}
+
+Status Loop::save() {
+  if (training_.checkpoint.empty()) return {};
+  const nlohmann::json file = {{"format", "strata-training-1"},
+                               {"identity", training_.identity},
+                               {"next", next_},
+                               {"curve", curve_},
+                               {"meter", to_json(model_.meter() - before_)},
+                               {"learner", learner_.state()}};
+  std::error_code exists;
+  std::filesystem::create_directories(training_.checkpoint.parent_path(), exists);
+  return write_atomically(training_.checkpoint, file.dump());
+}
+
+Status Loop::restore() {
+  if (training_.checkpoint.empty() || !std::filesystem::exists(training_.checkpoint)) return {};
+  const auto unusable = [&](const Error& why) {
+    return fail(
+        make_error(ErrorKind::kInvalidFile, "not a checkpoint of this training: {}", why.message)
+            .at(training_.checkpoint.string())
+            .with_hint("delete it to train from the first step"));
+  };
+  const auto read = [&]() -> Status {
+    std::ifstream in(training_.checkpoint, std::ios::binary);
+    constexpr std::size_t kLargest = std::size_t{256} << 20;
+    std::string text(
+        std::min<std::size_t>(kLargest, std::filesystem::file_size(training_.checkpoint)), '\0');
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    ASSIGN_OR_RETURN(const nlohmann::json file, parse_json(text));
+    for (const char* key : {"format", "identity", "next", "curve", "meter", "learner"})
+      if (!file.is_object() || !file.contains(key))
+        return fail(ErrorKind::kInvalidFile, "no \"{}\"", key);
+    if (file["format"] != "strata-training-1" || file["identity"] != training_.identity)
+      return fail(ErrorKind::kInvalidFile, "it is of another configuration, model or data");
+    if (!file["next"].is_number_unsigned() || file["next"].get<std::int64_t>() > training_.steps ||
+        !file["curve"].is_array())
+      return fail(ErrorKind::kInvalidFile, "\"next\": expected a step of this training");
+    ASSIGN_OR_RETURN(const Meter cost, meter_from_json(file["meter"]));
+    RETURN_IF_ERROR(learner_.restore(file["learner"]));
+    next_ = file["next"].get<std::int64_t>();
+    curve_ = file["curve"];
+    model_.absorb(cost);
+    return {};
+  };
+  const Status status = read();
+  return status ? status : unusable(status.error());
+}
+
+Result<nlohmann::json> Loop::run() {
+  ASSIGN_OR_RETURN(const std::string title, memory_plan());
+  RETURN_IF_ERROR(restore());
+  progress_.begin(title, training_.steps);
+  progress_.advance(next_);
+  auto saved = std::chrono::steady_clock::now();
+  Status status;
+  while (next_ < training_.steps) {
+    status = progress_.stop_requested()
+                 ? Status(fail(ErrorKind::kInterrupted, "stopped at step {}", next_))
+                 : step(next_);
+    if (!status) break;
+    ++next_;
+    progress_.advance(1);
+    const auto now = std::chrono::steady_clock::now();
+    if (std::chrono::duration<double>(now - saved).count() < training_.seconds_between_checkpoints)
+      continue;
+    status = save();
+    if (!status) break;
+    saved = now;
+  }
+  progress_.end();
+  if (status || status.error().kind == ErrorKind::kInterrupted) RETURN_IF_ERROR(save());
+  RETURN_IF_ERROR(status);
+  return curve_;
+}
+
+}  // namespace
+
+std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples,
+                                         std::int64_t batch, std::int64_t step) {
+  std::vector<std::size_t> out, order;
+  std::int64_t epoch = -1;
+  for (std::int64_t i = step * batch; i < (step + 1) * batch; ++i) {
+    const auto count = static_cast<std::int64_t>(samples);
+    if (i / count != epoch) {
+      epoch = i / count;
+      Rng rng(seed, fmt::format("training epoch {}", epoch));
+      order.resize(samples);
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      rng.shuffle(order);
+    }
+    out.push_back(order[static_cast<std::size_t>(i % count)]);
+  }
+  return out;
+}
+
+std::uint64_t free_memory(const Model& model) {
+  const at::Device device = model.decoder().options().device();
+  if (device.is_cpu()) {
+    std::ifstream in("/proc/meminfo");
+    for (std::string name, unit; in >> name;) {
+      std::uint64_t kibibytes = 0;
+      in >> kibibytes >> unit;
+      if (name == "MemAvailable:") return kibibytes << 10;
+      if (name == "HugePages_Total:") break;
+    }
+    return std::numeric_limits<std::uint64_t>::max();  // unknown
+  }
+  return at::accelerator::getMemoryInfo(device.index()).first;
+}
+
+Result<nlohmann::json> train_gates(MeteredModel& model, std::span<const TrainingSample> samples,
+                                   const GateTraining& training, GateLearner& learner,
+                                   Progress& progress) {
+  STRATA_CHECK(!samples.empty() && training.batch >= 1);
+  return Loop(model, samples, training, learner, progress).run();
+}
+
+}  // namespace strata

@@ -1,0 +1,104 @@
+#include "strategies/learned.h"
+
+#include <algorithm>
+
+#include "core/sha256.h"
+#include "strategies/unit_scores.h"
+
+namespace strata {
+
+double rate_factor(RateShape shape, std::int64_t step, std::int64_t steps) {
+  if (shape == RateShape::kConstant) return 1;
+  const double fifth = static_cast<double>(steps) / 5;
+  const double up = std::max(static_cast<double>(step + 1) / fifth, 0.1);
+  const double down = std::max(static_cast<double>(steps - step) / fifth, 0.1);
+  return std::min({1.0, up, down});
+}
+
+GatedAttention gated_attention(const SelectionRequest& request) {
+  return {.granularity = request.granularity,
+          .kept = request.kept,
+          .cheap = request.cheap,
+          .rule = request.rule};
+}
+
+Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
+                             const LearningTask& task, GateLearner& learner) {
+  std::vector<TrainingSample> samples;
+  for (const Sample& sample : context.calibration->samples) {
+    const auto length = static_cast<std::int64_t>(sample.prompt.size() + sample.answer.size());
+    samples.push_back({.prompt = sample.prompt,
+                       .answer = sample.answer,
+                       .scored = task.tokens == LossTokens::kText ? length - 1 : 0});
+  }
+  const nlohmann::json identity = {{"method", task.method},
+                                   {"config", task.config},
+                                   {"numerics", kNumericsVersion},
+                                   {"for", scored_for(request, context)},
+                                   {"seed", request.seed}};
+  const GateTraining training{
+      .attention = task.attention,
+      .loss = task.loss,
+      .steps = task.learning.steps,
+      .batch = task.learning.batch,
+      .seed = request.seed,
+      .memory_bytes = static_cast<std::uint64_t>(task.learning.activation_mib) << 20,
+      .checkpoint = context.checkpoint,
+      .identity = sha256_hex(identity.dump()),
+      .seconds_between_checkpoints = task.learning.checkpoint_seconds};
+  return train_gates(*context.model, samples, training, learner, *context.progress);
+}
+
+PlainGates::PlainGates(std::size_t units, Options options)
+    : options_(options), gates_(units, options.start), late_sums_(units, 0.0), adam_(units) {}
+
+nlohmann::json PlainGates::update(std::int64_t step, std::span<const GatedGradient> passes) {
+  const double weight =
+      options_.regularisation / (options_.sum ? 1.0 : static_cast<double>(gates_.size()));
+  std::vector<double> gradient(gates_.size(), weight);  // gates are not negative
+  for (const GatedGradient& pass : passes)
+    for (std::size_t u = 0; u < gates_.size(); ++u)
+      gradient[u] += pass.gradient[u] / static_cast<double>(passes.size());
+  adam_.step(gates_, gradient, options_.rate * rate_factor(options_.shape, step, options_.steps));
+  const bool late = step >= options_.steps - std::max<std::int64_t>(1, options_.steps / 5);
+  double sum = 0;
+  for (std::size_t u = 0; u < gates_.size(); ++u) {
+    if (late) late_sums_[u] += gates_[u];
+    gates_[u] = std::clamp(gates_[u], 0.0, 1.0);
+    sum += gates_[u];
+  }
+  if (late) ++late_steps_;
+  return {{"mean_gate", sum / static_cast<double>(gates_.size())}};
+}
+
+nlohmann::json PlainGates::state() const {
+  return {{"gates", gates_},
+          {"late_sums", late_sums_},
+          {"late_steps", late_steps_},
+          {"adam", adam_.state()}};
+}
+
+Status PlainGates::restore(const nlohmann::json& state) {
+  ASSIGN_OR_RETURN(gates_, numbers_of(state, "gates", gates_.size()));
+  ASSIGN_OR_RETURN(late_sums_, numbers_of(state, "late_sums", late_sums_.size()));
+  if (!state.contains("late_steps") || !state["late_steps"].is_number_unsigned() ||
+      !state.contains("adam"))
+    return fail(ErrorKind::kInvalidFile, "\"late_steps\": expected a count beside \"adam\"");
+  for (const double gate : gates_)
+    if (gate < 0 || gate > 1)
+      return fail(ErrorKind::kInvalidFile, "\"gates\": expected numbers from 0 to 1");
+  late_steps_ = state["late_steps"].get<std::int64_t>();
+  return adam_.restore(state["adam"]);
+}
+
+std::vector<double> PlainGates::late_means() const {
+  std::vector<double> means = late_sums_;
+  for (double& mean : means) mean /= static_cast<double>(late_steps_);
+  return means;
+}
+
+void note_sign(Selection& selection, std::string sign) {
+  selection.diagnostics["signs_of_a_bug"].push_back(std::move(sign));
+}
+
+}  // namespace strata

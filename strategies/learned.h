@@ -1,0 +1,67 @@
+// What selectors that train gates share: from a request and a config to a training of the
+// calibration prompts, and a learner of plain gates.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+#include "models/training/adam.h"
+#include "models/training/gate_training.h"
+#include "strategies/learning_config.h"
+#include "strategies/strategy.h"
+
+namespace strata {
+
+// Which tokens of a calibration prompt the loss is of.
+enum class LossTokens { kAnswer, kText };
+
+// `method` and its whole config identify the training's checkpoint.
+struct LearningTask {
+  std::string method;
+  nlohmann::json config;
+  LearningConfig learning;
+  GatedAttention attention;
+  PassLoss loss = PassLoss::kNll;
+  LossTokens tokens = LossTokens::kAnswer;
+};
+GatedAttention gated_attention(const SelectionRequest& request);
+Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
+                             const LearningTask& task, GateLearner& learner);
+
+// Gates themselves are learned, kept in [0, 1] after each step of AdamW, under
+// loss + λ · (mean or sum of |gate|).
+class PlainGates final : public GateLearner {
+ public:
+  struct Options {
+    double start = 1;
+    double rate = 0.02;
+    RateShape shape = RateShape::kTrapezoid;
+    std::int64_t steps = 0;
+    double regularisation = 0;  // λ
+    bool sum = false;           // of |gate|, else the mean
+  };
+  PlainGates(std::size_t units, Options options);
+
+  std::vector<double> gates(std::int64_t, std::size_t) override { return gates_; }
+  nlohmann::json update(std::int64_t step, std::span<const GatedGradient> passes) override;
+  nlohmann::json state() const override;
+  Status restore(const nlohmann::json& state) override;
+
+  const std::vector<double>& final_gates() const { return gates_; }
+  // Means of what each step left before it was clamped, over the last fifth of the steps: where
+  // many gates end at 1, they still differ here.
+  std::vector<double> late_means() const;
+
+ private:
+  Options options_;
+  std::vector<double> gates_, late_sums_;
+  std::int64_t late_steps_ = 0;
+  Adam adam_;
+};
+
+// Signs of a bug that end values of gates or masks show (docs/protocol.md): all equal.
+void note_sign(Selection& selection, std::string sign);
+
+}  // namespace strata
