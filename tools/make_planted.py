@@ -221,9 +221,7 @@ def tensors(case, layout, vocabulary, seed):
 
 
 def write_safetensors(path, named):
-    header, data = {"__metadata__": {"format": "pt"}}, b""
-    parts = []
-    at = 0
+    header, parts, at = {"__metadata__": {"format": "pt"}}, [], 0
     for name, tensor in named.items():
         shape = tensor.shape if isinstance(tensor, Matrix) else [len(tensor)]
         values = tensor.values if isinstance(tensor, Matrix) else tensor

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <map>
 
-#include "strategies/nll_scorer.h"
 #include "strategies/registry.h"
 #include "tests/unit/strategies/planted_problem.h"
 
@@ -30,6 +29,9 @@ using Keys = std::vector<std::pair<std::string, config::Value>>;  // of strategy
 
 // Of a unit that does nothing: what random heads of their size may do to the NLL, in nats.
 constexpr double kNoise = 1e-3;
+// Of an NLL or a score: arithmetic knows planted heads alone, random ones move logits by
+// hundredths.
+double tolerance(double expected) { return std::abs(expected) < 0.1 ? kNoise : 0.01; }
 
 // The columns of the table.
 struct Problem {
@@ -65,18 +67,20 @@ struct Method {
 };
 std::vector<Method> methods() {
   const Outcome solves{Verdict::kSolves}, blind{Verdict::kBlind}, avoids{Verdict::kAvoids};
-  const Outcome picks_2_and_4{Verdict::kPicks, {2, 4}};
+  const Outcome picks{Verdict::kPicks, {2, 4}};
+  const Keys restore = {{"name", "nll_guided"}, {"mode", "restore"}},
+             ablate = {{"name", "nll_guided"}, {"mode", "ablate"}},
+             greedy = {{"name", "nll_guided"}, {"searcher", "greedy"}},
+             inverted_restore = {{"name", "inverted"}, {"mode", "restore"}},
+             inverted_ablate = {{"name", "inverted"}, {"mode", "ablate"}};
   // clang-format off
-  //                                                          add     and     or             harm    and3    layers  heads of the twin
   return {
-      {"restore", {{"name", "nll_guided"}},                   {solves, blind, picks_2_and_4, solves, blind,  solves, solves}},
-      {"ablate", {{"name", "nll_guided"}, {"mode", "ablate"}},
-                                                              {solves, solves, solves,       solves, solves, solves, solves}},
-      {"greedy", {{"name", "nll_guided"}, {"searcher", "greedy"}},
-                                                              {solves, blind, solves,        solves, blind,  solves, solves}},
-      {"inverted_restore", {{"name", "inverted"}},            {avoids, blind, avoids,        avoids, blind,  avoids, avoids}},
-      {"inverted_ablate", {{"name", "inverted"}, {"mode", "ablate"}},
-                                                              {avoids, avoids, avoids,       avoids, avoids, avoids, avoids}},
+      //                                       add     and     or      harm    and3    twin: layers, KV heads
+      {"restore", restore,                   {solves, blind,  picks,  solves, blind,  solves, solves}},
+      {"ablate", ablate,                     {solves, solves, solves, solves, solves, solves, solves}},
+      {"greedy", greedy,                     {solves, blind,  solves, solves, blind,  solves, solves}},
+      {"inverted restore", inverted_restore, {avoids, blind,  avoids, avoids, blind,  avoids, avoids}},
+      {"inverted ablate", inverted_ablate,   {avoids, avoids, avoids, avoids, avoids, avoids, avoids}},
   };
   // clang-format on
 }
@@ -129,7 +133,9 @@ class PlantedTest : public ::testing::TestWithParam<std::size_t> {
                              .calibration = &planted_.calibration,
                              .cache = &bench_.cache,
                              .progress = &progress_};
-    return *(*make_strategy(config::Value(map)))->select(request_, context);
+    auto selection = (*make_strategy(config::Value(map)))->select(request_, context);
+    STRATA_CHECK(selection.has_value(), "{}", selection.error().text());
+    return *std::move(selection);
   }
 
   double nll(const std::vector<Sample>& questions, const Mask& mask) const {
@@ -149,12 +155,9 @@ class PlantedTest : public ::testing::TestWithParam<std::size_t> {
     return mask;
   }
 
-  // The maker's arithmetic knows planted heads alone; random ones move logits by hundredths.
-  static double tolerance_of_nll(double expected) { return expected < 0.1 ? 1e-3 : 0.01; }
-
   void expect_nll(const std::vector<Sample>& questions) const {
     const auto expect = [&](const Mask& mask, double expected) {
-      EXPECT_NEAR(nll(questions, mask), expected, tolerance_of_nll(expected));
+      EXPECT_NEAR(nll(questions, mask), expected, tolerance(expected));
     };
     expect(mask_of({}), planted_.nll_none);
     expect(Mask(problem_.granularity, request_.layout, true), planted_.nll_full);
@@ -166,9 +169,7 @@ class PlantedTest : public ::testing::TestWithParam<std::size_t> {
     const Selection selection = select({{"name", "nll_guided"}, {"mode", mode}});
     ASSERT_EQ(selection.scores->score.size(), expected.size());
     for (std::size_t unit = 0; unit < expected.size(); ++unit)
-      EXPECT_NEAR(selection.scores->score[unit], expected[unit],
-                  std::abs(expected[unit]) < kNoise ? kNoise : 0.01)
-          << unit;
+      EXPECT_NEAR(selection.scores->score[unit], expected[unit], tolerance(expected[unit])) << unit;
   }
 
   void expect_outcome(const Outcome& outcome, const Selection& selection) const {
@@ -176,6 +177,7 @@ class PlantedTest : public ::testing::TestWithParam<std::size_t> {
     switch (outcome.verdict) {
       case Verdict::kSolves: EXPECT_THAT(problem_.best, Contains(kept)); break;
       case Verdict::kBlind:
+        ASSERT_TRUE(selection.scores.has_value());
         EXPECT_THAT(selection.scores->score, Each(AllOf(Ge(-kNoise), Le(kNoise))));
         EXPECT_THAT(problem_.best, Not(Contains(kept)));
         break;
