@@ -1,0 +1,69 @@
+#include "tests/unit/strategies/planted_problem.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "benchmarks/jsonl.h"
+#include "models/tokenizer/chat_template.h"
+#include "models/tokenizer/tokenizer.h"
+
+namespace strata::testing {
+namespace {
+
+template <typename T>
+T expect(Result<T> result) {
+  STRATA_CHECK(result.has_value(), "{}", result.error().text());
+  return *std::move(result);
+}
+
+std::filesystem::path folder_of(const std::string& name) {
+  const char* build = std::getenv("STRATA_BINARY_DIR");
+  return std::filesystem::path(build == nullptr ? "build" : build) / "planted" / name;
+}
+
+std::vector<Sample> all_questions(const std::filesystem::path& folder, Split split) {
+  const Tokenizer tokenizer = expect(Tokenizer::load(folder));
+  const ChatTemplate chat = expect(ChatTemplate::for_model(tokenizer, "none"));
+  const auto benchmark = make_jsonl(
+      {.path = (folder / "questions.jsonl").string(), .chat_template = PromptTemplate::kNone});
+  return expect(benchmark->samples({.split = split, .tokenizer = tokenizer, .chat = chat}));
+}
+
+PlantedSelection selection_of(const nlohmann::json& json) {
+  return {.granularity = expect(parse_granularity(json.at("granularity").get<std::string>())),
+          .units = json.at("units"),
+          .best = json.at("best"),
+          .nll = json.at("nll"),
+          .restore = json.at("restore"),
+          .ablate = json.at("ablate")};
+}
+
+}  // namespace
+
+const PlantedSelection& PlantedProblem::at(Granularity granularity) const {
+  return *std::find_if(selections.begin(), selections.end(),
+                       [&](const PlantedSelection& one) { return one.granularity == granularity; });
+}
+
+PlantedProblem load_planted(const std::string& name, const std::string& dtype) {
+  const std::filesystem::path folder = folder_of(name);
+  std::ifstream file(folder / "planted.json");
+  STRATA_CHECK(file.good(), "no planted.json in {}: build planted_problems", folder.string());
+  const nlohmann::json truth = nlohmann::json::parse(file);
+  PlantedProblem problem;
+  problem.model = expect(Model::load(folder, {.dtype = dtype}));
+  problem.calibration.samples = all_questions(folder, Split::kCalibration);
+  problem.calibration.id = content_id(problem.calibration.samples);
+  problem.test = all_questions(folder, Split::kTest);
+  problem.cheap = {truth.at("window"), truth.at("sinks")};
+  problem.nll_none = truth.at("nll").at("none");
+  problem.nll_full = truth.at("nll").at("full");
+  for (const nlohmann::json& one : truth.at("selections"))
+    problem.selections.push_back(selection_of(one));
+  return problem;
+}
+
+}  // namespace strata::testing
