@@ -43,7 +43,7 @@ struct ConsaConfig {
   ConsaScope scope = ConsaScope::kGlobal;
   ConsaRemainder remainder = ConsaRemainder::kError;
   double mask_rate = 0.1;
-  double multiplier_rate = 1.0;
+  double multiplier_rate = 0.2;
   double ramp = 0.2;
   double start = 5;
   double beta = 2.0 / 3.0;
@@ -63,7 +63,9 @@ struct ConsaConfig {
     visit("mask_rate", self.mask_rate,
           "Adam's rate of log alpha (Sheared-LLaMA: 1.0 over 3,200 steps; inferred for fewer)",
           config::above(0));
-    visit("multiplier_rate", self.multiplier_rate, "Adam's rate of the multipliers, which ascend",
+    visit("multiplier_rate", self.multiplier_rate,
+          "Adam's rate of the multipliers, which ascend (Sheared-LLaMA: 1.0; inferred for fewer "
+          "steps)",
           config::above(0));
     visit("ramp", self.ramp,
           "share of the steps over which the target rises from 0 (inferred: Sheared-LLaMA)",

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "strategies/builtin.h"
 #include "strategies/gate_gradients.h"
 #include "strategies/searcher.h"
@@ -11,12 +13,14 @@ class GradientAttribution final : public SelectionStrategy {
   explicit GradientAttribution(GradientAttributionConfig config) : config_(std::move(config)) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
   std::string label() const override {
+    if (config_.searcher == GradientSearcher::kGreedy) return "gradient_greedy";
     return fmt::format("gradient[{}]", fmt::join(config_.gates, ","));
   }
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
+    if (config_.searcher == GradientSearcher::kGreedy) return greedy(request, context, k);
     if (config_.gates.empty())
       return fail(make_error(ErrorKind::kInvalidArgument,
                              "strategy.gates is empty; expected at least one value")
@@ -32,6 +36,32 @@ class GradientAttribution final : public SelectionStrategy {
   }
 
  private:
+  Result<Selection> greedy(const SelectionRequest& request, SelectionContext& context,
+                           std::size_t k) {
+    const std::vector<std::size_t> samples = all_samples(*context.calibration);
+    Selection selection{.mask = Mask(request.granularity, request.layout, false)};
+    std::vector<std::size_t> order;
+    while (order.size() < k) {
+      std::vector<double> gates(selection.mask.size(), 0.0);
+      for (const std::size_t unit : order) gates[unit] = 1.0;
+      ASSIGN_OR_RETURN(const GateGradients here,
+                       gate_gradients(request, context, gates, samples, memory_bytes()));
+      std::vector<double> gains = here.mean_gain();
+      if (order.empty()) selection.scores = scores_of(here, request, *context.calibration);
+      for (const std::size_t unit : order) gains[unit] = -std::numeric_limits<double>::infinity();
+      const std::size_t best = ranked(gains)[0];
+      if (request.budget.mode == BudgetMode::kAtMost && !order.empty() && !(gains[best] > 0)) break;
+      order.push_back(best);
+      selection.mask = selection.mask.with(best, true);
+    }
+    selection.diagnostics["order"] = order;
+    return selection;
+  }
+
+  std::uint64_t memory_bytes() const {
+    return static_cast<std::uint64_t>(config_.activation_mib) << 20;
+  }
+
   // Means over the points.
   Result<ScoreCache::Entry> score(const SelectionRequest& request, SelectionContext& context) {
     const std::vector<std::size_t> samples = all_samples(*context.calibration);
@@ -44,7 +74,7 @@ class GradientAttribution final : public SelectionStrategy {
     for (const double gate : config_.gates) {
       ASSIGN_OR_RETURN(const GateGradients here,
                        gate_gradients(request, context, std::vector<double>(units, gate), samples,
-                                      static_cast<std::uint64_t>(config_.activation_mib) << 20));
+                                      memory_bytes()));
       for (std::size_t i = 0; i < samples.size(); ++i) {
         mean.nll[i] += share * here.nll[i];
         for (std::size_t u = 0; u < units; ++u) mean.gain[i][u] += share * here.gain[i][u];

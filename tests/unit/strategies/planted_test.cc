@@ -60,6 +60,19 @@ struct Outcome {
   Units units = {};
 };
 
+config::Value list(std::vector<double> values) {
+  config::List out;
+  for (const double value : values) out.emplace_back(value);
+  return config::Value(out);
+}
+
+config::Value training(std::int64_t steps, std::int64_t batch) {
+  config::Map keys;
+  keys.set("steps", steps);
+  keys.set("batch", batch);
+  return config::Value(keys);
+}
+
 struct Method {
   std::string name;
   Keys keys;
@@ -72,13 +85,31 @@ std::vector<Method> methods() {
              ablate = {{"name", "nll_guided"}, {"mode", "ablate"}},
              greedy = {{"name", "nll_guided"}, {"searcher", "greedy"}},
              inverted_restore = {{"name", "inverted"}, {"mode", "restore"}},
-             inverted_ablate = {{"name", "inverted"}, {"mode", "ablate"}};
+             inverted_ablate = {{"name", "inverted"}, {"mode", "ablate"}},
+             closed = {{"name", "gradient_attribution"}, {"gates", list({0.0})}},
+             middle = {{"name", "gradient_attribution"}},
+             gradient_greedy = {{"name", "gradient_attribution"}, {"searcher", "greedy"}},
+             gate_path = {{"name", "gate_path"}, {"prompts", 1.0}},
+             consa = {{"name", "consa"},
+                      {"training", training(80, 3)},
+                      {"mask_rate", 0.2},
+                      {"multiplier_rate", 0.3}},
+             duo = {{"name", "duo_attention"},
+                    {"fa_stream", "mixed"},
+                    {"rate", 0.05},
+                    {"training", training(60, 2)}};
   // clang-format off
   return {
       //                                       add     and     or      harm    and3    twin: layers, KV heads
       {"restore", restore,                   {solves, blind,  picks,  solves, blind,  solves, solves}},
       {"ablate", ablate,                     {solves, solves, solves, solves, solves, solves, solves}},
       {"greedy", greedy,                     {solves, blind,  solves, solves, blind,  solves, solves}},
+      {"gradient at 0", closed,              {solves, blind,  picks,  solves, blind,  solves, solves}},
+      {"gradient at .5", middle,             {solves, solves, solves, solves, solves, solves, solves}},
+      {"gradient greedy", gradient_greedy,   {solves, blind,  solves, solves, blind,  solves, solves}},
+      {"gate_path", gate_path,               {solves, solves, solves, solves, solves, solves, solves}},
+      {"consa", consa,                       {solves, solves, solves, solves, solves, solves, solves}},
+      {"duo_attention mixed", duo,           {solves, solves, picks,  solves, solves, solves, solves}},
       {"inverted restore", inverted_restore, {avoids, blind,  avoids, avoids, blind,  avoids, avoids}},
       {"inverted ablate", inverted_ablate,   {avoids, avoids, avoids, avoids, avoids, avoids, avoids}},
   };
