@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "models/parallel.h"
 #include "models/row_plan.h"
@@ -24,6 +25,8 @@ UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates
     scores.score[unit] = means[unit];
     if (gains.size() > 1) scores.standard_error[unit] = std::sqrt(squares / (n - 1.0) / n);
   }
+  const std::vector<double> context = tensor.sample_context_nll();
+  scores.context_nll = std::accumulate(context.begin(), context.end(), 0.0) / n;
   scores.tensor = std::make_shared<const ScoreTensor>(std::move(tensor));
   return scores;
 }
@@ -67,18 +70,19 @@ Result<NllScorer::NllRows> NllScorer::toggles(MeteredModel& model, const Sample&
   return nll;
 }
 
-Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
-  const std::vector<Sample>& samples = context_.calibration->samples;
+Result<std::vector<NllScorer::NllRows>> NllScorer::run(const Mask& context,
+                                                       std::span<const std::size_t> candidates,
+                                                       std::span<const std::size_t> samples) const {
   STRATA_CHECK(!samples.empty() && !candidates.empty());
   std::vector<NllRows> nll(samples.size());  // [sample][0 = context, then candidates][position]
   context_.progress->begin("scoring units", static_cast<std::int64_t>(samples.size()));
   const Status status = for_each_sample(
       *context_.model, samples.size(), *context_.progress,
       [&](MeteredModel& model, std::size_t i) -> Status {
-        Result<NllRows> here = toggles(model, samples[i], context, candidates);
+        const Sample& sample = context_.calibration->samples[samples[i]];
+        Result<NllRows> here = toggles(model, sample, context, candidates);
         if (!here)
-          return fail(
-              std::move(here).error().at("calibration sample " + samples[i].id.substr(0, 12)));
+          return fail(std::move(here).error().at("calibration sample " + sample.id.substr(0, 12)));
         nll[i] = *std::move(here);
         return {};
       },
@@ -88,6 +92,16 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
       });
   context_.progress->end();
   RETURN_IF_ERROR(status);
+  return nll;
+}
+
+std::size_t NllScorer::samples() const { return context_.calibration->samples.size(); }
+
+Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
+  const std::vector<Sample>& samples = context_.calibration->samples;
+  std::vector<std::size_t> every(samples.size());
+  std::iota(every.begin(), every.end(), std::size_t{0});
+  ASSIGN_OR_RETURN(const std::vector<NllRows> nll, run(context, candidates, every));
 
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -108,6 +122,22 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
     }
   }
   return scores_of(std::move(tensor), candidates);
+}
+
+Result<SampleGains> NllScorer::gains(const Mask& context, std::span<const std::size_t> candidates,
+                                     std::span<const std::size_t> samples) {
+  ASSIGN_OR_RETURN(const std::vector<NllRows> nll, run(context, candidates, samples));
+  const auto mean = [](const std::vector<double>& row) {
+    return std::accumulate(row.begin(), row.end(), 0.0) / static_cast<double>(row.size());
+  };
+  SampleGains out{.gains = std::vector<std::vector<double>>(candidates.size()), .context_nll = {}};
+  for (const NllRows& rows : nll) {
+    const double base = mean(rows[0]);
+    out.context_nll.push_back(base);
+    for (std::size_t c = 0; c < candidates.size(); ++c)
+      out.gains[c].push_back((context.at(candidates[c]) ? -1.0 : 1.0) * (base - mean(rows[c + 1])));
+  }
+  return out;
 }
 
 }  // namespace strata

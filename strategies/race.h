@@ -1,0 +1,39 @@
+// Successive halving: many contenders are compared on a few samples, the better half of them on
+// more, and so on (Jamieson and Talwalkar, AISTATS 2016, with samples as the resource).
+//
+// Stage s of S ends when ⌈n / 2^(S−s)⌉ of the n samples were seen; after each but the last, the
+// better half (by mean over the samples seen, ties to the lower contender) goes on. All who are
+// compared saw the same samples, so that differences are paired. One stage = everybody on
+// everything. n·C/2 evaluations at three stages, instead of n·C.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "core/result.h"
+
+namespace strata {
+
+struct MeanError {
+  double mean = 0;
+  double standard_error = 0;  // of the mean over independent samples; NaN for one sample
+};
+MeanError mean_error(std::span<const double> values);  // not empty
+
+// Values of contenders on samples, [contender][sample], higher is better.
+using RaceValues = std::function<Result<std::vector<std::vector<double>>>(
+    std::span<const std::size_t> contenders, std::span<const std::size_t> samples)>;
+
+struct RaceResult {
+  std::vector<std::vector<double>> values;  // [contender][sample], of the samples it saw, in order
+  std::vector<std::size_t> finalists = {};  // who saw every sample; best mean first
+  std::size_t evaluations = 0;              // values asked for
+};
+
+// contenders, samples and stages: at least one of each.
+Result<RaceResult> race(std::size_t contenders, std::span<const std::size_t> samples,
+                        std::size_t stages, const RaceValues& values);
+
+}  // namespace strata
