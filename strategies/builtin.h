@@ -12,6 +12,7 @@ namespace strata {
 std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const MaskRegressionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);

@@ -7,6 +7,7 @@
 
 #include "strategies/file_config.h"
 #include "strategies/full_config.h"
+#include "strategies/mask_regression_config.h"
 #include "strategies/native_config.h"
 #include "strategies/nll_guided_config.h"
 #include "strategies/none_config.h"
@@ -16,7 +17,8 @@
 namespace strata {
 
 // Alphabetical by kName.
-using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NativeConfig,
-                                   NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
+using StrategyConfigs =
+    std::tuple<FileConfig, FullConfig, InvertedConfig, MaskRegressionConfig, NativeConfig,
+               NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
 
 }  // namespace strata
