@@ -102,6 +102,7 @@ std::vector<PairGain> pairs_of(const std::vector<double>& gains, std::size_t pai
 Tensor pair_features(const Design& design, const std::vector<PairGain>& pairs) {
   const Tensor centred_MU = design.kept_MU - design.share;
   std::vector<Tensor> columns;
+  columns.reserve(pairs.size());
   for (const PairGain& pair : pairs)
     columns.push_back(centred_MU.select(1, static_cast<std::int64_t>(pair.a)) *
                       centred_MU.select(1, static_cast<std::int64_t>(pair.b)));

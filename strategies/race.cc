@@ -20,6 +20,7 @@ std::size_t halved(std::size_t n, std::size_t halvings) {
 std::vector<std::size_t> by_mean(const std::vector<std::size_t>& alive,
                                  const std::vector<std::vector<double>>& values) {
   std::vector<double> means;
+  means.reserve(alive.size());
   for (const std::size_t contender : alive) means.push_back(mean_error(values[contender]).mean);
   std::vector<std::size_t> order;
   for (const std::size_t place : ranked(means)) order.push_back(alive[place]);

@@ -40,10 +40,12 @@ std::vector<Node> best_of(std::vector<Node> nodes, std::size_t width) {
   std::sort(nodes.begin(), nodes.end(),
             [](const Node& a, const Node& b) { return a.mask.kept_units() < b.mask.kept_units(); });
   std::vector<double> gains;
+  gains.reserve(nodes.size());
   for (const Node& node : nodes) gains.push_back(-node.nll.back());
   std::vector<std::size_t> order = ranked(gains);
   order.resize(std::min(order.size(), width));
   std::vector<Node> best;
+  best.reserve(order.size());
   for (const std::size_t place : order) best.push_back(std::move(nodes[place]));
   return best;
 }
