@@ -4,7 +4,7 @@
 #include "strategies/builtin.h"
 #include "strategies/mask_losses.h"
 #include "strategies/mask_regression_fit.h"
-#include "strategies/race.h"
+#include "strategies/mean_error.h"
 
 namespace strata {
 namespace {
@@ -90,8 +90,9 @@ class MaskRegressionStrategy final : public SelectionStrategy {
       for (const std::size_t unit : rng.sample(mask.size(), k)) mask = mask.with(unit, true);
       trials.push_back({std::move(mask), blocks[m % blocks.size()]});
     }
+    const ActivationReuse reuse{config_.reuse, static_cast<std::uint64_t>(config_.reuse_mib) << 20};
     ASSIGN_OR_RETURN(const std::vector<std::vector<double>> losses,
-                     mask_losses(request, context)(trials));
+                     mask_losses(request, context, reuse)(trials));
     std::vector<MaskObservation> observations;
     for (std::size_t m = 0; m < trials.size(); ++m)
       observations.push_back(

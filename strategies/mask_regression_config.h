@@ -16,6 +16,8 @@ struct MaskRegressionConfig {
   std::int64_t masks = 64;
   std::int64_t prompts_per_mask = 0;
   std::int64_t pair_units = 8;
+  bool reuse = true;
+  std::int64_t reuse_mib = 4096;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("masks", self.masks, "random sets of exactly K units that are measured",

@@ -119,7 +119,7 @@ class NllGuided final : public SelectionStrategy {
     Rng(request.seed, "swap samples").shuffle(samples);
     ASSIGN_OR_RETURN(SwapOutcome refined,
                      refine_by_swaps(selection.mask, selection.scores->score, samples,
-                                     mask_losses(request, context),
+                                     mask_losses(request, context, reuse_of(config_)),
                                      {.candidates = count(config_.swap_candidates),
                                       .rounds = count(config_.swap_rounds),
                                       .errors = config_.swap_errors,

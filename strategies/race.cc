@@ -1,8 +1,6 @@
 #include "strategies/race.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "core/score_tensor.h"
@@ -28,17 +26,6 @@ std::vector<std::size_t> by_mean(const std::vector<std::size_t>& alive,
 }
 
 }  // namespace
-
-MeanError mean_error(std::span<const double> values) {
-  STRATA_CHECK(!values.empty());
-  const auto n = static_cast<double>(values.size());
-  MeanError out{std::accumulate(values.begin(), values.end(), 0.0) / n,
-                std::numeric_limits<double>::quiet_NaN()};
-  double squares = 0;
-  for (const double value : values) squares += (value - out.mean) * (value - out.mean);
-  if (values.size() > 1) out.standard_error = std::sqrt(squares / (n - 1) / n);
-  return out;
-}
 
 Result<RaceResult> race(std::size_t contenders, std::span<const std::size_t> samples,
                         std::size_t stages, const RaceValues& values) {

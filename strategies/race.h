@@ -13,14 +13,9 @@
 #include <vector>
 
 #include "core/result.h"
+#include "strategies/mean_error.h"
 
 namespace strata {
-
-struct MeanError {
-  double mean = 0;
-  double standard_error = 0;  // of the mean over independent samples; NaN for one sample
-};
-MeanError mean_error(std::span<const double> values);  // not empty
 
 // Values of contenders on samples, [contender][sample], higher is better.
 using RaceValues = std::function<Result<std::vector<std::vector<double>>>(

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "core/rng.h"
+#include "strategies/race.h"
 #include "strategies/searcher.h"
 
 namespace strata {

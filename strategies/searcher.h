@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "strategies/race.h"
+#include "strategies/mean_error.h"
 #include "strategies/scorer.h"
 
 namespace strata {

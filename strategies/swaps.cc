@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/score_tensor.h"
+#include "strategies/race.h"
 
 namespace strata {
 namespace {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "strategies/mask_losses.h"
-#include "strategies/race.h"
+#include "strategies/mean_error.h"
 
 namespace strata {
 

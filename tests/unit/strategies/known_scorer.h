@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "strategies/race.h"
+#include "strategies/mean_error.h"
 #include "strategies/scorer.h"
 
 namespace strata::testing {

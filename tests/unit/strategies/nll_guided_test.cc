@@ -235,23 +235,48 @@ TEST_F(NllGuidedTest, GainsOnSomeSamplesAreThoseOfTheTensor) {
   }
 }
 
-TEST_F(NllGuidedTest, LossesOfMasksAreTheOracles) {
-  for (const int workers : {1, 2}) {
-    MeteredModel metered(*model_, {}, workers);
+TEST_F(NllGuidedTest, LossesOfMasksAreTheOraclesWithReuseAndWithout) {
+  for (const Granularity granularity : {Granularity::kLayer, Granularity::kQueryHead})
+    for (const ActivationReuse& reuse : {kReuse, kNoReuse, kReuseWithoutMemory})
+      for (const int workers : {1, 2}) {
+        request_.granularity = granularity;
+        MeteredModel metered(*model_, {}, workers);
+        SelectionContext context{
+            .model = &metered, .calibration = &calibration_, .progress = &progress_};
+        const Mask none(granularity, request_.layout, false);
+        // The first of a sample is what the others resume from; one equals it, one differs at the
+        // bottom, one at the top alone.
+        const std::vector<MaskTrial> trials = {{none.with(2, true), {2, 1}},
+                                               {none.with(4, true), {0}},
+                                               {none.with(2, true).with(4, true), {1, 2}},
+                                               {none.with(2, true), {1}},
+                                               {none.with(0, true), {1, 2, 1}}};
+        const auto losses = *mask_losses(request_, context, reuse)(trials);
+        for (std::size_t t = 0; t < trials.size(); ++t) {
+          ASSERT_EQ(losses[t].size(), trials[t].samples.size());
+          for (std::size_t i = 0; i < losses[t].size(); ++i)
+            EXPECT_NEAR(losses[t][i],
+                        oracle_loss(calibration_.samples[trials[t].samples[i]], trials[t].mask),
+                        1e-9);
+        }
+        EXPECT_EQ(metered.meter().evaluations, 9);
+      }
+}
+
+TEST_F(NllGuidedTest, MasksThatDifferHighUpCostLittleMore) {
+  const auto cost = [&](ActivationReuse reuse) {
+    MeteredModel metered(*model_);
     SelectionContext context{
         .model = &metered, .calibration = &calibration_, .progress = &progress_};
-    const std::vector<MaskTrial> trials = {{Mask::of_layers(request_.layout, {0, 3}), {2, 1}},
-                                           {Mask::of_layers(request_.layout, {1}), {0}},
-                                           {Mask::of_layers(request_.layout, {}), {1, 1}}};
-    const auto losses = *mask_losses(request_, context)(trials);
-    for (std::size_t t = 0; t < trials.size(); ++t) {
-      ASSERT_EQ(losses[t].size(), trials[t].samples.size());
-      for (std::size_t i = 0; i < losses[t].size(); ++i)
-        EXPECT_NEAR(losses[t][i],
-                    oracle_loss(calibration_.samples[trials[t].samples[i]], trials[t].mask), 1e-9);
-    }
-    EXPECT_EQ(metered.meter().evaluations, 5);
-  }
+    const std::vector<MaskTrial> trials = {{Mask::of_layers(request_.layout, {0, 1, 2, 3}), {0}},
+                                           {Mask::of_layers(request_.layout, {0, 1, 2, 4}), {0}}};
+    EXPECT_TRUE(mask_losses(request_, context, reuse)(trials));
+    return metered.meter().layer_tokens;
+  };
+  // 43 rows in the layers below the top one, 4 in that. The second mask resumes at layer 3, with
+  // the rows behind window + sinks.
+  EXPECT_EQ(cost(kNoReuse), 2 * (4 * 43 + 4));
+  EXPECT_EQ(cost(kReuse), 4 * 43 + 4 + (43 - 8) + 4);
 }
 
 // What every searcher says of its set is what the oracle says.

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/rng.h"
+#include "strategies/race.h"
 #include "strategies/searcher.h"
 #include "strategies/swaps.h"
 #include "tests/unit/strategies/known_scorer.h"
