@@ -50,7 +50,7 @@ Result<RaceResult> race(std::size_t contenders, std::span<const std::size_t> sam
       result.finalists = std::move(order);
       break;
     }
-    order.resize((order.size() + 1) / 2);
+    order.resize(std::min(order.size(), std::max<std::size_t>(2, (order.size() + 1) / 2)));
     std::sort(order.begin(), order.end());
     alive = std::move(order);
   }

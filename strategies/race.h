@@ -2,9 +2,10 @@
 // more, and so on (Jamieson and Talwalkar, AISTATS 2016, with samples as the resource).
 //
 // Stage s of S ends when ⌈n / 2^(S−s)⌉ of the n samples were seen; after each but the last, the
-// better half (by mean over the samples seen, ties to the lower contender) goes on. All who are
-// compared saw the same samples, so that differences are paired. One stage = everybody on
-// everything. n·C/2 evaluations at three stages, instead of n·C.
+// better half (by mean over the samples seen, ties to the lower contender), but no fewer than two,
+// goes on: what is decided last is decided on all samples. All who are compared saw the same
+// samples, so that differences are paired. One stage = everybody on everything. About n·C/2
+// evaluations at three stages, instead of n·C.
 #pragma once
 
 #include <cstddef>

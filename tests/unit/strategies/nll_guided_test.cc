@@ -315,8 +315,8 @@ TEST_F(NllGuidedTest, SearchersCostWhatTheyMeasure) {
   EXPECT_EQ(evaluations("bidirectional"), kSamples * (6 + 6));
   // Singles; the start; 2 kept times 3 dropped.
   EXPECT_EQ(evaluations("swap"), kSamples * (6 + 1 + 6));
-  // 1, 1 and 1 samples: contexts, and 5, 3 and 2 units; then 4, 2 and 1.
-  EXPECT_EQ(evaluations("racing"), kSamples + 5 + 3 + 2 + kSamples + 4 + 2 + 1);
+  // 1, 1 and 1 samples: contexts, and 5, 3 and 2 units; then 4, 2 and 2.
+  EXPECT_EQ(evaluations("racing"), kSamples + 5 + 3 + 2 + kSamples + 4 + 2 + 2);
 }
 
 TEST_F(NllGuidedTest, BidirectionalAveragesBothScoresSampleBySample) {

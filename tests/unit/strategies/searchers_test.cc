@@ -224,6 +224,23 @@ TEST(RaceTest, EachStageSeesNewSamplesAndHalvesTheField) {
   EXPECT_EQ(raced->evaluations, 5u * 2 + 3 * 1 + 2 * 2);
 }
 
+TEST(RaceTest, TheLastTwoAreJudgedOnAllSamples) {
+  // Contender 0 leads until the last sample.
+  const std::vector<std::size_t> samples = {0, 1, 2, 3};
+  const auto values = [](std::span<const std::size_t> contenders,
+                         std::span<const std::size_t> seen) {
+    std::vector<std::vector<double>> out;
+    for (const std::size_t c : contenders) {
+      out.emplace_back();
+      for (const std::size_t sample : seen)
+        out.back().push_back(c == 0 ? 1.0 : sample == 3 ? 9.0 : 0.0);
+    }
+    return Result<std::vector<std::vector<double>>>(out);
+  };
+  for (const std::size_t contenders : {2U, 3U})
+    EXPECT_EQ(race(contenders, samples, 3, values)->finalists, (std::vector<std::size_t>{1, 0}));
+}
+
 MaskLosses known_losses(KnownScorer::Loss loss, std::size_t* evaluations = nullptr) {
   return [loss = std::move(loss), evaluations](std::span<const MaskTrial> trials) {
     std::vector<std::vector<double>> out;
