@@ -17,6 +17,7 @@ std::unique_ptr<SelectionStrategy> make_strategy(const GatePathConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GradientAttributionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const LozaConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const MaskRegressionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);

@@ -11,6 +11,7 @@
 #include "strategies/full_config.h"
 #include "strategies/gate_path_config.h"
 #include "strategies/gradient_attribution_config.h"
+#include "strategies/mask_regression_config.h"
 #include "strategies/native_config.h"
 #include "strategies/nll_guided_config.h"
 #include "strategies/none_config.h"
@@ -22,7 +23,7 @@ namespace strata {
 // Alphabetical by kName.
 using StrategyConfigs =
     std::tuple<ConsaConfig, DuoAttentionConfig, FileConfig, FullConfig, GatePathConfig,
-               GradientAttributionConfig, InvertedConfig, LozaConfig, NativeConfig, NllGuidedConfig,
-               NoneConfig, PeriodicConfig, RandomConfig>;
+               GradientAttributionConfig, InvertedConfig, LozaConfig, MaskRegressionConfig,
+               NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
 
 }  // namespace strata

@@ -1,7 +1,11 @@
+#include <numeric>
+
+#include "core/rng.h"
 #include "core/sha256.h"
 #include "strategies/builtin.h"
 #include "strategies/nll_scorer.h"
 #include "strategies/searcher.h"
+#include "strategies/swaps.h"
 
 namespace strata {
 namespace {
@@ -50,36 +54,118 @@ Result<Scored> score_all(const SelectionRequest& request, SelectionContext& cont
   return Scored{std::move(scores), {}};
 }
 
+std::size_t count(std::int64_t value) { return static_cast<std::size_t>(value); }
+
+SearchFrom from_of(NllMode mode) {
+  return mode == NllMode::kRestore ? SearchFrom::kNothing : SearchFrom::kEverything;
+}
+
+nlohmann::json diagnostics_of(const SearchOutcome& outcome) {
+  nlohmann::json json = {{"order", outcome.order}, {"nll", outcome.nll}};
+  for (const MeanError& lead : outcome.leads)
+    json["leads"].push_back({{"mean", lead.mean}, {"standard_error", lead.standard_error}});
+  return json;
+}
+
 class NllGuided final : public SelectionStrategy {
  public:
   explicit NllGuided(NllGuidedConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
   std::string label() const override {
-    return fmt::format("nll_{}{}", name_of(config_.mode),
-                       config_.searcher == NllSearcher::kGreedy ? "_greedy" : "");
+    const std::string_view mode = name_of(config_.mode);
+    switch (config_.searcher) {
+      case NllSearcher::kTopK: return fmt::format("nll_{}", mode);
+      case NllSearcher::kBeam: return fmt::format("nll_{}_beam{}", mode, config_.beam_width);
+      case NllSearcher::kBidirectional:
+        return config_.average == ScoreAverage::kNats ? "nll_bidirectional"
+                                                      : "nll_bidirectional_ranks";
+      default: return fmt::format("nll_{}_{}", mode, config::enum_name(config_.searcher));
+    }
   }
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-    if (config_.searcher == NllSearcher::kTopK) {
-      ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, reuse_of(config_)));
-      Mask mask = top_k(request, scored.scores.score, k);
-      return Selection{.mask = std::move(mask),
-                       .scores = std::move(scored.scores),
-                       .reused_cost = scored.reused_cost};
+    switch (config_.searcher) {
+      case NllSearcher::kTopK: return by_single_scores(request, context, k);
+      case NllSearcher::kSwap: return by_swaps(request, context, k);
+      case NllSearcher::kBidirectional: return by_both_scores(request, context, k);
+      default: break;
     }
     NllScorer scorer(request, context, reuse_of(config_));
-    ASSIGN_OR_RETURN(SearchOutcome outcome, config_.mode == NllMode::kRestore
-                                                ? greedy_forward(scorer, request, k)
-                                                : greedy_backward(scorer, request, k));
-    Selection selection{.mask = std::move(outcome.mask), .scores = std::move(outcome.scores)};
-    selection.diagnostics["order"] = outcome.order;
+    ASSIGN_OR_RETURN(SearchOutcome outcome, search(scorer, request, k));
+    Selection selection{.mask = outcome.mask, .diagnostics = diagnostics_of(outcome)};
+    selection.scores = std::move(outcome.scores);
     return selection;
   }
 
  private:
   NllGuidedConfig config_;
+
+  Result<Selection> by_single_scores(const SelectionRequest& request, SelectionContext& context,
+                                     std::size_t k) const {
+    ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, reuse_of(config_)));
+    Mask mask = top_k(request, scored.scores.score, k);
+    return Selection{.mask = std::move(mask),
+                     .scores = std::move(scored.scores),
+                     .reused_cost = scored.reused_cost};
+  }
+
+  Result<Selection> by_swaps(const SelectionRequest& request, SelectionContext& context,
+                             std::size_t k) const {
+    ASSIGN_OR_RETURN(Selection selection, by_single_scores(request, context, k));
+    std::vector<std::size_t> samples(context.calibration->samples.size());
+    std::iota(samples.begin(), samples.end(), std::size_t{0});
+    Rng(request.seed, "swap samples").shuffle(samples);
+    ASSIGN_OR_RETURN(SwapOutcome refined,
+                     refine_by_swaps(selection.mask, selection.scores->score, samples,
+                                     mask_losses(request, context, reuse_of(config_)),
+                                     {.candidates = count(config_.swap_candidates),
+                                      .rounds = count(config_.swap_rounds),
+                                      .errors = config_.swap_errors,
+                                      .stages = count(config_.swap_stages)}));
+    selection.diagnostics = to_json(refined);
+    selection.diagnostics["start"] = selection.mask.kept_units();
+    selection.mask = std::move(refined.mask);
+    return selection;
+  }
+
+  Result<Selection> by_both_scores(const SelectionRequest& request, SelectionContext& context,
+                                   std::size_t k) const {
+    if (config_.mode != NllMode::kRestore)
+      return fail(make_error(ErrorKind::kInvalidArgument,
+                             "strategy.mode is ablate; expected restore with "
+                             "searcher=bidirectional, which averages both")
+                      .with_hint("leave strategy.mode out"));
+    const ActivationReuse reuse = reuse_of(config_);
+    ASSIGN_OR_RETURN(const Scored restore, score_all(request, context, NllMode::kRestore, reuse));
+    ASSIGN_OR_RETURN(const Scored ablate, score_all(request, context, NllMode::kAblate, reuse));
+    UnitScores scores = bidirectional(restore.scores, ablate.scores);
+    Mask mask = config_.average == ScoreAverage::kNats
+                    ? top_k(request, scores.score, k)
+                    : top_k_by_rank(request, restore.scores, ablate.scores, k);
+    Meter reused = restore.reused_cost;
+    reused += ablate.reused_cost;
+    return Selection{
+        .mask = std::move(mask),
+        .scores = std::move(scores),
+        .diagnostics = {{"restore", restore.scores.score}, {"ablate", ablate.scores.score}},
+        .reused_cost = reused};
+  }
+
+  Result<SearchOutcome> search(NllScorer& scorer, const SelectionRequest& request,
+                               std::size_t k) const {
+    const SearchFrom from = from_of(config_.mode);
+    switch (config_.searcher) {
+      case NllSearcher::kBeam:
+        return beam_search(scorer, request, k, count(config_.beam_width), from);
+      case NllSearcher::kRacing:
+        return racing(scorer, request, k, count(config_.racing_stages), from);
+      default:
+        return from == SearchFrom::kNothing ? greedy_forward(scorer, request, k)
+                                            : greedy_backward(scorer, request, k);
+    }
+  }
 };
 
 class Inverted final : public SelectionStrategy {

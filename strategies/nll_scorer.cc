@@ -1,61 +1,30 @@
 #include "strategies/nll_scorer.h"
 
+#include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "models/parallel.h"
-#include "models/row_plan.h"
+#include "strategies/mean_error.h"
 #include "strategies/unit_scores.h"
 
 namespace strata {
-Result<NllScorer::NllRows> NllScorer::toggles(MeteredModel& model, const Sample& sample,
-                                              const Mask& context,
-                                              std::span<const std::size_t> candidates) const {
-  ASSIGN_OR_RETURN(const AttentionPlan base_plan, request_.plan(context));
-  std::vector<AttentionPlan> plans;
-  for (const std::size_t unit : candidates) {
-    ASSIGN_OR_RETURN(AttentionPlan plan, request_.plan(context.with(unit, !context.at(unit))));
-    plans.push_back(std::move(plan));
-  }
-  NllRows nll;
-  const auto collect = [&](std::vector<AnswerScore> scores) {
-    for (AnswerScore& score : scores) nll.push_back(std::move(score.nll));
-  };
-  const ForcedRequest base{sample.prompt, sample.answer, &base_plan};
-  if (!reuse_.on) {
-    std::vector<ForcedRequest> requests{base};
-    for (const AttentionPlan& plan : plans)
-      requests.push_back({sample.prompt, sample.answer, &plan});
-    ASSIGN_OR_RETURN(std::vector<AnswerScore> scores, model.score(requests));
-    collect(std::move(scores));
-    return nll;
-  }
-  ASSIGN_OR_RETURN(const AttentionPlan cheap,
-                   request_.plan(Mask(request_.granularity, request_.layout, false)));
-  const auto workers = static_cast<std::uint64_t>(context_.model->workers());
-  ASSIGN_OR_RETURN(Trace trace,
-                   model.trace(base, shared_prefix(cheap), reuse_.memory_bytes / workers));
-  nll.push_back(trace.score().nll);
-  const auto units = static_cast<std::size_t>(context.units());
-  std::vector<Toggle> all;
-  for (std::size_t i = 0; i < candidates.size(); ++i)
-    all.push_back({static_cast<int>(candidates[i] / units), &plans[i]});
-  ASSIGN_OR_RETURN(std::vector<AnswerScore> scores, model.resume(trace, all));
-  collect(std::move(scores));
-  return nll;
-}
-
-Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
-  const std::vector<Sample>& samples = context_.calibration->samples;
+Result<std::vector<NllRows>> NllScorer::run(const Mask& context,
+                                            std::span<const std::size_t> candidates,
+                                            std::span<const std::size_t> samples) const {
   STRATA_CHECK(!samples.empty() && !candidates.empty());
+  std::vector<Mask> masks{context};
+  for (const std::size_t unit : candidates) masks.push_back(context.with(unit, !context.at(unit)));
   std::vector<NllRows> nll(samples.size());  // [sample][0 = context, then candidates][position]
+  const int workers = context_.model->workers();
   context_.progress->begin("scoring units", static_cast<std::int64_t>(samples.size()));
   const Status status = for_each_sample(
       *context_.model, samples.size(), *context_.progress,
       [&](MeteredModel& model, std::size_t i) -> Status {
-        Result<NllRows> here = toggles(model, samples[i], context, candidates);
+        const Sample& sample = context_.calibration->samples[samples[i]];
+        Result<NllRows> here = mask_nll(request_, model, workers, sample, masks, reuse_);
         if (!here)
-          return fail(
-              std::move(here).error().at("calibration sample " + samples[i].id.substr(0, 12)));
+          return fail(std::move(here).error().at("calibration sample " + sample.id.substr(0, 12)));
         nll[i] = *std::move(here);
         return {};
       },
@@ -65,6 +34,16 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
       });
   context_.progress->end();
   RETURN_IF_ERROR(status);
+  return nll;
+}
+
+std::size_t NllScorer::samples() const { return context_.calibration->samples.size(); }
+
+Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
+  const std::vector<Sample>& samples = context_.calibration->samples;
+  std::vector<std::size_t> every(samples.size());
+  std::iota(every.begin(), every.end(), std::size_t{0});
+  ASSIGN_OR_RETURN(const std::vector<NllRows> nll, run(context, candidates, every));
 
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -84,7 +63,24 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
             static_cast<float>(sign * (base[p] - nll[i][c + 1][p]));
     }
   }
-  return scores_of(std::move(tensor), candidates);
+  const double context_nll = mean_error(tensor.sample_context_nll()).mean;
+  UnitScores scores = scores_of(std::move(tensor), candidates);
+  scores.context_nll = context_nll;
+  return scores;
+}
+
+Result<SampleGains> NllScorer::gains(const Mask& context, std::span<const std::size_t> candidates,
+                                     std::span<const std::size_t> samples) {
+  ASSIGN_OR_RETURN(const std::vector<NllRows> nll, run(context, candidates, samples));
+  SampleGains out{.gains = std::vector<std::vector<double>>(candidates.size()), .context_nll = {}};
+  for (const NllRows& rows : nll) {
+    const double base = mean_error(rows[0]).mean;
+    out.context_nll.push_back(base);
+    for (std::size_t c = 0; c < candidates.size(); ++c)
+      out.gains[c].push_back((context.at(candidates[c]) ? -1.0 : 1.0) *
+                             (base - mean_error(rows[c + 1]).mean));
+  }
+  return out;
 }
 
 }  // namespace strata

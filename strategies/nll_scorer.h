@@ -8,34 +8,29 @@
 // rounding. The standard error is that of the mean over independent samples.
 #pragma once
 
-#include <cstdint>
-
+#include "strategies/mask_losses.h"
 #include "strategies/scorer.h"
 
 namespace strata {
 
-struct ActivationReuse {
-  bool on = true;
-  std::uint64_t memory_bytes = std::uint64_t{4}
-                               << 30;  // of kept layer inputs, all workers together
-};
-
-class NllScorer final : public UnitScorer {
+class NllScorer final : public SampledScorer {
  public:
   NllScorer(const SelectionRequest& request, SelectionContext& context, ActivationReuse reuse)
       : request_(request), context_(context), reuse_(reuse) {}
 
   Result<UnitScores> score(const Mask& context, std::span<const std::size_t> candidates) override;
+  std::size_t samples() const override;
+  Result<SampleGains> gains(const Mask& context, std::span<const std::size_t> candidates,
+                            std::span<const std::size_t> samples) override;
 
  private:
   const SelectionRequest& request_;
   SelectionContext& context_;
   ActivationReuse reuse_;
 
-  // NLL at each answer position of the context and of each toggle, on one sample.
-  using NllRows = std::vector<std::vector<double>>;
-  Result<NllRows> toggles(MeteredModel& model, const Sample& sample, const Mask& context,
-                          std::span<const std::size_t> candidates) const;
+  // NLL at each answer position of the context and of each toggle, [sample].
+  Result<std::vector<NllRows>> run(const Mask& context, std::span<const std::size_t> candidates,
+                                   std::span<const std::size_t> samples) const;
 };
 
 }  // namespace strata

@@ -1,7 +1,9 @@
 // UnitScorer: what one unit is worth, in the context of the others. Searchers work over any scorer.
 #pragma once
 
+#include <cstddef>
 #include <span>
+#include <vector>
 
 #include "strategies/strategy.h"
 
@@ -11,10 +13,25 @@ class UnitScorer {
  public:
   virtual ~UnitScorer() = default;
   // score of candidate u = answer NLL of (context without u) − answer NLL of (context with u), over
-  // the calibration samples; units that are no candidates get −∞. Errors: those of the model,
-  // kInterrupted.
+  // the calibration samples; units that are no candidates get −∞. context_nll is the answer NLL
+  // of the context. Errors: those of the model, kInterrupted.
   virtual Result<UnitScores> score(const Mask& context,
                                    std::span<const std::size_t> candidates) = 0;
+};
+
+// What toggles are worth on single calibration samples, in nats.
+struct SampleGains {
+  std::vector<std::vector<double>> gains;  // [candidate][sample]
+  std::vector<double> context_nll;         // [sample]
+};
+
+// A scorer that can look at some of its samples alone.
+class SampledScorer : public UnitScorer {
+ public:
+  virtual std::size_t samples() const = 0;
+  // Gains as score() means them, on these samples (indices below samples()).
+  virtual Result<SampleGains> gains(const Mask& context, std::span<const std::size_t> candidates,
+                                    std::span<const std::size_t> samples) = 0;
 };
 
 }  // namespace strata

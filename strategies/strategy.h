@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -58,6 +59,8 @@ struct UnitScores {
   std::vector<double> score;
   std::vector<double> standard_error;         // paired over calibration samples; NaN for one sample
   std::shared_ptr<const ScoreTensor> tensor;  // what they are means of
+  // Answer NLL of the context in which the units were scored, mean over the samples.
+  double context_nll = std::numeric_limits<double>::quiet_NaN();
 };
 
 struct Selection {

@@ -5,41 +5,19 @@
 #include <cmath>
 
 #include "core/score_tensor.h"
-#include "core/sha256.h"
-#include "models/decoder/weights.h"
 #include "strategies/nll_scorer.h"
-#include "strategies/registry.h"
 #include "strategies/searcher.h"
-#include "tests/unit/models/dense_oracle.h"
+#include "strategies/swaps.h"
+#include "tests/unit/strategies/tiny_problem.h"
 
 namespace strata {
 namespace {
 
-constexpr int kLayers = 5, kPrompt = 40, kAnswer = 4, kSamples = 3;
-constexpr std::int64_t kWindow = 6, kSinks = 2;
+using testing::kAnswer, testing::kLayers, testing::kPrompt, testing::kSamples, testing::kSinks,
+    testing::kWindow;
 
-class NllGuidedTest : public ::testing::Test {
+class NllGuidedTest : public testing::TinyProblem {
  protected:
-  NllGuidedTest() {
-    Rng rng(3, "nll guided");
-    architecture_ = testing::tiny_architecture(kLayers, 4, 2);
-    weights_ = testing::random_weights(architecture_, rng, at::kDouble);
-    model_ = Model::in_memory("tiny", architecture_, weights_);
-    for (int s = 0; s < kSamples; ++s) {
-      Sample sample;
-      for (int i = 0; i < kPrompt; ++i)
-        sample.prompt.push_back(static_cast<TokenId>(rng.below(11)));
-      for (int i = 0; i < kAnswer; ++i)
-        sample.answer.push_back(static_cast<TokenId>(rng.below(11)));
-      sample.id = sha256_hex(std::to_string(s));
-      calibration_.samples.push_back(sample);
-    }
-    calibration_.id = content_id(calibration_.samples);
-    request_.layout = model_->layout();
-    request_.cheap = SlidingWindow{kWindow, kSinks};
-    request_.budget.units = 2;
-  }
-
   UnitScores score(bool restore, ActivationReuse reuse, Meter* meter = nullptr) {
     MeteredModel metered(*model_);
     SelectionContext context{
@@ -52,29 +30,6 @@ class NllGuidedTest : public ::testing::Test {
     if (meter != nullptr) *meter = metered.meter();
     return scores;
   }
-
-  // NLL at each answer position.
-  std::vector<double> oracle_nll(const Sample& sample, const Mask& mask) const {
-    Tokens tokens = sample.prompt;
-    tokens.insert(tokens.end(), sample.answer.begin(), sample.answer.end());
-    const auto logits =
-        testing::oracle_logits(architecture_, weights_, tokens, *request_.plan(mask), kPrompt);
-    std::vector<double> nll;
-    for (std::size_t k = 0; k < kAnswer; ++k) {
-      double total = 0;
-      for (const double value : logits[kPrompt + k - 1]) total += std::exp(value);
-      nll.push_back(std::log(total) -
-                    logits[kPrompt + k - 1][static_cast<std::size_t>(sample.answer[k])]);
-    }
-    return nll;
-  }
-
-  Architecture architecture_;
-  Weights weights_;
-  std::unique_ptr<Model> model_;
-  CalibrationSet calibration_;
-  SelectionRequest request_;
-  SilentProgress progress_;
 };
 
 // Gains of a few nats in float32: 2^-24 of them.
@@ -257,6 +212,147 @@ TEST_F(NllGuidedTest, PromptsInsideTheWindowScoreZero) {
     const UnitScores scores = score(restore, kReuse);
     for (const double value : scores.score) EXPECT_NEAR(value, 0.0, 1e-12);
   }
+}
+
+TEST_F(NllGuidedTest, GainsOnSomeSamplesAreThoseOfTheTensor) {
+  for (const bool restore : {true, false}) {
+    const UnitScores all = score(restore, kReuse);
+    const std::vector<std::vector<double>> expected = all.tensor->sample_gains();
+    MeteredModel metered(*model_);
+    SelectionContext context{
+        .model = &metered, .calibration = &calibration_, .progress = &progress_};
+    NllScorer scorer(request_, context, kReuse);
+    const std::vector<std::size_t> units = {1, 4}, samples = {2, 0};
+    const Mask start(request_.granularity, request_.layout, !restore);
+    const SampleGains gains = *scorer.gains(start, units, samples);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      EXPECT_NEAR(gains.context_nll[i], oracle_loss(calibration_.samples[samples[i]], start), 1e-9);
+      for (std::size_t c = 0; c < units.size(); ++c)
+        EXPECT_NEAR(gains.gains[c][i], expected[samples[i]][units[c]], kTensorTolerance);
+    }
+    EXPECT_NEAR(all.context_nll, oracle_loss(start), kTensorTolerance);
+    EXPECT_EQ(metered.meter().evaluations, 2 * 3);
+  }
+}
+
+TEST_F(NllGuidedTest, LossesOfMasksAreTheOraclesWithReuseAndWithout) {
+  for (const Granularity granularity : {Granularity::kLayer, Granularity::kQueryHead})
+    for (const ActivationReuse& reuse : {kReuse, kNoReuse, kReuseWithoutMemory})
+      for (const int workers : {1, 2}) {
+        request_.granularity = granularity;
+        MeteredModel metered(*model_, {}, workers);
+        SelectionContext context{
+            .model = &metered, .calibration = &calibration_, .progress = &progress_};
+        const Mask none(granularity, request_.layout, false);
+        // The first of a sample is what the others resume from; one equals it, one differs at the
+        // bottom, one at the top alone.
+        const std::vector<MaskTrial> trials = {{none.with(2, true), {2, 1}},
+                                               {none.with(4, true), {0}},
+                                               {none.with(2, true).with(4, true), {1, 2}},
+                                               {none.with(2, true), {1}},
+                                               {none.with(0, true), {1, 2, 1}}};
+        const auto losses = *mask_losses(request_, context, reuse)(trials);
+        for (std::size_t t = 0; t < trials.size(); ++t) {
+          ASSERT_EQ(losses[t].size(), trials[t].samples.size());
+          for (std::size_t i = 0; i < losses[t].size(); ++i)
+            EXPECT_NEAR(losses[t][i],
+                        oracle_loss(calibration_.samples[trials[t].samples[i]], trials[t].mask),
+                        1e-9);
+        }
+        EXPECT_EQ(metered.meter().evaluations, 9);
+      }
+}
+
+TEST_F(NllGuidedTest, MasksThatDifferHighUpCostLittleMore) {
+  const auto cost = [&](ActivationReuse reuse) {
+    MeteredModel metered(*model_);
+    SelectionContext context{
+        .model = &metered, .calibration = &calibration_, .progress = &progress_};
+    const std::vector<MaskTrial> trials = {{Mask::of_layers(request_.layout, {0, 1, 2, 3}), {0}},
+                                           {Mask::of_layers(request_.layout, {0, 1, 2, 4}), {0}}};
+    EXPECT_TRUE(mask_losses(request_, context, reuse)(trials));
+    return metered.meter().layer_tokens;
+  };
+  // 43 rows in the layers below the top one, 4 in that. The second mask resumes at layer 3, with
+  // the rows behind window + sinks.
+  EXPECT_EQ(cost(kNoReuse), 2 * (4 * 43 + 4));
+  EXPECT_EQ(cost(kReuse), 4 * 43 + 4 + (43 - 8) + 4);
+}
+
+// What every searcher says of its set is what the oracle says.
+TEST_F(NllGuidedTest, EverySearcherKeepsTheBudgetAndKnowsItsSetsLoss) {
+  for (const char* mode : {"restore", "ablate"})
+    for (const char* searcher : {"greedy", "beam", "swap", "racing"}) {
+      SCOPED_TRACE(fmt::format("{} {}", mode, searcher));
+      const auto selection =
+          select({{"name", "nll_guided"}, {"mode", mode}, {"searcher", searcher}});
+      ASSERT_TRUE(selection) << selection.error().text();
+      EXPECT_EQ(selection->mask.kept(), 2u);
+      const nlohmann::json& nll = selection->diagnostics["nll"];
+      EXPECT_NEAR((nll.is_array() ? nll.back() : nll).get<double>(), oracle_loss(selection->mask),
+                  kTensorTolerance);
+      EXPECT_EQ(selection->scores->score.size(), static_cast<std::size_t>(kLayers));
+    }
+}
+
+TEST_F(NllGuidedTest, ABeamOfAllPairsFindsTheBestPair) {
+  const auto beam = select({{"name", "nll_guided"}, {"searcher", "beam"}, {"beam_width", 10}});
+  for (int a = 0; a < kLayers; ++a)
+    for (int b = 0; b < a; ++b)
+      EXPECT_GE(oracle_loss(Mask::of_layers(request_.layout, {a, b})) + kTensorTolerance,
+                oracle_loss(beam->mask));
+}
+
+TEST_F(NllGuidedTest, SearchersCostWhatTheyMeasure) {
+  const auto evaluations = [&](const char* searcher) {
+    Meter meter;
+    EXPECT_TRUE(
+        select({{"name", "nll_guided"}, {"searcher", searcher}, {"swap_rounds", 1}}, &meter));
+    return meter.evaluations;
+  };
+  EXPECT_EQ(evaluations("top_k"), kSamples * 6);
+  EXPECT_EQ(evaluations("greedy"), kSamples * (6 + 5));
+  EXPECT_EQ(evaluations("bidirectional"), kSamples * (6 + 6));
+  // Singles; the start; 2 kept times 3 dropped.
+  EXPECT_EQ(evaluations("swap"), kSamples * (6 + 1 + 6));
+  // 1, 1 and 1 samples: contexts, and 5, 3 and 2 units; then 4, 2 and 2.
+  EXPECT_EQ(evaluations("racing"), kSamples + 5 + 3 + 2 + kSamples + 4 + 2 + 2);
+}
+
+TEST_F(NllGuidedTest, BidirectionalAveragesBothScoresSampleBySample) {
+  const auto both = select({{"name", "nll_guided"}, {"searcher", "bidirectional"}});
+  const auto restore = score(true, kReuse).tensor->sample_gains();
+  const auto ablate = score(false, kReuse).tensor->sample_gains();
+  for (std::size_t unit = 0; unit < kLayers; ++unit) {
+    std::vector<double> mean;
+    for (std::size_t s = 0; s < kSamples; ++s)
+      mean.push_back((restore[s][unit] + ablate[s][unit]) / 2);
+    EXPECT_NEAR(both->scores->score[unit], mean_error(mean).mean, 1e-12);
+    EXPECT_NEAR(both->scores->standard_error[unit], mean_error(mean).standard_error, 1e-12);
+  }
+  EXPECT_EQ(both->mask, top_k(request_, both->scores->score, 2));
+  EXPECT_NE(select({{"name", "nll_guided"}, {"searcher", "bidirectional"}, {"mode", "ablate"}})
+                .error()
+                .text()
+                .find("expected restore with searcher=bidirectional"),
+            std::string::npos);
+}
+
+TEST_F(NllGuidedTest, LabelsNameTheSearcher) {
+  const auto label = [](const std::vector<std::pair<std::string, config::Value>>& keys) {
+    config::Map map;
+    map.set("name", "nll_guided");
+    for (const auto& [key, value] : keys) map.set(key, value);
+    return (*make_strategy(config::Value(map)))->label();
+  };
+  EXPECT_EQ(label({}), "nll_restore");
+  EXPECT_EQ(label({{"searcher", "greedy"}, {"mode", "ablate"}}), "nll_ablate_greedy");
+  EXPECT_EQ(label({{"searcher", "beam"}}), "nll_restore_beam4");
+  EXPECT_EQ(label({{"searcher", "swap"}}), "nll_restore_swap");
+  EXPECT_EQ(label({{"searcher", "racing"}}), "nll_restore_racing");
+  EXPECT_EQ(label({{"searcher", "bidirectional"}}), "nll_bidirectional");
+  EXPECT_EQ(label({{"searcher", "bidirectional"}, {"average", "ranks"}}),
+            "nll_bidirectional_ranks");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Strategies that run no model, and the searchers over a scorer with known answers.
+// Strategies that run no model.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,7 +8,6 @@
 
 #include "strategies/config_registry.h"
 #include "strategies/registry.h"
-#include "strategies/searcher.h"
 
 namespace strata {
 namespace {
@@ -139,60 +138,6 @@ TEST(RegistryTest, UnknownNamesAndKeysNameTheNearest) {
   for (const StrategyInfo& info : strategy_infos()) names.emplace_back(info.name);
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
   for (const std::string& name : names) EXPECT_TRUE(make_strategy(named(name.c_str()))) << name;
-}
-
-// Gains that are known: value of a set, with interactions.
-class KnownScorer final : public UnitScorer {
- public:
-  explicit KnownScorer(std::function<double(const Mask&)> value) : value_(std::move(value)) {}
-  Result<UnitScores> score(const Mask& context, std::span<const std::size_t> candidates) override {
-    ++rounds;
-    UnitScores scores;
-    scores.score.assign(context.size(), -std::numeric_limits<double>::infinity());
-    for (const std::size_t unit : candidates)
-      scores.score[unit] = value_(context.with(unit, true)) - value_(context.with(unit, false));
-    return scores;
-  }
-  int rounds = 0;
-
- private:
-  std::function<double(const Mask&)> value_;
-};
-
-constexpr HeadLayout kSix{.layers = 6, .query_heads = 1, .kv_heads = 1};
-
-TEST(SearcherTest, TiesGoToTheLowerLayer) {
-  const SelectionRequest request{.layout = kSix};
-  EXPECT_EQ(top_k(request, {1, 2, 2, 2, 0, 2}, 2).kept_units(), (std::vector<std::size_t>{1, 2}));
-  EXPECT_EQ(bottom_k(request, {1, 0, 0, 2, 0, 2}, 2).kept_units(),
-            (std::vector<std::size_t>{1, 2}));
-  EXPECT_EQ(top_k(request, {std::nan(""), 1, 2, 0, 0, 0}, 3).kept_units(),
-            (std::vector<std::size_t>{1, 2, 3}));
-}
-
-TEST(SearcherTest, AtMostDropsUnitsThatGainNothing) {
-  SelectionRequest request{.layout = kSix};
-  request.budget.mode = BudgetMode::kAtMost;
-  EXPECT_EQ(top_k(request, {0.5, -1, 0, 2, -3, -4}, 4).kept_units(),
-            (std::vector<std::size_t>{0, 3}));
-  EXPECT_EQ(top_k(request, {-1, -2, -3, -4, -5, -6}, 4).kept(), 1u);
-}
-
-TEST(SearcherTest, GreedySeesRedundancyThatSingleScoresDoNot) {
-  // Units 1 and 2 do the same job (worth 3 together or alone); unit 4 is worth 2.
-  const auto value = [](const Mask& m) {
-    return (m.at(1) || m.at(2) ? 3.0 : 0.0) + (m.at(4) ? 2.0 : 0.0);
-  };
-  const SelectionRequest request{.layout = kSix};
-  KnownScorer scorer(value);
-  const auto forward = greedy_forward(scorer, request, 2);
-  EXPECT_EQ(forward->mask.kept_units(), (std::vector<std::size_t>{1, 4}));
-  EXPECT_EQ(scorer.rounds, 2);
-  EXPECT_EQ(top_k(request, forward->scores.score, 2).kept_units(),
-            (std::vector<std::size_t>{1, 2}));
-  // An AND of two units is invisible from below and plain from above.
-  KnownScorer both([](const Mask& m) { return m.at(0) && m.at(5) ? 1.0 : 0.0; });
-  EXPECT_EQ(greedy_backward(both, request, 2)->mask.kept_units(), (std::vector<std::size_t>{0, 5}));
 }
 
 }  // namespace
