@@ -22,6 +22,7 @@ std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const PeriodicConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const QuadraticSurrogateConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const RandomConfig& config);
 
 }  // namespace strata

@@ -16,6 +16,7 @@
 #include "strategies/nll_guided_config.h"
 #include "strategies/none_config.h"
 #include "strategies/periodic_config.h"
+#include "strategies/quadratic_surrogate_config.h"
 #include "strategies/random_config.h"
 
 namespace strata {
@@ -24,6 +25,7 @@ namespace strata {
 using StrategyConfigs =
     std::tuple<ConsaConfig, DuoAttentionConfig, FileConfig, FullConfig, GatePathConfig,
                GradientAttributionConfig, InvertedConfig, LozaConfig, MaskRegressionConfig,
-               NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
+               NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig, QuadraticSurrogateConfig,
+               RandomConfig>;
 
 }  // namespace strata

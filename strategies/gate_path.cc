@@ -7,7 +7,9 @@
 #include "core/rng.h"
 #include "strategies/builtin.h"
 #include "strategies/gate_gradients.h"
+#include "strategies/mask_losses.h"
 #include "strategies/searcher.h"
+#include "strategies/swaps.h"
 
 namespace strata {
 namespace {
@@ -26,7 +28,9 @@ class GatePath final : public SelectionStrategy {
  public:
   explicit GatePath(GatePathConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
-  std::string label() const override { return "gate_path"; }
+  std::string label() const override {
+    return config_.swap_rounds > 0 ? "gate_path" : "gate_path[no swaps]";
+  }
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
@@ -35,7 +39,8 @@ class GatePath final : public SelectionStrategy {
     Rng rng(request.seed, "gate_path");
     rng.shuffle(samples);
     const std::size_t units = Mask(request.granularity, request.layout, false).size();
-    std::vector<double> gates(units, static_cast<double>(k) / static_cast<double>(units));
+    std::vector<double> gates(
+        units, config_.start.value_or(static_cast<double>(k) / static_cast<double>(units)));
     Selection selection{.mask = Mask(request.granularity, request.layout, false)};
     selection.training = nlohmann::json::array();
     double temperature = config_.temperature;
@@ -64,10 +69,27 @@ class GatePath final : public SelectionStrategy {
     selection.mask = top_k(request, gates, k);
     selection.diagnostics["gates"] = gates;
     selection.scores = scores_of(last, request, *context.calibration);
+    if (config_.swap_rounds > 0)
+      RETURN_IF_ERROR(refine(request, context, samples, gates, selection));
     return selection;
   }
 
  private:
+  // Tries the weakest kept units, by their gates, against the strongest dropped ones.
+  Status refine(const SelectionRequest& request, SelectionContext& context,
+                std::span<const std::size_t> samples, const std::vector<double>& gates,
+                Selection& selection) const {
+    const SwapOptions options{.candidates = static_cast<std::size_t>(config_.swap_candidates),
+                              .rounds = static_cast<std::size_t>(config_.swap_rounds),
+                              .stages = static_cast<std::size_t>(config_.swap_stages)};
+    ASSIGN_OR_RETURN(SwapOutcome outcome,
+                     refine_by_swaps(selection.mask, gates, samples,
+                                     mask_losses(request, context, {}), options));
+    selection.diagnostics["swaps"] = to_json(outcome);
+    selection.mask = std::move(outcome.mask);
+    return {};
+  }
+
   GatePathConfig config_;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "core/config/fields.h"
@@ -14,6 +15,7 @@ struct GatePathConfig {
   static constexpr std::string_view kHelp =
       "gates follow the gradient of answer NLL from K/units each to a set of K; swaps refine it";
   int rounds = 3;
+  std::optional<double> start;
   double temperature = 1.0;
   double prompts = 0.25;
   int swap_rounds = 2;
@@ -24,6 +26,7 @@ struct GatePathConfig {
   static void fields(Self& self, Visitor&& visit) {
     visit("rounds", self.rounds, "gradients, each at the gates that the one before led to",
           config::at_least(1));
+    visit("start", self.start, "of every gate; null = K / units", config::between(0, 1));
     visit("temperature", self.temperature,
           "of the first round's gates, in standard deviations of the slopes; halved every round",
           config::above(0));

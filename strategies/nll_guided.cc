@@ -1,57 +1,34 @@
 #include <numeric>
 
 #include "core/rng.h"
-#include "core/sha256.h"
 #include "strategies/builtin.h"
 #include "strategies/nll_scorer.h"
 #include "strategies/searcher.h"
 #include "strategies/swaps.h"
+#include "strategies/unit_scores.h"
 
 namespace strata {
 namespace {
 
 std::string_view name_of(NllMode mode) { return mode == NllMode::kRestore ? "restore" : "ablate"; }
 
-// Single-unit scores depend on all of this, and on nothing else.
-std::string score_key(const SelectionRequest& request, const SelectionContext& context,
-                      NllMode mode, const ActivationReuse& reuse) {
-  const nlohmann::json key = {{"scorer", "nll"},
-                              {"model", context.model->model().id()},
-                              {"calibration", context.calibration->id},
-                              {"granularity", to_string(request.granularity)},
-                              {"kept", to_json(request.kept)},
-                              {"cheap", to_json(request.cheap)},
-                              {"rule", to_string(request.rule)},
-                              {"mode", name_of(mode)},
-                              {"reuse", reuse.on}};
-  return sha256_hex(key.dump());
-}
-
 template <typename Config>
 ActivationReuse reuse_of(const Config& config) {
   return {config.reuse, static_cast<std::uint64_t>(config.reuse_mib) << 20};
 }
 
-struct Scored {
-  UnitScores scores;
-  Meter reused_cost;
-};
-
-Result<Scored> score_all(const SelectionRequest& request, SelectionContext& context, NllMode mode,
-                         const ActivationReuse& reuse) {
-  const std::string key = score_key(request, context, mode, reuse);
-  if (context.cache != nullptr)
-    if (const ScoreCache::Entry* known = context.cache->find(key))
-      return Scored{known->scores, known->cost};
-  const Mask start(request.granularity, request.layout, mode == NllMode::kAblate);
-  std::vector<std::size_t> all(start.size());
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-  const Meter before = context.model->meter();
-  NllScorer scorer(request, context, reuse);
-  ASSIGN_OR_RETURN(UnitScores scores, scorer.score(start, all));
-  if (context.cache != nullptr)
-    context.cache->insert(key, {scores, context.model->meter() - before});
-  return Scored{std::move(scores), {}};
+Result<SharedScores> score_all(const SelectionRequest& request, SelectionContext& context,
+                               NllMode mode, const ActivationReuse& reuse) {
+  const auto score = [&]() -> Result<ScoreCache::Entry> {
+    const Mask start(request.granularity, request.layout, mode == NllMode::kAblate);
+    std::vector<std::size_t> all(start.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    NllScorer scorer(request, context, reuse);
+    ASSIGN_OR_RETURN(UnitScores scores, scorer.score(start, all));
+    return ScoreCache::Entry{.scores = std::move(scores), .cost = {}};
+  };
+  return shared_scores(request, context,
+                       {{"method", "nll"}, {"mode", name_of(mode)}, {"reuse", reuse.on}}, score);
 }
 
 std::size_t count(std::int64_t value) { return static_cast<std::size_t>(value); }
@@ -104,11 +81,12 @@ class NllGuided final : public SelectionStrategy {
 
   Result<Selection> by_single_scores(const SelectionRequest& request, SelectionContext& context,
                                      std::size_t k) const {
-    ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, reuse_of(config_)));
-    Mask mask = top_k(request, scored.scores.score, k);
+    ASSIGN_OR_RETURN(SharedScores scored,
+                     score_all(request, context, config_.mode, reuse_of(config_)));
+    Mask mask = top_k(request, scored.entry.scores.score, k);
     return Selection{.mask = std::move(mask),
-                     .scores = std::move(scored.scores),
-                     .reused_cost = scored.reused_cost};
+                     .scores = std::move(scored.entry.scores),
+                     .reused_cost = scored.reused};
   }
 
   Result<Selection> by_swaps(const SelectionRequest& request, SelectionContext& context,
@@ -138,19 +116,21 @@ class NllGuided final : public SelectionStrategy {
                              "searcher=bidirectional, which averages both")
                       .with_hint("leave strategy.mode out"));
     const ActivationReuse reuse = reuse_of(config_);
-    ASSIGN_OR_RETURN(const Scored restore, score_all(request, context, NllMode::kRestore, reuse));
-    ASSIGN_OR_RETURN(const Scored ablate, score_all(request, context, NllMode::kAblate, reuse));
-    UnitScores scores = bidirectional(restore.scores, ablate.scores);
+    ASSIGN_OR_RETURN(const SharedScores restore,
+                     score_all(request, context, NllMode::kRestore, reuse));
+    ASSIGN_OR_RETURN(const SharedScores ablate,
+                     score_all(request, context, NllMode::kAblate, reuse));
+    UnitScores scores = bidirectional(restore.entry.scores, ablate.entry.scores);
     Mask mask = config_.average == ScoreAverage::kNats
                     ? top_k(request, scores.score, k)
-                    : top_k_by_rank(request, restore.scores, ablate.scores, k);
-    Meter reused = restore.reused_cost;
-    reused += ablate.reused_cost;
-    return Selection{
-        .mask = std::move(mask),
-        .scores = std::move(scores),
-        .diagnostics = {{"restore", restore.scores.score}, {"ablate", ablate.scores.score}},
-        .reused_cost = reused};
+                    : top_k_by_rank(request, restore.entry.scores, ablate.entry.scores, k);
+    Meter reused = restore.reused;
+    reused += ablate.reused;
+    return Selection{.mask = std::move(mask),
+                     .scores = std::move(scores),
+                     .diagnostics = {{"restore", restore.entry.scores.score},
+                                     {"ablate", ablate.entry.scores.score}},
+                     .reused_cost = reused};
   }
 
   Result<SearchOutcome> search(NllScorer& scorer, const SelectionRequest& request,
@@ -178,11 +158,12 @@ class Inverted final : public SelectionStrategy {
   std::string group() const override { return "inverted"; }
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-    ASSIGN_OR_RETURN(Scored scored, score_all(request, context, config_.mode, reuse_of(config_)));
-    Mask mask = bottom_k(request, scored.scores.score, k);
+    ASSIGN_OR_RETURN(SharedScores scored,
+                     score_all(request, context, config_.mode, reuse_of(config_)));
+    Mask mask = bottom_k(request, scored.entry.scores.score, k);
     return Selection{.mask = std::move(mask),
-                     .scores = std::move(scored.scores),
-                     .reused_cost = scored.reused_cost};
+                     .scores = std::move(scored.entry.scores),
+                     .reused_cost = scored.reused};
   }
 
  private:

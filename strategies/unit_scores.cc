@@ -1,9 +1,9 @@
 #include "strategies/unit_scores.h"
 
-#include <cmath>
 #include <limits>
 
 #include "core/sha256.h"
+#include "strategies/mean_error.h"
 
 namespace strata {
 
@@ -13,13 +13,11 @@ UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates
   scores.standard_error.assign(tensor.units(), std::numeric_limits<double>::quiet_NaN());
   const std::vector<std::vector<double>> gains = tensor.sample_gains();
   const std::vector<double> means = tensor.scores();
-  const auto n = static_cast<double>(gains.size());
+  std::vector<double> of_unit(gains.size());
   for (const std::size_t unit : candidates) {
-    double squares = 0;
-    for (const std::vector<double>& sample : gains)
-      squares += (sample[unit] - means[unit]) * (sample[unit] - means[unit]);
+    for (std::size_t i = 0; i < gains.size(); ++i) of_unit[i] = gains[i][unit];
     scores.score[unit] = means[unit];
-    if (gains.size() > 1) scores.standard_error[unit] = std::sqrt(squares / (n - 1.0) / n);
+    scores.standard_error[unit] = mean_error(of_unit).standard_error;
   }
   scores.tensor = std::make_shared<const ScoreTensor>(std::move(tensor));
   return scores;
