@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "results/inference.h"
+
 namespace strata {
 namespace {
 
@@ -13,7 +15,6 @@ constexpr double kFloorAccuracy = 0.90;    // full attention should reach it
 constexpr double kCeilingAccuracy = 0.20;  // `none` should stay below
 constexpr double kTooEasyAccuracy = 0.70;  // the median random plan should stay below
 constexpr double kMatchTolerance = 0.01;   // of KV bytes and prefill FLOPs
-constexpr std::size_t kClustersForInference = 20;
 constexpr double kPercent = 100;
 
 using Members = std::vector<const Evaluation*>;
