@@ -64,7 +64,9 @@ Result<std::vector<Sample>> Niah::samples(const SampleRequest& request) const {
   ASSIGN_OR_RETURN(const KeyWords words, key_words(request));
   const NeedlePool pool(words, request.split);
   RETURN_IF_ERROR(check(request, pool));
-  ASSIGN_OR_RETURN(const Haystack haystack, make_haystack(config_, request));
+  ASSIGN_OR_RETURN(
+      const Haystack haystack,
+      make_haystack({config_.haystack, config_.haystack_start, config_.length}, request));
   const NiahSetting setting{config_, request, haystack, pool};
   const std::string stream =
       fmt::format("niah/{}/{}/{}/{}", config::enum_name(config_.task),
@@ -89,7 +91,7 @@ std::map<std::string, double> Niah::score(const Sample& sample, const Response& 
 }
 
 Result<std::string> Niah::data_id(const SampleRequest& request) const {
-  ASSIGN_OR_RETURN(const std::string haystack, haystack_content_id(config_, request));
+  ASSIGN_OR_RETURN(const std::string haystack, haystack_content_id(config_.haystack, request));
   ASSIGN_OR_RETURN(const KeyWords words, key_words(request));
   Sha256 hash;
   hash.update("niah 1").update(haystack).update(config::config_hash(config::to_json(config_)));
