@@ -68,7 +68,7 @@ struct LeaderboardRow {
 
 // A selector over calibration seeds; a row is one of its masks.
 struct SelectorClaim {
-  std::string label;
+  std::string label;        // with the beginning of its first run's id where settings share it
   SeedEstimate gap_closed;  // none and full taken as they are
 };
 

@@ -212,9 +212,9 @@ std::string clipped(const std::string& name) {
   return name.substr(0, end) + "…";
 }
 
-TextTable for_terminal(TextTable table, bool utf8) {
+TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column = 1) {
   for (auto& row : table.rows)
-    if (!row.empty()) row[1] = clipped(row[1]);
+    if (!row.empty()) row[name_column] = clipped(row[name_column]);
   if (utf8) return table;
   for (TextTable::Column& column : table.columns) column.header = to_ascii(column.header);
   for (auto& row : table.rows)
@@ -256,7 +256,7 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
     }
     out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8));
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
-      out += '\n' + as_text(claims);
+      out += '\n' + as_text(for_terminal(claims, utf8, 0));
     for (const std::string& note : block.notes) out += line(note);
     out += '\n';
   }

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+#include <nlohmann/json.hpp>
 
+#include "core/json_reader.h"
 #include "results/reports/format.h"
 
 namespace strata {
@@ -18,6 +19,18 @@ std::vector<double> shares_of_gap(const Evaluation& plan, const std::vector<doub
   std::vector<double> out;
   for (std::size_t i = 0; i < none.size(); ++i) out.push_back((none[i] - plan.nll[i]) / gap);
   return out;
+}
+
+// What a selector's seeds have in common: the strategy's and the calibration's keys, seeds apart.
+std::string setting_of(const RunRow& run) {
+  const nlohmann::json config = parse_json(run.config_json).value_or(nlohmann::json());
+  nlohmann::json setting = nlohmann::json::object();
+  for (const char* group : {"strategy", "calibration"}) {
+    if (!config.is_object() || !config.contains(group) || !config[group].is_object()) continue;
+    for (const auto& [key, value] : config[group].items())
+      if (key != "seed" && !value.is_null()) setting[group][key] = value;
+  }
+  return setting.dump();
 }
 
 std::string method_text(const SelectorClaim& claim) {
@@ -38,17 +51,40 @@ std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
   if (none.empty() || members.full->nll.empty()) return {};
   const double gap = mean_of(none).value - mean_of(members.full->nll).value;
   if (!(gap > 0)) return {};
+  // In the order of their first run: setting, and the latest run on each calibration set.
+  struct Group {
+    std::string label, setting;
+    std::vector<const Evaluation*> seeds;
+  };
+  std::vector<Group> groups;
+  for (const Evaluation* member : members.budgeted) {
+    if (!member->selection || member->selection->calibration_id.empty() || member->nll.empty())
+      continue;
+    const std::string setting = setting_of(member->run);
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& known) {
+      return known.label == member->run.label && known.setting == setting;
+    });
+    if (group == groups.end())
+      group = groups.insert(groups.end(), {member->run.label, setting, {}});
+    const auto same =
+        std::find_if(group->seeds.begin(), group->seeds.end(), [&](const Evaluation* seed) {
+          return seed->selection->calibration_id == member->selection->calibration_id;
+        });
+    if (same == group->seeds.end())
+      group->seeds.push_back(member);
+    else
+      *same = member;
+  }
   std::vector<SelectorClaim> claims;
-  std::set<std::string> seen;
-  for (const Evaluation* first : members.budgeted) {
-    const std::string& label = first->run.label;
+  for (const Group& group : groups) {
     std::vector<std::vector<double>> seeds;
-    for (const Evaluation* member : members.budgeted)
-      if (member->run.label == label && member->selection && !member->nll.empty() &&
-          !member->selection->calibration_id.empty())
-        seeds.push_back(shares_of_gap(*member, none, gap));
-    if (seeds.empty() || !seen.insert(label).second) continue;
-    claims.push_back({label, seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters})});
+    for (const Evaluation* seed : group.seeds) seeds.push_back(shares_of_gap(*seed, none, gap));
+    const auto of_label = std::count_if(groups.begin(), groups.end(), [&](const Group& other) {
+      return other.label == group.label;
+    });
+    const std::string first_run = " #" + group.seeds[0]->run.id.substr(0, 6);
+    claims.push_back({group.label + (of_label > 1 ? first_run : ""),
+                      seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters})});
   }
   return claims;
 }

@@ -9,8 +9,9 @@
 
 namespace strata {
 
-// One for each label whose selection looked at calibration data, in the order of their first run;
-// runs on other calibration data are its seeds. None where the gap has no value (gap_closed()).
+// One for each label and setting (strategy's and calibration's keys, seeds apart) whose selection
+// looked at calibration data, in the order of their first run; its seeds are the runs on different
+// calibration data. None where the gap has no value (gap_closed()).
 std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
                                            const std::vector<std::size_t>& clusters,
                                            std::uint64_t bootstrap_seed);

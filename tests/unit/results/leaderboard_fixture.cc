@@ -33,6 +33,10 @@ void Board::add(const Entry& entry) {
   must(store_.record(plan_row(plan)));
   RunRow run = run_row(entry.label, runs_++);
   run.group = entry.group.empty() ? entry.label : entry.group;
+  if (!entry.config_json.empty()) {
+    run.config_json = entry.config_json;
+    run.id = run_id(run);
+  }
   run.decode_rule = entry.rule;
   run.window = entry.window;
   run.budget_units.reset();

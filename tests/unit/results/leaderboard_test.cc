@@ -14,6 +14,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 constexpr double kTolerance = 1e-9;
 
@@ -150,6 +151,30 @@ TEST(Leaderboard, SeedsThatSelectTheSamePlanCountEach) {
   const LeaderboardBlock block = board.only_block();
   ASSERT_EQ(block.claims.size(), 1U);
   EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
+}
+
+TEST(Leaderboard, OtherSettingsOfASelectorAreNotItsSeeds) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  const auto add = [&](int layer, const char* calibration, const char* config) {
+    board.add({.label = "a",
+               .layers = {layer},
+               .nll = {1, 1, 1, 1},
+               .with_selection = true,
+               .calibration = calibration,
+               .config_json = config});
+  };
+  add(1, "one", R"({"calibration": {"samples": 8, "seed": 1}, "seed": 0})");
+  add(2, "two", R"({"calibration": {"samples": 8, "seed": 2, "benchmark": null}, "seed": 1})");
+  add(3, "three", R"({"calibration": {"samples": 64, "seed": 1}, "seed": 0})");
+  add(4, "two", R"({"calibration": {"samples": 8, "seed": 2}, "seed": 0})");  // two again
+  const LeaderboardBlock block = board.only_block();
+  ASSERT_EQ(block.claims.size(), 2U);
+  EXPECT_THAT(block.claims[0].label, StartsWith("a #"));
+  EXPECT_NE(block.claims[0].label, block.claims[1].label);
+  EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
+  EXPECT_EQ(block.claims[1].gap_closed.seed_means.size(), 1U);
 }
 
 TEST(Leaderboard, LikelihoodsAloneAreShownAsHarmToFullAttention) {
