@@ -71,9 +71,10 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "needle "
        "lies beyond the window; tf_exact: all answer tokens right when teacher-forced. Wilson, 95 "
        "%."),
-      ("NLL: nats an answer token, mean within and then over samples. ΔNLL: to periodic-best (the "
-       "offset chosen on calibration), paired; t over independent samples, bootstrap over clusters "
-       "else."),
+      ("NLL: nats an answer token, mean within and then over samples. ΔNLL: paired, to "
+       "periodic-best "
+       "(the offset chosen on calibration) or to full; t over independent samples, bootstrap over "
+       "clusters else."),
       ("Several draws or offsets in a row: median [range], from 20 on [5 %, 95 %]. > random: "
        "random "
        "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector; "
