@@ -141,7 +141,10 @@ Texts MultiPasskey::texts_of(const Question& question) const {
   }
   if (suffix) return out;
   out.question = "\n\n" + passkey_question(question.asked);
-  out.prefix = question.asked.size() == 1 ? "Passkey:" : "Passkeys, one a line:";
+  // Close to the needle's words, so that a small model goes on with the passkey.
+  out.prefix = question.asked.size() == 1 ? fmt::format("It is the {} passkey to the vault:",
+                                                        ordinal_name(question.asked[0]))
+                                          : "The passkeys to the vault, one a line:";
   return out;
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 class Niah final : public Benchmark {
  public:
-  explicit Niah(NiahConfig config) : config_(std::move(config)) {}
+  explicit Niah(NiahConfig config) : config_(config) {}
   std::string_view name() const override { return "niah"; }
 
   Result<std::vector<Sample>> samples(const SampleRequest& request) const override;
@@ -104,7 +104,7 @@ Result<std::string> Niah::data_id(const SampleRequest& request) const {
 
 std::unique_ptr<Benchmark> make_niah(NiahConfig config) {
   STRATA_CHECK(config.length >= 1 && config.keys >= 2 && config.min_distance >= -1);
-  return std::make_unique<Niah>(std::move(config));
+  return std::make_unique<Niah>(config);
 }
 
 }  // namespace strata
