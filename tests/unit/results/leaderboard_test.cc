@@ -124,8 +124,8 @@ TEST(Leaderboard, AClaimAboutASelectorIsTheTIntervalOverItsCalibrationSeeds) {
   ASSERT_EQ(block.claims.size(), 2U);
   EXPECT_EQ(block.claims[0].label, "nll_guided");
   const SeedEstimate& gap = block.claims[0].gap_closed;
-  std::vector<double> per_seed;
-  for (const double value : nll) per_seed.push_back((2.1 - value) / 2);
+  std::vector<double> per_seed = nll;
+  for (double& value : per_seed) value = (2.1 - value) / 2;
   for (std::size_t s = 0; s < 5; ++s) EXPECT_NEAR(gap.seed_means[s], per_seed[s], kTolerance);
   EXPECT_EQ(gap.method, SeedMethod::kT);
   EXPECT_NEAR(gap.interval()->low, t_estimate(per_seed).interval->low, kTolerance);
