@@ -246,11 +246,13 @@ TEST(ProgramsTest, RunningTextIsScoredAndNotGeneratedUnderBothDecodeRules) {
        {"decode_rule=same mixer.window=16", "decode_rule=full mixer.window=16",
         "decode_rule=same mixer.window=96"}) {
     const std::string db = " db=" + (dir / (std::to_string(harm.size()) + ".db")).string();
-    const Outcome ran = strata(
-        "run -m strategy=full,none benchmark=local_text benchmark.length=96 "
-        "benchmark.samples=2 calibration.samples=1 mixer.sinks=2 threads=1 "
-        "model.path=" +
-        model_dir() + " " + keys + db);
+    std::string command = "run -m strategy=full,none benchmark=local_text benchmark.length=96 ";
+    command += "benchmark.samples=2 calibration.samples=1 mixer.sinks=2 threads=1 model.path=";
+    command += model_dir();
+    command += ' ';
+    command += keys;
+    command += db;
+    const Outcome ran = strata(command);
     ASSERT_EQ(ran.code, 0) << ran.text;
     const Outcome report = strata("report leaderboard --format csv" + db);
     EXPECT_EQ(csv_cell(report.text, "none", "gen_contains"), "") << report.text;
