@@ -55,7 +55,8 @@ class Benchmark {
   // Named metrics, each in natural units (accuracies 0 … 1, NLL in nats a token). Default:
   // score_answer().
   virtual std::map<std::string, double> score(const Sample& sample, const Response& response) const;
-  // Tokens to generate at most, so that the answer fits.
+  // Tokens to generate at most, so that the answer fits; 0: nothing is generated, the answer is
+  // only teacher-forced.
   virtual std::int64_t generation_limit(const Sample& sample) const = 0;
   // SHA-256 of what the samples are drawn from: config, source texts, generator version; not seed,
   // split or count.
@@ -63,8 +64,8 @@ class Benchmark {
 };
 
 // Refuses calibration samples that share content with evaluated ones: a prompt, a needle's key or
-// value, or 13 tokens of haystack text (template text, needles and haystacks of fixed wording
-// excepted). The error names both samples.
+// value, a passkey's word, or 13 tokens of haystack text (template text, needles and haystacks of
+// fixed wording excepted). The error names both samples.
 Status check_disjoint(const std::vector<Sample>& calibration, const std::vector<Sample>& test);
 
 // Sets sample.id: SHA-256 of benchmark, prompt tokens, answer tokens and accepted answers.

@@ -5,6 +5,10 @@ namespace strata {
 std::vector<BenchmarkInfo> benchmark_infos() {
   return {
       {"jsonl", "your own questions, one JSON object a line"},
+      {"local_text",
+       "negative log-likelihood of running text: what a plan does to ordinary tokens"},
+      {"multi_passkey",
+       "sequences of random words hidden in a book (DuoAttention's calibration task)"},
       {"niah", "needle in a haystack (RULER's single-needle and multi-key forms)"},
   };
 }

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "benchmarks/jsonl_config.h"
+#include "benchmarks/local_text_config.h"
+#include "benchmarks/multi_passkey_config.h"
 #include "benchmarks/niah_config.h"
 
 namespace strata {
@@ -21,6 +23,8 @@ std::vector<BenchmarkInfo> benchmark_infos();  // alphabetical
 template <typename Visit>
 bool visit_benchmark_config(std::string_view name, Visit&& visit) {
   if (name == "jsonl") return visit(JsonlConfig{}), true;
+  if (name == "local_text") return visit(LocalTextConfig{}), true;
+  if (name == "multi_passkey") return visit(MultiPasskeyConfig{}), true;
   if (name == "niah") return visit(NiahConfig{}), true;
   return false;
 }

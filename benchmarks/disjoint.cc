@@ -1,10 +1,12 @@
-// check_disjoint(): calibration and evaluation share no prompt, no needle and no haystack text.
+// check_disjoint(): calibration and evaluation share no prompt, no needle, no passkey word and no
+// haystack text.
 #include <algorithm>
 #include <unordered_map>
 
 #include "benchmarks/benchmark.h"
 #include "benchmarks/essays.h"
 #include "benchmarks/needles.h"
+#include "benchmarks/word_lists.h"
 
 namespace strata {
 namespace {
@@ -33,9 +35,11 @@ template <typename Visit>
 void each_span(const Sample& sample, Visit&& visit) {
   const auto range = sample.metadata.find("haystack_tokens");
   if (range == sample.metadata.end() || sample.metadata.value("fixed_wording", false)) return;
+  Tokens tokens = sample.prompt;  // running text goes on in the answer
+  tokens.insert(tokens.end(), sample.answer.begin(), sample.answer.end());
   const auto begin = (*range)[0].get<std::size_t>();
-  const auto end = std::min((*range)[1].get<std::size_t>(), sample.prompt.size());
-  std::vector<bool> needle(sample.prompt.size(), false);
+  const auto end = std::min((*range)[1].get<std::size_t>(), tokens.size());
+  std::vector<bool> needle(tokens.size(), false);
   for (const auto& span : sample.metadata.value("needles", nlohmann::json::array()))
     for (auto i = span[0].get<std::size_t>();
          i < std::min(span[1].get<std::size_t>(), needle.size()); ++i)
@@ -44,7 +48,7 @@ void each_span(const Sample& sample, Visit&& visit) {
   for (std::size_t i = begin; i < end; ++i) {
     clean = needle[i] ? 0 : clean + 1;
     if (clean >= kSpanTokens)
-      visit(span_hash(sample.prompt.data() + i + 1 - kSpanTokens), i + 1 - kSpanTokens);
+      visit(span_hash(tokens.data() + i + 1 - kSpanTokens), i + 1 - kSpanTokens);
   }
 }
 
@@ -65,10 +69,30 @@ Status check_needles(const std::vector<Sample>& calibration, const std::vector<S
   return {};
 }
 
+// Words of the passkeys that a sample says it holds.
+std::vector<std::string> passkey_words_of(const Sample& sample) {
+  std::vector<std::string> words;
+  for (const auto& passkey : sample.metadata.value("passkeys", std::vector<std::string>{}))
+    for (std::string& word : split_words(passkey)) words.push_back(std::move(word));
+  return words;
+}
+
+Status check_passkeys(const std::vector<Sample>& calibration, const std::vector<Sample>& test) {
+  std::unordered_map<std::string, std::size_t> seen;
+  for (std::size_t a = 0; a < calibration.size(); ++a)
+    for (std::string& word : passkey_words_of(calibration[a])) seen.try_emplace(std::move(word), a);
+  for (std::size_t b = 0; b < test.size(); ++b)
+    for (const std::string& word : passkey_words_of(test[b]))
+      if (const auto it = seen.find(word); it != seen.end())
+        return overlap(calibration, it->second, test, b,
+                       fmt::format("the passkey word '{}'", word));
+  return {};
+}
+
 Status check_spans(const std::vector<Sample>& calibration, const std::vector<Sample>& test) {
   std::unordered_map<std::uint64_t, Place> seen;
   std::size_t tokens = 0;
-  for (const Sample& sample : calibration) tokens += sample.prompt.size();
+  for (const Sample& sample : calibration) tokens += sample.prompt.size() + sample.answer.size();
   seen.reserve(tokens);
   for (std::size_t a = 0; a < calibration.size(); ++a)
     each_span(calibration[a], [&](std::uint64_t hash, std::size_t at) {
@@ -104,6 +128,7 @@ Status check_disjoint(const std::vector<Sample>& calibration, const std::vector<
     if (const auto same = prompts.find(test[b].prompt_text); same != prompts.end())
       return overlap(calibration, same->second, test, b, "the whole prompt");
   RETURN_IF_ERROR(check_needles(calibration, test));
+  RETURN_IF_ERROR(check_passkeys(calibration, test));
   return check_spans(calibration, test);
 }
 

@@ -45,21 +45,21 @@ HaystackText essay_text(const std::shared_ptr<const EssayText>& essays,
 
 }  // namespace
 
-Result<Haystack> make_haystack(const NiahConfig& config, const SampleRequest& request) {
-  const bool random_start = config.haystack_start == HaystackStart::kRandom;
-  if (config.haystack == NiahHaystack::kNoise)
+Result<Haystack> make_haystack(const HaystackChoice& choice, const SampleRequest& request) {
+  const bool random_start = choice.start == HaystackStart::kRandom;
+  if (choice.kind == NiahHaystack::kNoise)
     return Haystack{"\n", true, [](const HaystackSeat&) { return noise_text(); }};
-  if (config.haystack == NiahHaystack::kNeedle) return Haystack{"\n", true, needle_text};
-  if (config.haystack == NiahHaystack::kBundled) {
+  if (choice.kind == NiahHaystack::kNeedle) return Haystack{"\n", true, needle_text};
+  if (choice.kind == NiahHaystack::kBundled) {
     auto library = std::make_shared<const BundledLibrary>(request.split);
     return Haystack{" ", false, [library, random_start](const HaystackSeat& seat) {
                       return bundled_text(library, random_start, seat);
                     }};
   }
-  STRATA_CHECK(config.haystack == NiahHaystack::kEssay);
+  STRATA_CHECK(choice.kind == NiahHaystack::kEssay);
   ASSIGN_OR_RETURN(const auto files, read_essays(request.data_dir));
   ASSIGN_OR_RETURN(EssayText prepared,
-                   prepare_essays(files, request.tokenizer, request.split, config.length));
+                   prepare_essays(files, request.tokenizer, request.split, choice.block_tokens));
   auto essays = std::make_shared<const EssayText>(std::move(prepared));
   std::vector<std::size_t> order = {0};
   if (random_start) {
@@ -71,11 +71,11 @@ Result<Haystack> make_haystack(const NiahConfig& config, const SampleRequest& re
                   }};
 }
 
-Result<std::string> haystack_content_id(const NiahConfig& config, const SampleRequest& request) {
-  if (config.haystack == NiahHaystack::kBundled) return BundledLibrary::content_id();
+Result<std::string> haystack_content_id(NiahHaystack kind, const SampleRequest& request) {
+  if (kind == NiahHaystack::kBundled) return BundledLibrary::content_id();
   Sha256 hash;
-  hash.update(config::enum_name(config.haystack));
-  if (config.haystack == NiahHaystack::kEssay) {
+  hash.update(config::enum_name(kind));
+  if (kind == NiahHaystack::kEssay) {
     ASSIGN_OR_RETURN(const auto files, read_essays(request.data_dir));
     for (const EssayFile& file : files)
       hash.update_u64(file.name.size())

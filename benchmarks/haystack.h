@@ -34,10 +34,16 @@ struct Haystack {
   std::function<HaystackText(const HaystackSeat&)> open;
 };
 
+struct HaystackChoice {
+  NiahHaystack kind = NiahHaystack::kBundled;
+  HaystackStart start = HaystackStart::kRandom;
+  std::int64_t block_tokens = 0;  // of the disjoint stretches that essays are cut into
+};
+
 // Errors: essays that are not there or not UTF-8.
-Result<Haystack> make_haystack(const NiahConfig& config, const SampleRequest& request);
+Result<Haystack> make_haystack(const HaystackChoice& choice, const SampleRequest& request);
 
 // SHA-256 of the source text, for data_id().
-Result<std::string> haystack_content_id(const NiahConfig& config, const SampleRequest& request);
+Result<std::string> haystack_content_id(NiahHaystack kind, const SampleRequest& request);
 
 }  // namespace strata

@@ -13,7 +13,7 @@ namespace {
 
 class Niah final : public Benchmark {
  public:
-  explicit Niah(NiahConfig config) : config_(std::move(config)) {}
+  explicit Niah(NiahConfig config) : config_(config) {}
   std::string_view name() const override { return "niah"; }
 
   Result<std::vector<Sample>> samples(const SampleRequest& request) const override;
@@ -64,7 +64,9 @@ Result<std::vector<Sample>> Niah::samples(const SampleRequest& request) const {
   ASSIGN_OR_RETURN(const KeyWords words, key_words(request));
   const NeedlePool pool(words, request.split);
   RETURN_IF_ERROR(check(request, pool));
-  ASSIGN_OR_RETURN(const Haystack haystack, make_haystack(config_, request));
+  ASSIGN_OR_RETURN(
+      const Haystack haystack,
+      make_haystack({config_.haystack, config_.haystack_start, config_.length}, request));
   const NiahSetting setting{config_, request, haystack, pool};
   const std::string stream =
       fmt::format("niah/{}/{}/{}/{}", config::enum_name(config_.task),
@@ -89,7 +91,7 @@ std::map<std::string, double> Niah::score(const Sample& sample, const Response& 
 }
 
 Result<std::string> Niah::data_id(const SampleRequest& request) const {
-  ASSIGN_OR_RETURN(const std::string haystack, haystack_content_id(config_, request));
+  ASSIGN_OR_RETURN(const std::string haystack, haystack_content_id(config_.haystack, request));
   ASSIGN_OR_RETURN(const KeyWords words, key_words(request));
   Sha256 hash;
   hash.update("niah 1").update(haystack).update(config::config_hash(config::to_json(config_)));
@@ -102,7 +104,7 @@ Result<std::string> Niah::data_id(const SampleRequest& request) const {
 
 std::unique_ptr<Benchmark> make_niah(NiahConfig config) {
   STRATA_CHECK(config.length >= 1 && config.keys >= 2 && config.min_distance >= -1);
-  return std::make_unique<Niah>(std::move(config));
+  return std::make_unique<Niah>(config);
 }
 
 }  // namespace strata

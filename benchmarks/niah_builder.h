@@ -1,9 +1,8 @@
-// Builds one niah sample: places the needles, cuts the haystack so that the length is exact, writes
-// the metadata.
+// Builds one niah sample: chooses where the needles stand (haystack_prompt.h makes the length
+// exact) and writes the metadata.
 #pragma once
 
 #include "benchmarks/haystack.h"
-#include "benchmarks/prompt.h"
 
 namespace strata {
 
@@ -20,9 +19,6 @@ struct NiahQuestion {
   Needle needle;
   std::string stream;
 };
-
-inline constexpr std::int64_t kMaxShortfall = 16;  // exclusive
-inline constexpr std::int64_t kGenerationSlack = 8;
 
 // Errors: a length that leaves no room for the question, or none far enough from it.
 Result<Sample> build_niah_sample(const NiahSetting& setting, const NiahQuestion& question);

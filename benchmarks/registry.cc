@@ -2,6 +2,8 @@
 
 #include "benchmarks/config_registry.h"
 #include "benchmarks/jsonl.h"
+#include "benchmarks/local_text.h"
+#include "benchmarks/multi_passkey.h"
 #include "benchmarks/niah.h"
 
 namespace strata {
@@ -21,6 +23,9 @@ Result<std::unique_ptr<Benchmark>> make_benchmark(std::string_view name,
                                                   const config::Value& config,
                                                   const config::BindOptions& options) {
   if (name == "jsonl") return bind_and_make<JsonlConfig>(config, options, make_jsonl);
+  if (name == "local_text") return bind_and_make<LocalTextConfig>(config, options, make_local_text);
+  if (name == "multi_passkey")
+    return bind_and_make<MultiPasskeyConfig>(config, options, make_multi_passkey);
   if (name == "niah") return bind_and_make<NiahConfig>(config, options, make_niah);
   std::vector<std::string> known;
   for (const BenchmarkInfo& info : benchmark_infos()) known.emplace_back(info.name);

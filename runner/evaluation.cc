@@ -95,10 +95,14 @@ Status Evaluation::evaluate(MeteredModel& model, std::size_t first, std::size_t 
   ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, session.score(answers));
   for (std::size_t i = first; i < last; ++i) {
     results_[i].answer = scores[i - first];
+    results_[i].response = {.text = {},
+                            .tokens = {},
+                            .answer_nll = scores[i - first].nll,
+                            .argmax = scores[i - first].argmax};
     results_[i].prefill_ms = session.prefill_seconds(i - first) * 1e3;
     results_[i].kv_bytes = session.kv_bytes(i - first);
   }
-  if (generate_ == Generate::kNo) return {};
+  if (limit == 0) return {};
   return generate(session, first, last, limit);
 }
 
@@ -112,10 +116,8 @@ Status Evaluation::generate(Session& session, std::size_t first, std::size_t las
       static_cast<double>(last - first);
   for (std::size_t i = first; i < last; ++i) {
     const Tokens& tokens = generated[i - first];
-    results_[i].response = {.text = text_.tokenizer.decode(tokens, /*skip_special=*/true),
-                            .tokens = tokens,
-                            .answer_nll = results_[i].answer.nll,
-                            .argmax = results_[i].answer.argmax};
+    results_[i].response.text = text_.tokenizer.decode(tokens, /*skip_special=*/true);
+    results_[i].response.tokens = tokens;
     results_[i].decode_ms = decode_ms;
   }
   return {};

@@ -22,12 +22,12 @@ namespace strata {
 // includes the shared prefix.
 struct Evaluated {
   AnswerScore answer;
-  Response response;  // empty where nothing was generated
+  Response response;  // its text empty where nothing was generated
   double prefill_ms = 0, decode_ms = 0;
   std::uint64_t kv_bytes = 0;  // allocated
 };
 
-enum class Generate { kNo, kYes };
+enum class Generate { kNo, kYes };  // kYes: as far as the benchmark asks for text
 
 class Evaluation {
  public:

@@ -186,15 +186,17 @@ ResponseRow response_row(const Task& task, const Model& model, const AttentionPl
                          const Sample& sample, const Evaluated& result) {
   const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
   const auto generated = static_cast<std::int64_t>(result.response.tokens.size());
+  std::map<std::string, double> timings_ms = {{"prefill_ms", result.prefill_ms}};
+  if (result.response.text) timings_ms["decode_ms"] = result.decode_ms;
   return {.experiment_id = {},
           .sample_id = sample.id,
           .execution_id = {},
-          .text = *result.response.text,
+          .text = result.response.text.value_or(""),
           .tokens = result.response.tokens,
           .answer_nll = result.answer.nll,
           .argmax = result.answer.argmax,
           .metrics = task.benchmark->score(sample, result.response),
-          .timings_ms = {{"prefill_ms", result.prefill_ms}, {"decode_ms", result.decode_ms}},
+          .timings_ms = std::move(timings_ms),
           .prefill_flops = prefill_flops(plan, model.shape(), prompt).total(),
           .decode_flops = decode_flops(plan, model.shape(), prompt, generated).total(),
           .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};

@@ -72,14 +72,21 @@ Result<config::Value> schema_for(const config::Value& files) {
   });
   schema.if_map()->set("strategy", config::Value(strategy));
   schema.if_map()->set("benchmark", config::Value(benchmark));
+  visit_benchmark_config(name_in(files, "calibration.benchmark.name"), [&](const auto& defaults) {
+    config::Map other;
+    other.set("name", config::Value());
+    merge_below(other, config::to_value(defaults));
+    schema.find("calibration")->if_map()->set("benchmark", config::Value(other));
+  });
   return schema;
 }
 
-Status check_benchmark_config(const config::Value& group, const config::Value& own) {
+Status check_benchmark_config(const config::Value& group, const config::Value& own,
+                              const char* path) {
   const std::string name = name_in(group, "name");
   Status status;
   const bool known = visit_benchmark_config(name, [&](auto bound) {
-    status = config::bind(own, bound, {.path = "benchmark", .also_known = {}});
+    status = config::bind(own, bound, {.path = path, .also_known = {}});
   });
   if (!known) {
     std::vector<std::string> names;
@@ -87,7 +94,7 @@ Status check_benchmark_config(const config::Value& group, const config::Value& o
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "unknown benchmark '{}'; expected one of {}", name,
                            fmt::join(names, ", "))
-                    .at(group.pos.text()));
+                    .at(group.pos.text().empty() ? path : group.pos.text()));
   }
   return status;
 }
@@ -115,6 +122,9 @@ std::uint64_t ExperimentConfig::calibration_seed() const {
   return calibration.seed.value_or(derive_seed(seed, "calibration"));
 }
 std::string ExperimentConfig::benchmark_name() const { return name_in(benchmark, "name"); }
+std::string ExperimentConfig::calibration_benchmark_name() const {
+  return name_in(calibration.benchmark, "name");
+}
 std::string ExperimentConfig::strategy_name() const { return name_in(strategy, "name"); }
 
 config::Value ExperimentConfig::benchmark_own() const {
@@ -133,7 +143,12 @@ Result<ExperimentConfig> bind_experiment(const config::Value& composed) {
   RETURN_IF_ERROR(check_strategy_config(own));
   ASSIGN_OR_RETURN(const BenchmarkCommon benchmark,
                    split<BenchmarkCommon>(bound.benchmark, "benchmark", own));
-  RETURN_IF_ERROR(check_benchmark_config(bound.benchmark, own));
+  RETURN_IF_ERROR(check_benchmark_config(bound.benchmark, own, "benchmark"));
+  if (config::Value calibration = bound.calibration.benchmark; !calibration.is_null()) {
+    if (calibration.if_map() != nullptr) calibration.if_map()->erase("name");
+    RETURN_IF_ERROR(
+        check_benchmark_config(bound.calibration.benchmark, calibration, "calibration.benchmark"));
+  }
   return bound;
 }
 

@@ -92,11 +92,15 @@ struct BudgetConfig {
 struct CalibrationConfig {
   std::int64_t samples = 8;
   std::optional<std::uint64_t> seed;
+  config::Value benchmark;  // "name" and the benchmark's own keys
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("samples", self.samples, "prompts with answers that selectors may look at",
           config::at_least(1));
     visit("seed", self.seed, "null = derived from seed");
+    visit("benchmark", self.benchmark,
+          "where they are from (name and the benchmark's keys); null = the evaluated benchmark's "
+          "calibration split");
   }
 };
 
@@ -145,7 +149,8 @@ struct ExperimentConfig {
   std::uint64_t benchmark_seed() const;
   std::uint64_t calibration_seed() const;
   std::uint64_t strategy_seed() const;
-  config::Value benchmark_own() const;  // without name, samples, seed
+  config::Value benchmark_own() const;             // without name, samples, seed
+  std::string calibration_benchmark_name() const;  // "" = the evaluated one
   std::string benchmark_name() const;
   std::string strategy_name() const;
   MixerSpec cheap_mixer() const { return SlidingWindow{mixer.window, mixer.sinks}; }

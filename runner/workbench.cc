@@ -52,10 +52,15 @@ Result<const TextTools*> Workbench::text(const ExperimentConfig& config) {
 }
 
 Result<const Task*> Workbench::task(const ExperimentConfig& config) {
-  const nlohmann::json key = {config.benchmark.to_json(), config.benchmark_seed(),
-                              config.calibration_seed(),  config.calibration.samples,
-                              config.mixer.window,        config.model.path,
-                              config.model.chat_template, data_dir(config).string()};
+  const nlohmann::json key = {config.benchmark.to_json(),
+                              config.benchmark_seed(),
+                              config.calibration_seed(),
+                              config.calibration.samples,
+                              config.calibration.benchmark.to_json(),
+                              config.mixer.window,
+                              config.model.path,
+                              config.model.chat_template,
+                              data_dir(config).string()};
   auto& entry = tasks_[key.dump()];
   if (entry != nullptr) return entry.get();
   ASSIGN_OR_RETURN(const Model* loaded, model(config));
@@ -66,8 +71,14 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
   const std::int64_t positions = loaded->shape().max_positions;
   ASSIGN_OR_RETURN(task->samples,
                    draw_samples(config, *task->benchmark, *tools, positions, Split::kTest));
+  std::unique_ptr<Benchmark> other;
+  if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {
+    ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,
+                                           {"calibration.benchmark", {"name"}}));
+  }
   ASSIGN_OR_RETURN(task->calibration.samples,
-                   draw_samples(config, *task->benchmark, *tools, positions, Split::kCalibration));
+                   draw_samples(config, other ? *other : *task->benchmark, *tools, positions,
+                                Split::kCalibration));
   RETURN_IF_ERROR(check_disjoint(task->calibration.samples, task->samples));
   task->calibration.id = content_id(task->calibration.samples);
   entry = std::move(task);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/statistics.json: what SciPy and statsmodels say, for tests/unit/results/statistics_test.cc.
+"""Writes tests/golden/statistics.json: what SciPy and statsmodels say, for tests/unit/results/{statistics,inference}_test.cc.
 
 Needs numpy, scipy and statsmodels. Usage: tools/make_statistics_golden.py [OUTPUT]
 """
@@ -13,9 +13,12 @@ import scipy
 import scipy.stats
 import statsmodels
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 
 BOOTSTRAP_DRAWS = 100_000
+FLIPS = 200_000
 
 
 def wilson_cases():
@@ -105,6 +108,52 @@ def spearman_case(name, a, b):
             "rho": None if constant else float(scipy.stats.spearmanr(a, b).statistic)}
 
 
+def sign_flip_cases(rng):
+    """Cluster sums: SciPy's one-sample permutation test flips signs; other flips than ours."""
+    for n, shift in ((20, 0.0), (20, 0.5), (32, 0.3), (64, 0.25), (200, 0.1)):
+        values = rng.normal(shift, 1.0, n) * rng.gamma(2.0, 0.5, n)
+        test = scipy.stats.permutation_test((values,), lambda x, axis=-1: x.sum(axis), permutation_type="samples",
+                                            vectorized=True, n_resamples=FLIPS, batch=2000,
+                                            rng=numpy.random.default_rng(n))
+        yield {"values": values.tolist(), "p": float(test.pvalue)}
+
+
+def holm_cases(rng):
+    for p in ([0.01], [0.04, 0.01, 0.03], [0.2, 0.2, 0.2], [1.0, 0.0, 0.5], rng.uniform(0, 0.1, 12).tolist()):
+        yield {"p": p, "adjusted": multipletests(p, method="holm")[1].tolist()}
+
+
+def equivalence_cases(rng):
+    for n, mean, sd, margin in ((2, 0.0, 0.01, 0.02), (5, 0.005, 0.01, 0.02), (8, 0.05, 0.01, 0.02),
+                                (32, -0.01, 0.05, 0.02), (200, 0.012, 0.05, 0.02), (300, -0.02, 0.31, 0.03)):
+        values = rng.normal(mean, sd, n)
+        p, _, _ = DescrStatsW(values).ttost_mean(-margin, margin)
+        error = scipy.stats.sem(values)
+        yield {"values": values.tolist(), "margin": margin, "p": float(p),
+               "interval": list(map(float, scipy.stats.t.interval(0.9, n - 1, values.mean(), error))),
+               "two_sided": list(map(float, scipy.stats.t.interval(0.95, n - 1, values.mean(), error)))}
+
+
+def equivalence_power_cases():
+    """The share of equivalence tests that say so at n values and no true difference, by numerical integration."""
+    for sd, margin in ((0.1 ** 0.5, 0.03), (0.05, 0.02), (0.3, 0.02)):
+        for n in (50, 400, 952, 1800):
+            critical = scipy.stats.t.ppf(0.95, n - 1)
+            # |mean| < margin - critical * s / sqrt(n), averaged over the distribution of s
+            power = scipy.stats.chi2(n - 1).expect(
+                lambda q: max(0.0, 2 * scipy.stats.norm.cdf(
+                    margin * n ** 0.5 / sd - critical * (q / (n - 1)) ** 0.5) - 1), lb=1e-9)
+            yield {"sd": sd, "margin": margin, "n": n, "power": float(power)}
+
+
+def non_inferiority_cases(rng):
+    for n, mean, sd in ((5, 0.0, 0.005), (5, 0.015, 0.01), (10, 0.03, 0.01), (20, 0.018, 0.004)):
+        values = rng.normal(mean, sd, n)
+        test = scipy.stats.ttest_1samp(values, 0.02, alternative="less")
+        yield {"values": values.tolist(), "margin": 0.02, "p": float(test.pvalue),
+               "upper": float(test.confidence_interval(0.95).high)}
+
+
 def main():
     warnings.simplefilter("ignore")  # the nan cases that paired_cases handles
     root = pathlib.Path(__file__).resolve().parent.parent
@@ -116,7 +165,10 @@ def main():
               "wilson": list(wilson_cases()), "mean": list(mean_cases(samples)),
               "paired": list(paired_cases(samples)), "mcnemar": list(mcnemar_cases()),
               "quantile": list(quantile_cases(rng)), "bootstrap": list(bootstrap_cases(rng)),
-              "spearman": list(spearman_cases(rng))}
+              "spearman": list(spearman_cases(rng)), "sign_flip": list(sign_flip_cases(rng)),
+              "holm": list(holm_cases(rng)), "equivalence": list(equivalence_cases(rng)),
+              "equivalence_power": list(equivalence_power_cases()),
+              "non_inferiority": list(non_inferiority_cases(rng))}
     lines = [f'"{key}": ' + (json.dumps(value) if isinstance(value, dict) else
                              "[\n " + ",\n ".join(json.dumps(case) for case in value) + "]")
              for key, value in golden.items()]

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "results/inference.h"
 #include "results/statistics.h"
 #include "results/store.h"
 
@@ -49,6 +50,7 @@ struct LeaderboardRow {
   std::optional<Estimate> tf_exact;
   std::optional<Estimate> gen_contains_beyond;  // the samples whose needle lies beyond the window
   std::optional<Estimate> answer_nll;           // nats a token, t interval
+  std::optional<Estimate> nll_minus_full;       // paired: the harm done
   std::optional<Estimate> nll_minus_periodic_best;
   std::optional<std::size_t> beats_random;  // how many random draws have a higher answer NLL
 
@@ -64,6 +66,12 @@ struct LeaderboardRow {
   std::vector<std::string> run_ids;
 };
 
+// A selector over calibration seeds; a row is one of its masks.
+struct SelectorClaim {
+  std::string label;        // with the beginning of its first run's id where settings share it
+  SeedEstimate gap_closed;  // none and full taken as they are
+};
+
 struct LeaderboardBlock {
   std::string model_name, model_id;
   std::string benchmark, benchmark_config_json;
@@ -77,8 +85,11 @@ struct LeaderboardBlock {
   std::size_t random_draws = 0;
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
   std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references
-  std::vector<std::string> marks;    // floor, ceiling, too easy, … with the reason
-  std::vector<std::string> notes;    // oracle, unmatched rows, executions that disagree
+  std::vector<SelectorClaim> claims;
+  bool generated = false;          // a row has generated text; else only likelihoods are shown
+  bool needles = false;            // the samples say where a needle is
+  std::vector<std::string> marks;  // floor, ceiling, too easy, … with the reason
+  std::vector<std::string> notes;  // oracle, unmatched rows, executions that disagree
 };
 
 struct LeaderboardTable {

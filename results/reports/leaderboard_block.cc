@@ -5,6 +5,9 @@
 #include <limits>
 #include <numeric>
 
+#include "results/inference.h"
+#include "results/reports/selector_claims.h"
+
 namespace strata {
 namespace {
 
@@ -13,7 +16,6 @@ constexpr double kFloorAccuracy = 0.90;    // full attention should reach it
 constexpr double kCeilingAccuracy = 0.20;  // `none` should stay below
 constexpr double kTooEasyAccuracy = 0.70;  // the median random plan should stay below
 constexpr double kMatchTolerance = 0.01;   // of KV bytes and prefill FLOPs
-constexpr std::size_t kClustersForInference = 20;
 constexpr double kPercent = 100;
 
 using Members = std::vector<const Evaluation*>;
@@ -37,6 +39,7 @@ class BlockBuilder {
                std::uint64_t seed)
       : facts_(data.data.at(key.data_id)),
         key_(key),
+        all_(members),
         members_(members.budgeted),
         full_(members.full),
         none_(members.none) {
@@ -44,8 +47,11 @@ class BlockBuilder {
     for (const DataRow::Item& item : facts_.row.items) names.push_back(item.cluster);
     clusters_ = cluster_numbers(names);
     bootstrap_ = {.seed = seed, .clusters = clusters_};
-    for (const SampleRow& sample : facts_.samples)
-      beyond_.push_back(is_beyond_window(sample, key.window).value_or(false));
+    for (const SampleRow& sample : facts_.samples) {
+      const std::optional<bool> beyond = is_beyond_window(sample, key.window);
+      beyond_.push_back(beyond.value_or(false));
+      block_.needles |= beyond.has_value();
+    }
     for (const Evaluation* member : members_) {
       if (member->run.group == "random") random_.push_back(member);
       if (member->run.group == "periodic") periodic_.push_back(member);
@@ -69,9 +75,14 @@ class BlockBuilder {
       if (reference != nullptr)
         block_.rows.push_back(single(*reference, RowKind::kReference, reference->run.label));
     tell_apart();
+    block_.generated = std::any_of(block_.rows.begin(), block_.rows.end(),
+                                   [](const auto& row) { return row.gen_contains.has_value(); });
+    block_.claims = selector_claims(all_, clusters_, bootstrap_.seed);
     mark_task();
     note_oracle();
     note_unmatched();
+    if (std::string note = single_seed_note(block_.claims); !note.empty())
+      block_.notes.push_back(std::move(note));
     return std::move(block_);
   }
 
@@ -116,11 +127,11 @@ class BlockBuilder {
     return gap_closed(none_->nll, plan.nll, full_->nll, bootstrap_);
   }
 
-  std::optional<Estimate> minus_best(const Evaluation& plan) const {
-    if (best_ == nullptr || best_ == &plan || best_->nll.empty() || plan.nll.empty())
+  std::optional<Estimate> difference(const Evaluation& plan, const Evaluation* reference) const {
+    if (reference == nullptr || reference == &plan || reference->nll.empty() || plan.nll.empty())
       return std::nullopt;
-    if (block_.clusters == block_.samples) return paired_difference(plan.nll, best_->nll);
-    return paired_bootstrap(plan.nll, best_->nll, bootstrap_);
+    if (block_.clusters == block_.samples) return paired_difference(plan.nll, reference->nll);
+    return paired_bootstrap(plan.nll, reference->nll, bootstrap_);
   }
 
   std::vector<double> beyond_only(const std::vector<double>& values) const {
@@ -139,7 +150,8 @@ class BlockBuilder {
     row.tf_exact = accuracy(evaluation.tf_exact);
     row.gen_contains_beyond = accuracy(beyond_only(evaluation.gen_contains));
     if (!evaluation.nll.empty()) row.answer_nll = t_estimate(evaluation.nll);
-    row.nll_minus_periodic_best = minus_best(evaluation);
+    row.nll_minus_full = difference(evaluation, full_);
+    row.nll_minus_periodic_best = difference(evaluation, best_);
     if (!random_.empty() && row.answer_nll) {
       row.beats_random = static_cast<std::size_t>(
           std::count_if(random_.begin(), random_.end(), [&](const Evaluation* draw) {
@@ -191,6 +203,7 @@ class BlockBuilder {
     row.tf_exact = over(&LeaderboardRow::tf_exact);
     row.gen_contains_beyond = over(&LeaderboardRow::gen_contains_beyond);
     row.answer_nll = over(&LeaderboardRow::answer_nll);
+    row.nll_minus_full = over(&LeaderboardRow::nll_minus_full);
     row.nll_minus_periodic_best = over(&LeaderboardRow::nll_minus_periodic_best);
     row.beats_random.reset();
     row.prefill_flops_share = median(&LeaderboardRow::prefill_flops_share);
@@ -341,6 +354,7 @@ class BlockBuilder {
 
   const DataFacts& facts_;
   const BlockKey& key_;
+  const BlockMembers& all_;
   const Members& members_;
   const Evaluation* full_;
   const Evaluation* none_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <tuple>
 
 #include "core/json_reader.h"
 #include "results/reports/picked_responses.h"
@@ -21,15 +22,21 @@ class Loader {
 
   Result<LeaderboardData> load() {
     ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store_.runs());
-    // (label, experiment) → the latest run; runs come by start.
-    std::map<std::pair<std::string, std::string>, std::size_t> latest;
+    // (label, experiment, calibration data) → the latest run; runs come by start. Two calibration
+    // seeds that select the same plan are two runs.
+    std::map<std::tuple<std::string, std::string, std::string>, std::size_t> latest;
     for (std::size_t i = 0; i < runs.size(); ++i) {
       if (!matches(runs[i])) continue;
       if (runs[i].status != RunStatus::kDone || !runs[i].experiment_id) {
         ++unfinished_[std::string(to_string(runs[i].status))];
         continue;
       }
-      latest[{runs[i].label, *runs[i].experiment_id}] = i;
+      std::string calibration;
+      if (runs[i].selection_id) {
+        ASSIGN_OR_RETURN(const SelectionRow selection, store_.selection(*runs[i].selection_id));
+        calibration = selection.calibration_id;
+      }
+      latest[{runs[i].label, *runs[i].experiment_id, calibration}] = i;
     }
     std::vector<std::size_t> chosen;
     chosen.reserve(latest.size());

@@ -39,9 +39,9 @@ struct LeaderboardData {
   std::vector<std::string> notes;
 };
 
-// Of two runs with one label and one experiment, the later. Of several executions of an experiment,
-// the one that answered most samples (of those, the latest); runs with unanswered samples are left
-// out with a note.
+// Of two runs with one label, one experiment and one calibration set, the later. Of several
+// executions of an experiment, the one that answered most samples (of those, the latest); runs with
+// unanswered samples are left out with a note.
 Result<LeaderboardData> load_leaderboard_data(const Store& store,
                                               const LeaderboardRequest& request);
 

@@ -1,9 +1,12 @@
 // render(): a leaderboard as text, markdown or csv.
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "core/mask.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/selector_claims.h"
 #include "results/reports/text_table.h"
 
 namespace strata {
@@ -52,8 +55,9 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
         "cheaper)");
   if (const std::string config = config_text(block.benchmark_config_json); !config.empty())
     lines.push_back("benchmark: " + config);
-  lines.push_back(fmt::format("needle beyond the window: {} of {} samples", block.beyond_window,
-                              block.samples));
+  if (block.needles)
+    lines.push_back(fmt::format("needle beyond the window: {} of {} samples", block.beyond_window,
+                                block.samples));
   for (const std::string& mark : block.marks) lines.push_back("! " + mark);
   return lines;
 }
@@ -67,12 +71,15 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "needle "
        "lies beyond the window; tf_exact: all answer tokens right when teacher-forced. Wilson, 95 "
        "%."),
-      ("NLL: nats an answer token, mean within and then over samples. ΔNLL: to periodic-best (the "
-       "offset chosen on calibration), paired; t over independent samples, bootstrap over clusters "
-       "else."),
+      ("NLL: nats an answer token, mean within and then over samples. ΔNLL: paired, to "
+       "periodic-best "
+       "(the offset chosen on calibration) or to full; t over independent samples, bootstrap over "
+       "clusters else."),
       ("Several draws or offsets in a row: median [range], from 20 on [5 %, 95 %]. > random: "
        "random "
-       "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector."),
+       "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector; "
+       "selectors "
+       "that ran on several calibration seeds have a table of their own."),
       ("layers: █ full attention, · windowed, a digit the kept units of a layer (tenths above "
        "nine). "
        "KV %: full-attention KV cells; KV a sample: mean bytes (share saved)."),
@@ -111,7 +118,7 @@ struct Part {
   Cells (*cells)(const LeaderboardRow&, const LeaderboardBlock&);
 };
 
-const Part& quality_part() {
+const Part& answers_part() {
   static const Part kPart = {
       {{"gap closed %"}, {"gen_contains %"}, {"NLL"}, {"ΔNLL to periodic-best"}, {"> random"}},
       [](const LeaderboardRow& row, const LeaderboardBlock& block) -> Cells {
@@ -122,6 +129,24 @@ const Part& quality_part() {
                 with_interval(row.nll_minus_periodic_best, 1, 3, true), beaten(row, block)};
       }};
   return kPart;
+}
+
+// Of running text: nothing is generated, the question is what harm is done.
+const Part& text_part() {
+  static const Part kPart = {
+      {{"gap closed %"}, {"NLL"}, {"perplexity"}, {"ΔNLL to full"}, {"ΔNLL to periodic-best"}},
+      [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
+        const auto nll = row.answer_nll ? std::optional(row.answer_nll->value) : std::nullopt;
+        const auto perplexity = nll ? std::optional(std::exp(*nll)) : std::nullopt;
+        return {with_interval(row.gap_closed, kPercent, 1), number(nll, 3), number(perplexity, 2),
+                with_interval(row.nll_minus_full, 1, 3, true),
+                with_interval(row.nll_minus_periodic_best, 1, 3, true)};
+      }};
+  return kPart;
+}
+
+const Part& quality_part(const LeaderboardBlock& block) {
+  return block.generated ? answers_part() : text_part();
 }
 
 const Part& cost_part() {
@@ -188,9 +213,9 @@ std::string clipped(const std::string& name) {
   return name.substr(0, end) + "…";
 }
 
-TextTable for_terminal(TextTable table, bool utf8) {
+TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column = 1) {
   for (auto& row : table.rows)
-    if (!row.empty()) row[1] = clipped(row[1]);
+    if (!row.empty()) row[name_column] = clipped(row[name_column]);
   if (utf8) return table;
   for (TextTable::Column& column : table.columns) column.header = to_ascii(column.header);
   for (auto& row : table.rows)
@@ -223,14 +248,16 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
   for (const LeaderboardBlock& block : table.blocks) {
     for (const std::string& header : header_lines(block)) out += line(header);
     out += '\n';
-    const TextTable with_strip = for_terminal(table_of(block, true, {&quality_part()}), utf8);
+    const TextTable with_strip = for_terminal(table_of(block, true, {&quality_part(block)}), utf8);
     if (text_width(with_strip) <= kMaxWidth) {
       out += as_text(with_strip);
     } else {
-      out += as_text(for_terminal(table_of(block, false, {&quality_part()}), utf8));
+      out += as_text(for_terminal(table_of(block, false, {&quality_part(block)}), utf8));
       out += utf8 ? strip_list(block) : to_ascii(strip_list(block));
     }
     out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8));
+    if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
+      out += '\n' + as_text(for_terminal(claims, utf8, 0));
     for (const std::string& note : block.notes) out += line(note);
     out += '\n';
   }
@@ -242,7 +269,9 @@ std::string render_markdown(const LeaderboardTable& table, bool utf8) {
   std::string out;
   for (const LeaderboardBlock& block : table.blocks) {
     for (const std::string& header : header_lines(block)) out += "- " + header + "\n";
-    out += "\n" + as_markdown(table_of(block, true, {&quality_part(), &cost_part()})) + "\n";
+    out += "\n" + as_markdown(table_of(block, true, {&quality_part(block), &cost_part()})) + "\n";
+    if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
+      out += as_markdown(claims) + "\n";
     for (const std::string& note : block.notes) out += "- " + note + "\n";
     if (!block.notes.empty()) out += "\n";
   }
@@ -290,7 +319,7 @@ Cells csv_header() {
                  "strategy",
                  "draws"};
   for (const char* name : {"gap_closed", "gen_contains", "tf_exact", "gen_contains_beyond",
-                           "answer_nll", "nll_minus_periodic_best"})
+                           "answer_nll", "nll_minus_full", "nll_minus_periodic_best"})
     for (const char* suffix : {"", "_low", "_high"}) cells.push_back(std::string(name) + suffix);
   for (const char* name :
        {"beats_random", "random_draws", "kv_share", "prefill_flops_share", "kv_bytes", "kv_saved",
@@ -325,6 +354,7 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   add_estimate(cells, row.tf_exact);
   add_estimate(cells, row.gen_contains_beyond);
   add_estimate(cells, row.answer_nll);
+  add_estimate(cells, row.nll_minus_full);
   add_estimate(cells, row.nll_minus_periodic_best);
   const SelectionCost& cost = row.selection_cost;
   for (std::string cell :

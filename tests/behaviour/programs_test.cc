@@ -9,7 +9,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace strata {
@@ -202,6 +204,66 @@ TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
     const Outcome done = strata(std::string("db ") + named + (dir / "r.db").string());
     EXPECT_EQ(done.code, 0) << done.text;
   }
+  std::filesystem::remove_all(dir);
+}
+
+// The csv cell of the row whose strategy is `strategy`.
+std::string csv_cell(const std::string& csv, const std::string& strategy, const std::string& name) {
+  std::istringstream in(csv);
+  std::string line;
+  std::vector<std::string> names;
+  while (std::getline(in, line)) {
+    std::vector<std::string> cells;
+    std::string cell;
+    bool quoted = false;
+    for (const char c : line + ",")
+      if (c == '"')
+        quoted = !quoted;
+      else if (c == ',' && !quoted)
+        cells.push_back(std::exchange(cell, {}));
+      else
+        cell += c;
+    const auto column = [&](const std::string& wanted) {
+      return static_cast<std::size_t>(std::find(names.begin(), names.end(), wanted) -
+                                      names.begin());
+    };
+    if (names.empty())
+      names = cells;
+    else if (cells.at(column("strategy")) == strategy)
+      return cells.at(column(name));
+  }
+  return "no row";
+}
+
+TEST(ProgramsTest, RunningTextIsScoredAndNotGeneratedUnderBothDecodeRules) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path dir =
+      std::filesystem::path(::testing::TempDir()) / "strata_local_text";
+  std::filesystem::create_directories(dir);
+  std::vector<double> harm;
+  for (const std::string keys :
+       {"decode_rule=same mixer.window=16", "decode_rule=full mixer.window=16",
+        "decode_rule=same mixer.window=96"}) {
+    const std::string db = " db=" + (dir / (std::to_string(harm.size()) + ".db")).string();
+    std::string command = "run -m strategy=full,none benchmark=local_text benchmark.length=96 ";
+    command += "benchmark.samples=2 calibration.samples=1 mixer.sinks=2 threads=1 model.path=";
+    command += model_dir();
+    command += ' ';
+    command += keys;
+    command += db;
+    const Outcome ran = strata(command);
+    ASSERT_EQ(ran.code, 0) << ran.text;
+    const Outcome report = strata("report leaderboard --format csv" + db);
+    EXPECT_EQ(csv_cell(report.text, "none", "gen_contains"), "") << report.text;
+    EXPECT_EQ(csv_cell(report.text, "none", "tf_exact"), "") << report.text;
+    EXPECT_GT(std::stod(csv_cell(report.text, "full", "answer_nll")), 0.5) << report.text;
+    harm.push_back(std::stod(csv_cell(report.text, "none", "nll_minus_full")));
+  }
+  EXPECT_GT(harm[0], 0.01);     // every scored token is windowed
+  EXPECT_LT(harm[1], harm[0]);  // the prompt alone is
+  EXPECT_NE(harm[1], 0);
+  EXPECT_NEAR(harm[2], 0, 1e-4);  // nothing is: the window holds it all
   std::filesystem::remove_all(dir);
 }
 

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/sha256.h"
+
 namespace strata::test {
 
 Board::Board(const std::string& path, int samples, const std::vector<std::string>& clusters)
@@ -31,6 +33,10 @@ void Board::add(const Entry& entry) {
   must(store_.record(plan_row(plan)));
   RunRow run = run_row(entry.label, runs_++);
   run.group = entry.group.empty() ? entry.label : entry.group;
+  if (!entry.config_json.empty()) {
+    run.config_json = entry.config_json;
+    run.id = run_id(run);
+  }
   run.decode_rule = entry.rule;
   run.window = entry.window;
   run.budget_units.reset();
@@ -39,6 +45,7 @@ void Board::add(const Entry& entry) {
   if (entry.with_selection) {
     SelectionRow selection = selection_row(plan);
     selection.mask_json = to_json(mask).dump();
+    if (!entry.calibration.empty()) selection.calibration_id = sha256_hex(entry.calibration);
     selection.id.clear();
     run.selection_id = must(store_.record(selection));
   }
@@ -52,6 +59,7 @@ void Board::add(const Entry& entry) {
         response_row(*run.experiment_id, data_.items[i].sample_id, execution_id, entry.nll[i]);
     response.metrics = {{"gen_contains", entry.contains.empty() ? 0 : entry.contains[i]},
                         {"tf_exact", entry.exact.empty() ? 0 : entry.exact[i]}};
+    if (!entry.generated) response.metrics = {{"answer_nll", entry.nll[i]}};
     response.kv_bytes = entry.kv_bytes;
     response.prefill_flops = entry.prefill_flops;
     must(store_.record(response));

@@ -14,6 +14,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 constexpr double kTolerance = 1e-9;
 
@@ -100,7 +101,111 @@ TEST(Leaderboard, ChoosesPeriodicBestOnCalibrationAndNamesTheOracleApart) {
   EXPECT_THAT(
       block.notes,
       ElementsAre("oracle: the best periodic offset on test is periodic[1], NLL 0.900 (chosen "
-                  "on the test samples, so not ranked)"));
+                  "on the test samples, so not ranked)",
+                  "1 seed: nll_guided[restore] (says nothing of the selector: 5 calibration seeds "
+                  "are needed)"));
+}
+
+TEST(Leaderboard, AClaimAboutASelectorIsTheTIntervalOverItsCalibrationSeeds) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();  // the gap is 2 nat
+  const std::vector<double> nll = {0.5, 0.7, 0.7, 1.1, 0.9};
+  for (int seed = 0; seed < 5; ++seed)
+    board.add({.label = "nll_guided",
+               .layers = {seed},
+               .nll = std::vector<double>(4, nll[static_cast<std::size_t>(seed)]),
+               .with_selection = true,
+               .calibration = fmt::format("seed {}", seed)});
+  board.add({.label = "other", .layers = {6}, .nll = {1, 1, 1, 1}, .with_selection = true});
+  board.add({.label = "unsupervised", .layers = {7}, .nll = {1, 1, 1, 1}});
+  const LeaderboardTable table = board.table();
+  const LeaderboardBlock& block = table.blocks.at(0);
+  ASSERT_EQ(block.claims.size(), 2U);
+  EXPECT_EQ(block.claims[0].label, "nll_guided");
+  const SeedEstimate& gap = block.claims[0].gap_closed;
+  std::vector<double> per_seed = nll;
+  for (double& value : per_seed) value = (2.1 - value) / 2;
+  for (std::size_t s = 0; s < 5; ++s) EXPECT_NEAR(gap.seed_means[s], per_seed[s], kTolerance);
+  EXPECT_EQ(gap.method, SeedMethod::kT);
+  EXPECT_NEAR(gap.interval()->low, t_estimate(per_seed).interval->low, kTolerance);
+  EXPECT_NEAR(gap.interval()->high, t_estimate(per_seed).interval->high, kTolerance);
+  EXPECT_THAT(block.notes, ElementsAre("1 seed: other (says nothing of the selector: 5 "
+                                       "calibration seeds are needed)"));
+  // Per-seed gaps 80, 70, 70, 50, 60: mean 66, SD 11.4, t interval 66 ± 2.776 · 11.4 / √5.
+  EXPECT_THAT(
+      render(table, {}),
+      HasSubstr("nll_guided      5  66.0 [51.8, 80.2]           11.4  t over per-seed means\n"));
+}
+
+TEST(Leaderboard, SeedsThatSelectTheSamePlanCountEach) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  for (const char* calibration : {"one", "two", "two"})
+    board.add({.label = "a",
+               .layers = {1},
+               .nll = {1, 1, 1, 1},
+               .with_selection = true,
+               .calibration = calibration});
+  const LeaderboardBlock block = board.only_block();
+  ASSERT_EQ(block.claims.size(), 1U);
+  EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
+}
+
+TEST(Leaderboard, OtherSettingsOfASelectorAreNotItsSeeds) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  const auto add = [&](int layer, const char* calibration, const char* config) {
+    board.add({.label = "a",
+               .layers = {layer},
+               .nll = {1, 1, 1, 1},
+               .with_selection = true,
+               .calibration = calibration,
+               .config_json = config});
+  };
+  add(1, "one", R"({"calibration": {"samples": 8, "seed": 1}, "seed": 0})");
+  add(2, "two", R"({"calibration": {"samples": 8, "seed": 2, "benchmark": null}, "seed": 1})");
+  add(3, "three", R"({"calibration": {"samples": 64, "seed": 1}, "seed": 0})");
+  add(4, "two", R"({"calibration": {"samples": 8, "seed": 2}, "seed": 0})");  // two again
+  const LeaderboardBlock block = board.only_block();
+  ASSERT_EQ(block.claims.size(), 2U);
+  EXPECT_THAT(block.claims[0].label, StartsWith("a #"));
+  EXPECT_NE(block.claims[0].label, block.claims[1].label);
+  EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
+  EXPECT_EQ(block.claims[1].gap_closed.seed_means.size(), 1U);
+}
+
+TEST(Leaderboard, LikelihoodsAloneAreShownAsHarmToFullAttention) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  const std::vector<int> all = {0, 1, 2, 3, 4, 5, 6, 7};
+  board.add({.label = "full",
+             .layers = all,
+             .nll = {3.0, 3.2, 3.1, 3.3},
+             .budget = 0,
+             .generated = false});
+  board.add({.label = "none",
+             .layers = {},
+             .nll = {3.4, 3.6, 3.5, 3.7},
+             .budget = 0,
+             .generated = false});
+  const std::vector<double> nll = {3.1, 3.3, 3.1, 3.4};
+  board.add({.label = "a", .layers = {1}, .nll = nll, .generated = false});
+  const LeaderboardTable table = board.table();
+  const LeaderboardBlock& block = table.blocks.at(0);
+  EXPECT_FALSE(block.generated);
+  const LeaderboardRow& row = block.rows.at(0);
+  EXPECT_FALSE(row.gen_contains || row.tf_exact);
+  const Estimate paired = paired_difference(nll, std::vector<double>{3.0, 3.2, 3.1, 3.3});
+  EXPECT_NEAR(row.nll_minus_full->value, 0.075, kTolerance);
+  EXPECT_NEAR(row.nll_minus_full->interval->low, paired.interval->low, kTolerance);
+  EXPECT_FALSE(block.rows.at(1).nll_minus_full);  // full itself
+  const std::string text = render(table, {});
+  EXPECT_THAT(text, HasSubstr("NLL  perplexity             ΔNLL to full"));
+  EXPECT_THAT(text, HasSubstr("3.225       25.15  +0.075 [-0.005, +0.155]"));
+  EXPECT_THAT(text, Not(HasSubstr("gen_contains %")));
 }
 
 TEST(Leaderboard, HasNoPeriodicBestWithoutCalibration) {

@@ -46,6 +46,31 @@ TEST(ExperimentConfigTest, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(config.db, "results.db");
 }
 
+TEST(ExperimentConfigTest, CalibrationMayComeFromAnotherBenchmark) {
+  EXPECT_EQ(jobs({})->at(0).config.calibration_benchmark_name(), "");
+  const auto loaded = jobs({"calibration=multi_passkey", "calibration.benchmark.words=5",
+                            "calibration.benchmark.slots=20", "calibration.samples=3"});
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  const ExperimentConfig& config = loaded->at(0).config;
+  EXPECT_EQ(config.benchmark_name(), "niah");
+  EXPECT_EQ(config.calibration_benchmark_name(), "multi_passkey");
+  EXPECT_EQ(config.calibration.benchmark.find("words")->to_json(), 5);
+  EXPECT_EQ(config.calibration.benchmark.find("slots")->to_json(), 20);
+  EXPECT_EQ(config.calibration.benchmark.find("answer_passkeys")->to_json(), 10);
+  const auto typo = jobs({"calibration=multi_passkey", "calibration.benchmark.wrods=5"});
+  ASSERT_FALSE(typo);
+  EXPECT_NE(typo.error().text().find("calibration.benchmark.wrods"), std::string::npos);
+  EXPECT_NE(typo.error().hint.find("words"), std::string::npos) << typo.error().text();
+  const auto bad = jobs({"calibration=multi_passkey", "calibration.benchmark.words=many"});
+  ASSERT_FALSE(bad);
+  EXPECT_NE(bad.error().text().find("calibration.benchmark.words"), std::string::npos)
+      << bad.error().text();
+  const auto unknown = jobs({"++calibration.benchmark={name: nihil}"});
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().text().find("unknown benchmark 'nihil'"), std::string::npos)
+      << unknown.error().text();
+}
+
 TEST(ExperimentConfigTest, SeedsDeriveByPurposeAndCanBeSetAlone) {
   const ExperimentConfig base = jobs({})->at(0).config;
   EXPECT_NE(base.benchmark_seed(), base.calibration_seed());
