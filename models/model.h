@@ -37,10 +37,14 @@ struct RunLimits {
   std::int64_t batch_rows = 1024;     // rows of all sequences at once; at least a sequence's chunk
 };
 
+struct KeptLogits;  // of one run, at its scored positions
+
 // Teacher-forced answer: −log p (nats) and the most likely token at each answer position.
 struct AnswerScore {
   std::vector<double> nll;
   Tokens argmax;
+  std::vector<double> divergence;  // KL(reference ‖ this), nats; empty without a reference
+  std::shared_ptr<const KeptLogits> logits;  // where asked for: a reference for others
   double mean_nll() const;
 };
 
@@ -147,6 +151,9 @@ struct ForcedRequest {
   std::span<const TokenId> prompt;
   std::span<const TokenId> answer;  // at least one token
   const AttentionPlan* plan = nullptr;
+  std::int64_t prompt_length = 0;  // P of the visibility rule, where it is not the prompt's size
+  std::shared_ptr<const KeptLogits> reference = nullptr;  // of a run with an equally long answer
+  bool keep_logits = false;
 };
 
 // A plan that agrees with a trace's plan in all layers below `layer`.
@@ -193,6 +200,8 @@ class MeteredModel {
 
   // Errors: an empty prompt, a length beyond the model's positions, a token outside the vocabulary,
   // a plan of another layout, out of memory.
+  Status check(std::span<const TokenId> tokens, std::int64_t total_length,
+               const AttentionPlan& plan) const;
   Result<SharedPrefix> share(std::span<const TokenId> prompt, std::int64_t length);
   Result<Session> prefill(std::span<const Request> requests);
 
@@ -209,8 +218,6 @@ class MeteredModel {
 
  private:
   friend class Session;
-  Status check(std::span<const TokenId> tokens, std::int64_t total_length,
-               const AttentionPlan& plan) const;
 
   const Model& model_;
   RunLimits limits_;

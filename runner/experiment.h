@@ -18,7 +18,7 @@ struct SelectedPlan {
   Selection selection;
   AttentionPlan plan;
   Meter cost;               // counted by the metered model; reused scores at what they had cost
-  std::string supervision;  // none, answers
+  std::string supervision;  // CalibrationNeeds::supervision()
 };
 
 // Runs the strategy. Errors: needs that calibration does not meet, those of the strategy and the

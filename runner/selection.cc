@@ -20,6 +20,21 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
           .native = model.native_plan()};
 }
 
+// What a strategy asked for and no more, so that its supervision is what it says.
+CalibrationSet given(const CalibrationNeeds& needs, const CalibrationSet& all) {
+  if (needs.answers) return all;
+  CalibrationSet set{all.id, {}};
+  for (const Sample& sample : all.samples) {
+    Sample& bare = set.samples.emplace_back();
+    bare.id = sample.id;
+    bare.prompt = sample.prompt;
+    bare.cluster = sample.cluster;
+    if (needs.spans && sample.metadata.contains("needle"))
+      bare.metadata["needle"] = sample.metadata["needle"];
+  }
+  return set;
+}
+
 }  // namespace
 
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
@@ -32,9 +47,11 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   MeteredModel metered(*model, run_limits(config), sample_workers(config));
   SelectionContext context{.cache = &workbench.scores(), .progress = &progress};
   if (needs.model) context.model = &metered;
-  if (needs.answers) {
+  CalibrationSet calibration;
+  if (needs.any_samples()) {
     ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
-    context.calibration = &task->calibration;
+    calibration = given(needs, task->calibration);
+    context.calibration = &calibration;
   }
   Result<Selection> selection = strategy->select(request, context);
   if (!selection)
@@ -44,7 +61,7 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   Meter cost = metered.take_meter();
   cost += selection->reused_cost;
   return SelectedPlan{*std::move(selection), std::move(plan), cost,
-                      needs.answers ? "answers" : "none"};
+                      std::string(needs.supervision())};
 }
 
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,

@@ -9,9 +9,14 @@
 
 namespace strata {
 
+std::unique_ptr<SelectionStrategy> make_strategy(const AttentionMassConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const EndsConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const HaloRatioConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const KlGuidedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const LightTransferConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);

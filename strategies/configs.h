@@ -5,8 +5,13 @@
 
 #include <tuple>
 
+#include "strategies/attention_mass_config.h"
+#include "strategies/ends_config.h"
 #include "strategies/file_config.h"
 #include "strategies/full_config.h"
+#include "strategies/halo_ratio_config.h"
+#include "strategies/kl_guided_config.h"
+#include "strategies/light_transfer_config.h"
 #include "strategies/native_config.h"
 #include "strategies/nll_guided_config.h"
 #include "strategies/none_config.h"
@@ -16,7 +21,9 @@
 namespace strata {
 
 // Alphabetical by kName.
-using StrategyConfigs = std::tuple<FileConfig, FullConfig, InvertedConfig, NativeConfig,
-                                   NllGuidedConfig, NoneConfig, PeriodicConfig, RandomConfig>;
+using StrategyConfigs =
+    std::tuple<AttentionMassConfig, EndsConfig, FileConfig, FullConfig, HaloRatioConfig,
+               InvertedConfig, KlGuidedConfig, LightTransferConfig, NativeConfig, NllGuidedConfig,
+               NoneConfig, PeriodicConfig, RandomConfig>;
 
 }  // namespace strata

@@ -1,9 +1,9 @@
 #include "strategies/nll_scorer.h"
 
-#include <cmath>
+#include <iterator>
 #include <limits>
+#include <numeric>
 
-#include "models/parallel.h"
 #include "models/row_plan.h"
 
 namespace strata {
@@ -11,83 +11,124 @@ namespace {
 
 // Every score a mean over the tensor, so that whoever has the tensor has the scores.
 UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates) {
+  const UnitScores all = means_over_samples(tensor.sample_gains());
   UnitScores scores;
   scores.score.assign(tensor.units(), -std::numeric_limits<double>::infinity());
   scores.standard_error.assign(tensor.units(), std::numeric_limits<double>::quiet_NaN());
-  const std::vector<std::vector<double>> gains = tensor.sample_gains();
-  const std::vector<double> means = tensor.scores();
-  const auto n = static_cast<double>(gains.size());
   for (const std::size_t unit : candidates) {
-    double squares = 0;
-    for (const std::vector<double>& sample : gains)
-      squares += (sample[unit] - means[unit]) * (sample[unit] - means[unit]);
-    scores.score[unit] = means[unit];
-    if (gains.size() > 1) scores.standard_error[unit] = std::sqrt(squares / (n - 1.0) / n);
+    scores.score[unit] = all.score[unit];
+    scores.standard_error[unit] = all.standard_error[unit];
   }
   scores.tensor = std::make_shared<const ScoreTensor>(std::move(tensor));
   return scores;
 }
 
+// The prompt's rows from `window` on, as a text whose scored part begins there. No query sees an
+// answer.
+Result<ForcedRequest> beyond_window(const SelectionRequest& request, const Sample& sample,
+                                    Tokens& scored) {
+  const auto* sliding = std::get_if<SlidingWindow>(&request.cheap);
+  const auto length = static_cast<std::int64_t>(sample.prompt.size());
+  if (sliding == nullptr)
+    return fail(ErrorKind::kUnsupported, "positions=beyond_window: {} has no window to look beyond",
+                name_of(request.cheap));
+  if (length <= sliding->window)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "no position of the prompt lies beyond the window: {} tokens, window {}",
+                           length, sliding->window)
+                    .with_hint("lower mixer.window, or set a longer benchmark.length"));
+  const auto first = static_cast<std::size_t>(sliding->window) + 1;
+  scored.assign(sample.prompt.begin() + static_cast<std::ptrdiff_t>(first), sample.prompt.end());
+  // What follows the prompt is not known; it is the last row's target alone, and changes no
+  // divergence.
+  scored.push_back(sample.prompt.back());
+  return ForcedRequest{
+      .prompt = std::span(sample.prompt).first(first), .answer = scored, .prompt_length = length};
+}
+
 }  // namespace
 
-Result<NllScorer::NllRows> NllScorer::toggles(MeteredModel& model, const Sample& sample,
-                                              const Mask& context,
-                                              std::span<const std::size_t> candidates) const {
-  ASSIGN_OR_RETURN(const AttentionPlan base_plan, request_.plan(context));
+std::string_view to_string(Measure measure) {
+  switch (measure) {
+    case Measure::kAnswerNll: return "answer NLL";
+    case Measure::kAnswerDivergence: return "KL from full attention over the answer";
+    case Measure::kDivergenceBeyondWindow:
+      return "KL from full attention over the prompt beyond the window";
+  }
+  return "?";
+}
+
+Result<std::vector<AnswerScore>> score_toggles(MeteredModel& model, const SelectionRequest& request,
+                                               ForcedRequest text, const Mask& context,
+                                               std::span<const std::size_t> candidates,
+                                               const ActivationReuse& reuse) {
+  ASSIGN_OR_RETURN(const AttentionPlan base_plan, request.plan(context));
   std::vector<AttentionPlan> plans;
   for (const std::size_t unit : candidates) {
-    ASSIGN_OR_RETURN(AttentionPlan plan, request_.plan(context.with(unit, !context.at(unit))));
+    ASSIGN_OR_RETURN(AttentionPlan plan, request.plan(context.with(unit, !context.at(unit))));
     plans.push_back(std::move(plan));
   }
-  NllRows nll;
-  const auto collect = [&](std::vector<AnswerScore> scores) {
-    for (AnswerScore& score : scores) nll.push_back(std::move(score.nll));
-  };
-  const ForcedRequest base{sample.prompt, sample.answer, &base_plan};
-  if (!reuse_.on) {
-    std::vector<ForcedRequest> requests{base};
-    for (const AttentionPlan& plan : plans)
-      requests.push_back({sample.prompt, sample.answer, &plan});
-    ASSIGN_OR_RETURN(std::vector<AnswerScore> scores, model.score(requests));
-    collect(std::move(scores));
-    return nll;
+  text.plan = &base_plan;
+  if (!reuse.on) {
+    std::vector<ForcedRequest> requests{text};
+    for (const AttentionPlan& plan : plans) {
+      text.plan = &plan;
+      requests.push_back(text);
+    }
+    return model.score(requests);
   }
   ASSIGN_OR_RETURN(const AttentionPlan cheap,
-                   request_.plan(Mask(request_.granularity, request_.layout, false)));
-  const auto workers = static_cast<std::uint64_t>(context_.model->workers());
-  ASSIGN_OR_RETURN(Trace trace,
-                   model.trace(base, shared_prefix(cheap), reuse_.memory_bytes / workers));
-  nll.push_back(trace.score().nll);
+                   request.plan(Mask(request.granularity, request.layout, false)));
+  ASSIGN_OR_RETURN(Trace trace, model.trace(text, shared_prefix(cheap), reuse.memory_bytes));
   const auto units = static_cast<std::size_t>(context.units());
   std::vector<Toggle> all;
   for (std::size_t i = 0; i < candidates.size(); ++i)
     all.push_back({static_cast<int>(candidates[i] / units), &plans[i]});
-  ASSIGN_OR_RETURN(std::vector<AnswerScore> scores, model.resume(trace, all));
-  collect(std::move(scores));
-  return nll;
+  std::vector<AnswerScore> scores{trace.score()};
+  ASSIGN_OR_RETURN(std::vector<AnswerScore> toggled, model.resume(trace, all));
+  std::move(toggled.begin(), toggled.end(), std::back_inserter(scores));
+  return scores;
+}
+
+NllScorer::NllScorer(const SelectionRequest& request, SelectionContext& context,
+                     ActivationReuse reuse, Measure measure)
+    : request_(request), context_(context), reuse_(reuse), measure_(measure) {
+  reuse_.memory_bytes /= static_cast<std::uint64_t>(context.model->workers());
+}
+
+Result<NllScorer::Rows> NllScorer::toggles(MeteredModel& model, const Sample& sample,
+                                           const Mask& context,
+                                           std::span<const std::size_t> candidates) const {
+  ForcedRequest text{sample.prompt, sample.answer};
+  Tokens scored;
+  if (measure_ == Measure::kDivergenceBeyondWindow) {
+    ASSIGN_OR_RETURN(text, beyond_window(request_, sample, scored));
+  }
+  if (measure_ != Measure::kAnswerNll) {
+    const AttentionPlan full = AttentionPlan::full(request_.layout);
+    ForcedRequest teacher = text;
+    teacher.plan = &full;
+    teacher.keep_logits = true;
+    ASSIGN_OR_RETURN(const std::vector<AnswerScore> kept, model.score(std::span(&teacher, 1)));
+    text.reference = kept[0].logits;
+  }
+  ASSIGN_OR_RETURN(std::vector<AnswerScore> scores,
+                   score_toggles(model, request_, text, context, candidates, reuse_));
+  Rows rows;
+  for (AnswerScore& score : scores)
+    rows.push_back(std::move(measure_ == Measure::kAnswerNll ? score.nll : score.divergence));
+  return rows;
 }
 
 Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
   const std::vector<Sample>& samples = context_.calibration->samples;
-  STRATA_CHECK(!samples.empty() && !candidates.empty());
-  std::vector<NllRows> nll(samples.size());  // [sample][0 = context, then candidates][position]
-  context_.progress->begin("scoring units", static_cast<std::int64_t>(samples.size()));
-  const Status status = for_each_sample(
-      *context_.model, samples.size(), *context_.progress,
-      [&](MeteredModel& model, std::size_t i) -> Status {
-        Result<NllRows> here = toggles(model, samples[i], context, candidates);
-        if (!here)
-          return fail(
-              std::move(here).error().at("calibration sample " + samples[i].id.substr(0, 12)));
-        nll[i] = *std::move(here);
+  STRATA_CHECK(!candidates.empty());
+  std::vector<Rows> nll(samples.size());  // [sample][0 = context, then candidates][position]
+  RETURN_IF_ERROR(for_each_calibration_sample(
+      context_, "scoring units", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+        ASSIGN_OR_RETURN(nll[i], toggles(model, samples[i], context, candidates));
         return {};
-      },
-      [&](std::size_t) -> Status {
-        context_.progress->advance(1);
-        return {};
-      });
-  context_.progress->end();
-  RETURN_IF_ERROR(status);
+      }));
 
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -108,6 +149,21 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
     }
   }
   return scores_of(std::move(tensor), candidates);
+}
+
+Result<SharedScores> score_all_units(const SelectionRequest& request, SelectionContext& context,
+                                     bool restore, const ActivationReuse& reuse, Measure measure) {
+  const nlohmann::json key = {{"measure", to_string(measure)},
+                              {"mode", restore ? "restore" : "ablate"},
+                              {"reuse", reuse.on}};
+  return shared_scores(request, context, key, [&]() -> Result<SharedScores> {
+    const Mask start(request.granularity, request.layout, !restore);
+    std::vector<std::size_t> all(start.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    NllScorer scorer(request, context, reuse, measure);
+    ASSIGN_OR_RETURN(UnitScores scores, scorer.score(start, all));
+    return SharedScores{.scores = std::move(scores)};
+  });
 }
 
 }  // namespace strata
