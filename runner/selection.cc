@@ -20,21 +20,6 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
           .native = model.native_plan()};
 }
 
-// What a strategy asked for and no more, so that its supervision is what it says.
-CalibrationSet given(const CalibrationNeeds& needs, const CalibrationSet& all) {
-  if (needs.answers) return all;
-  CalibrationSet set{all.id, {}};
-  for (const Sample& sample : all.samples) {
-    Sample& bare = set.samples.emplace_back();
-    bare.id = sample.id;
-    bare.prompt = sample.prompt;
-    bare.cluster = sample.cluster;
-    if (needs.spans && sample.metadata.contains("needle"))
-      bare.metadata["needle"] = sample.metadata["needle"];
-  }
-  return set;
-}
-
 }  // namespace
 
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,

@@ -20,17 +20,6 @@ Result<std::size_t> units_of(const SelectionRequest& request) {
   return units_to_keep(request.budget, request.layout, request.granularity);
 }
 
-Result<std::int64_t> whole_layers_of(const SelectionRequest& request, std::string_view who) {
-  ASSIGN_OR_RETURN(const std::size_t units, units_of(request));
-  const auto per_layer =
-      static_cast<std::size_t>(request.layout.units_per_layer(request.granularity));
-  if (units % per_layer != 0)
-    return fail(ErrorKind::kInvalidArgument,
-                "{} keeps whole layers: {} units are not a multiple of the {} units a layer", who,
-                units, per_layer);
-  return static_cast<std::int64_t>(units / per_layer);
-}
-
 Mask top_k(const SelectionRequest& request, const std::vector<double>& scores, std::size_t k) {
   Mask mask(request.granularity, request.layout, false);
   const std::vector<std::size_t> order = ranked(scores);

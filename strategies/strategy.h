@@ -58,6 +58,10 @@ struct CalibrationNeeds {
   }
 };
 
+// Of `all` what was asked for and no more, so that a strategy's supervision is what it says. The id
+// stays: it names the samples.
+CalibrationSet given(const CalibrationNeeds& needs, const CalibrationSet& all);
+
 // A score for each unit (flat order of the mask), higher = more worth keeping; in nats where units
 // are toggled, else in what the strategy's diagnostics name as "measure".
 struct UnitScores {

@@ -108,6 +108,31 @@ TEST(StrategiesTest, EndsAreTheFirstHalfRoundedUpAndTheLastHalfRoundedDown) {
   EXPECT_EQ((*make_strategy(named("ends")))->needs().supervision(), "none");
 }
 
+TEST(StrategiesTest, AreGivenWhatTheyAskForAndNoMore) {
+  CalibrationSet all{"set",
+                     {{.id = "a",
+                       .prompt = {1, 2, 3},
+                       .answer = {4},
+                       .prompt_text = "text",
+                       .answers = {"four"},
+                       .answer_given = " ",
+                       .cluster = "c",
+                       .metadata = {{"needle", {1, 2}}, {"value", "four"}}}}};
+  const CalibrationSet prompts = given({.prompts = true}, all);
+  EXPECT_EQ(prompts.id, "set");
+  EXPECT_EQ(prompts.samples[0].id, "a");
+  EXPECT_EQ(prompts.samples[0].cluster, "c");
+  EXPECT_EQ(prompts.samples[0].prompt, (Tokens{1, 2, 3}));
+  EXPECT_TRUE(prompts.samples[0].answer.empty());
+  EXPECT_TRUE(prompts.samples[0].answers.empty());
+  EXPECT_TRUE(prompts.samples[0].metadata.empty());
+  const CalibrationSet spans = given({.spans = true}, all);
+  EXPECT_EQ(spans.samples[0].metadata, (nlohmann::json{{"needle", {1, 2}}}));
+  EXPECT_TRUE(spans.samples[0].answer.empty());
+  EXPECT_EQ(given({.answers = true}, all).samples[0].metadata, all.samples[0].metadata);
+  EXPECT_EQ(given({.answers = true}, all).samples[0].answer, (Tokens{4}));
+}
+
 TEST(StrategiesTest, RandomDrawsAreReproducibleDistinctAndUniform) {
   EXPECT_EQ(kept(named("random", {{"draw", 3}})), kept(named("random", {{"draw", 3}})));
   std::set<std::vector<std::size_t>> sets;
