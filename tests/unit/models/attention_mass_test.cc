@@ -60,8 +60,7 @@ TEST_P(AttentionMassTest, AllKeysOfARowWeighOne) {
   MeteredModel model(*model_);
   const std::vector<MassQuery> queries = {{12, {{0, 13}}}, {13, {{0, 14}}}};
   const AttentionMass mass = *attention_mass(model, tokens_, queries);
-  for (const double value : mass.mass)
-    EXPECT_NEAR(value, 1, kTolerance);
+  for (const double value : mass.mass) EXPECT_NEAR(value, 1, kTolerance);
 }
 
 TEST_P(AttentionMassTest, UnitsAreMeansOrMaximaOverTheirHeads) {

@@ -211,11 +211,13 @@ TEST_P(MeteredModelTest, WhatATraceHadNoMemoryForIsRunASecondTime) {
   MeteredModel model(*model_);
   const AttentionPlan base = layers({1, 4});
   std::vector<AttentionPlan> plans;
+  plans.reserve(6);
   for (int layer = 0; layer < 6; ++layer)
     plans.push_back(plan(Mask::of_layers(model_->layout(), {1, 4})
                              .with(static_cast<std::size_t>(layer), layer != 1 && layer != 4),
                          DecodeRule::kSame));
   std::vector<Toggle> toggles;
+  toggles.reserve(6);
   for (int layer = 0; layer < 6; ++layer)
     toggles.push_back({layer, &plans[static_cast<std::size_t>(layer)]});
   Trace all = *model.trace({prompt_, answer_, &base}, 10, kEnough);

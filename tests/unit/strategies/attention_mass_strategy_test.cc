@@ -49,9 +49,8 @@ TEST_F(AttentionMassStrategyTest, ScoresAreTheNeedlesMassOfEachUnit) {
   }
   EXPECT_EQ(layers.mask.kept_units(), testing::highest(means, 2));
   // A mean of maxima, one a sample: recomputed from single samples.
-  std::vector<double> maxima(kLayers * 2, 0.0);
-  const CalibrationSet all = calibration_;
-  for (const Sample& sample : all.samples) {
+  std::vector<double> maxima(std::size_t{kLayers} * 2, 0.0);
+  for (const Sample& sample : calibration_.samples) {
     const auto qk = full_qk(sample.prompt);
     const auto first = sample.metadata["needle"][0].get<std::size_t>();
     for (std::size_t unit = 0; unit < maxima.size(); ++unit) {
