@@ -1,7 +1,8 @@
 // ScoreTensor: what keeping each unit was worth on each calibration sample at each answer position;
 // the evidence of a selection that scores units by toggling them (protocol: "store everything").
 //
-// gain = −log p without the unit − (−log p with it), in nats, in the context that is named. Kept in
+// gain = −log p without the unit − (−log p with it), in nats, in the context that is named; or the
+// same of a divergence in nats, where the selection's diagnostics name another "measure". Kept in
 // float32, and scores are the means of these rounded numbers: what is computed later from a stored
 // tensor is equal to what the selection saw, to the last bit. A plain value.
 #pragma once

@@ -37,10 +37,14 @@ struct RunLimits {
   std::int64_t batch_rows = 1024;     // rows of all sequences at once; at least a sequence's chunk
 };
 
+struct KeptLogits;  // of one run, at its scored positions
+
 // Teacher-forced answer: −log p (nats) and the most likely token at each answer position.
 struct AnswerScore {
   std::vector<double> nll;
   Tokens argmax;
+  std::vector<double> divergence;  // KL(reference ‖ this), nats; empty without a reference
+  std::shared_ptr<const KeptLogits> logits;  // where asked for: a reference for others
   double mean_nll() const;
 };
 
@@ -148,6 +152,9 @@ struct ForcedRequest {
   std::span<const TokenId> prompt;
   std::span<const TokenId> answer;  // at least one token
   const AttentionPlan* plan = nullptr;
+  std::int64_t prompt_length = 0;  // P of the visibility rule, where it is not the prompt's size
+  std::shared_ptr<const KeptLogits> reference = nullptr;  // of a run with an equally long answer
+  bool keep_logits = false;
 };
 
 // A plan that agrees with a trace's plan in all layers below `layer`.

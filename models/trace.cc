@@ -1,5 +1,7 @@
 // Teacher-forced runs in one pass, and their resumption at a layer (activation reuse).
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/log_softmax.h>
 
 #include <algorithm>
 
@@ -8,6 +10,11 @@
 #include "models/model.h"
 
 namespace strata {
+
+struct KeptLogits {
+  at::Tensor rows_NV;
+};
+
 namespace {
 
 // Prompt and answer as one chunk from `begin` on; the answer's last token predicts nothing that is
@@ -16,7 +23,7 @@ Chunk forced_chunk(const ForcedRequest& request, std::int64_t begin) {
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   return {.begin = begin,
           .end = prompt + static_cast<std::int64_t>(request.answer.size()) - 1,
-          .prompt_length = prompt,
+          .prompt_length = request.prompt_length > 0 ? request.prompt_length : prompt,
           .first_read = prompt - 1,
           .retain = false};
 }
@@ -27,12 +34,39 @@ Tokens forced_tokens(const ForcedRequest& request) {
   return tokens;
 }
 
+// KL(reference ‖ here) of each row, in float64, a few rows at a time.
+std::vector<double> divergence_rows(const at::Tensor& reference_NV, const at::Tensor& here_NV) {
+  constexpr std::int64_t kRows = 32;
+  STRATA_CHECK(reference_NV.sizes() == here_NV.sizes());
+  std::vector<double> divergence;
+  for (std::int64_t row = 0; row < here_NV.size(0); row += kRows) {
+    const std::int64_t rows = std::min(kRows, here_NV.size(0) - row);
+    const auto log_p = [&](const at::Tensor& logits_NV) {
+      return at::log_softmax(logits_NV.narrow(0, row, rows), 1, at::kDouble);
+    };
+    const at::Tensor reference = log_p(reference_NV);
+    const at::Tensor sum = (reference.exp() * (reference - log_p(here_NV))).sum(1).cpu();
+    divergence.insert(divergence.end(), sum.const_data_ptr<double>(),
+                      sum.const_data_ptr<double>() + rows);
+  }
+  return divergence;
+}
+
+AnswerScore score_forced(const at::Tensor& logits_NV, std::span<const TokenId> answer,
+                         const std::shared_ptr<const KeptLogits>& reference, bool keep) {
+  AnswerScore score = score_rows(logits_NV, answer);
+  if (reference != nullptr) score.divergence = divergence_rows(reference->rows_NV, logits_NV);
+  if (keep) score.logits = std::make_shared<const KeptLogits>(KeptLogits{logits_NV.clone()});
+  return score;
+}
+
 }  // namespace
 
 struct Trace::Impl {
   const Model* model = nullptr;
   Tokens tokens, answer;
   AttentionPlan plan;
+  std::shared_ptr<const KeptLogits> reference;
   std::shared_ptr<const BatchState> prefix;  // null where none is shared
   Chunk chunk;
   AnswerScore score;
@@ -111,7 +145,8 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
       std::int64_t row = 0;
       for (std::size_t i = first; i < end; ++i) {
         const auto count = static_cast<std::int64_t>(requests[i].answer.size());
-        scores.push_back(score_rows(logits.narrow(0, row, count), requests[i].answer));
+        scores.push_back(score_forced(logits.narrow(0, row, count), requests[i].answer,
+                                      requests[i].reference, requests[i].keep_logits));
         row += count;
         ++meter_->evaluations;
       }
@@ -151,7 +186,8 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
       Trace::Impl{.model = &model_,
                   .tokens = tokens,
                   .answer = Tokens(request.answer.begin(), request.answer.end()),
-                  .plan = *request.plan});
+                  .plan = *request.plan,
+                  .reference = request.reference});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
   if (begin > 0) {
     ASSIGN_OR_RETURN(const SharedPrefix shared, share(request.prompt, begin));
@@ -174,7 +210,8 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
     }
     Segment whole{impl->chunk, impl->bound, nullptr, all_rows(*request.plan, impl->chunk)};
     add_cost(*meter_, model_.shape(), std::span(&whole, 1), 0);
-    impl->score = score_rows(decoder.logits(x), request.answer);
+    impl->score =
+        score_forced(decoder.logits(x), request.answer, request.reference, request.keep_logits);
     ++meter_->evaluations;
     synchronize(decoder.options().device());
     meter_->seconds += watch.seconds();
@@ -251,8 +288,9 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
       synchronize(decoder.options().device());
       meter_->seconds += watch.seconds();
       for (std::size_t i = 0; i < climb.segments.size(); ++i) {
-        scores.push_back(score_rows(logits.narrow(0, static_cast<std::int64_t>(i) * answer, answer),
-                                    impl.answer));
+        scores.push_back(
+            score_forced(logits.narrow(0, static_cast<std::int64_t>(i) * answer, answer),
+                         impl.answer, impl.reference, /*keep=*/false));
         ++meter_->evaluations;
       }
       first = last;

@@ -19,7 +19,7 @@ struct SelectedPlan {
   Selection selection;
   AttentionPlan plan;
   Meter cost;               // counted by the metered model; reused scores at what they had cost
-  std::string supervision;  // none, answers
+  std::string supervision;  // CalibrationNeeds::supervision()
 };
 
 // Runs the strategy. checkpoint: the file in which a training keeps its state while it runs; empty

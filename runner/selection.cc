@@ -33,9 +33,11 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   SelectionContext context{
       .cache = &workbench.scores(), .checkpoint = checkpoint, .progress = &progress};
   if (needs.model) context.model = &metered;
-  if (needs.answers) {
+  CalibrationSet calibration;
+  if (needs.any_samples()) {
     ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
-    context.calibration = &task->calibration;
+    calibration = given(needs, task->calibration);
+    context.calibration = &calibration;
   }
   Result<Selection> selection = strategy->select(request, context);
   if (!selection)
@@ -45,7 +47,7 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   Meter cost = metered.take_meter();
   cost += selection->reused_cost;
   return SelectedPlan{*std::move(selection), std::move(plan), cost,
-                      needs.answers ? "answers" : "none"};
+                      std::string(needs.supervision())};
 }
 
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,

@@ -9,13 +9,18 @@
 
 namespace strata {
 
+std::unique_ptr<SelectionStrategy> make_strategy(const AttentionMassConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const ConsaConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const DuoAttentionConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const EndsConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GatePathConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GradientAttributionConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const HaloRatioConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const KlGuidedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const LightTransferConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const LozaConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const MaskRegressionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);

@@ -5,12 +5,17 @@
 
 #include <tuple>
 
+#include "strategies/attention_mass_config.h"
 #include "strategies/consa_config.h"
 #include "strategies/duo_attention_config.h"
+#include "strategies/ends_config.h"
 #include "strategies/file_config.h"
 #include "strategies/full_config.h"
 #include "strategies/gate_path_config.h"
 #include "strategies/gradient_attribution_config.h"
+#include "strategies/halo_ratio_config.h"
+#include "strategies/kl_guided_config.h"
+#include "strategies/light_transfer_config.h"
 #include "strategies/mask_regression_config.h"
 #include "strategies/native_config.h"
 #include "strategies/nll_guided_config.h"
@@ -23,9 +28,10 @@ namespace strata {
 
 // Alphabetical by kName.
 using StrategyConfigs =
-    std::tuple<ConsaConfig, DuoAttentionConfig, FileConfig, FullConfig, GatePathConfig,
-               GradientAttributionConfig, InvertedConfig, LozaConfig, MaskRegressionConfig,
-               NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig, QuadraticSurrogateConfig,
-               RandomConfig>;
+    std::tuple<AttentionMassConfig, ConsaConfig, DuoAttentionConfig, EndsConfig, FileConfig,
+               FullConfig, GatePathConfig, GradientAttributionConfig, HaloRatioConfig,
+               InvertedConfig, KlGuidedConfig, LightTransferConfig, LozaConfig,
+               MaskRegressionConfig, NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig,
+               QuadraticSurrogateConfig, RandomConfig>;
 
 }  // namespace strata

@@ -8,7 +8,7 @@
 #include "strategies/hard_concrete.h"
 #include "strategies/learned.h"
 #include "strategies/searcher.h"
-#include "strategies/unit_scores.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {

@@ -4,18 +4,18 @@
 #include "strategies/builtin.h"
 #include "strategies/learned.h"
 #include "strategies/searcher.h"
-#include "strategies/unit_scores.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {
 
 // Learns plain gates, whatever the budget, and keeps the K highest.
-Result<Selection> keep_highest(const SelectionRequest& request, SelectionContext& context,
-                               const LearningTask& task, const PlainGates::Options& options) {
+Result<Selection> learn_and_keep(const SelectionRequest& request, SelectionContext& context,
+                                 const LearningTask& task, const PlainGates::Options& options) {
   ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-  const auto train = [&]() -> Result<ScoreCache::Entry> {
+  const auto train = [&]() -> Result<SharedScores> {
     PlainGates learner(Mask(request.granularity, request.layout, false).size(), options);
-    ScoreCache::Entry entry;
+    SharedScores entry;
     ASSIGN_OR_RETURN(entry.training, learn(request, context, task, learner));
     entry.scores = plain_scores(learner.late_means());
     entry.diagnostics["gates"] = learner.final_gates();
@@ -24,11 +24,7 @@ Result<Selection> keep_highest(const SelectionRequest& request, SelectionContext
   const nlohmann::json method = {
       {"method", task.method}, {"config", task.config}, {"seed", request.seed}};
   ASSIGN_OR_RETURN(SharedScores shared, shared_scores(request, context, method, train));
-  Selection selection{.mask = top_k(request, shared.entry.scores.score, k),
-                      .scores = std::move(shared.entry.scores),
-                      .diagnostics = std::move(shared.entry.diagnostics),
-                      .training = std::move(shared.entry.training),
-                      .reused_cost = shared.reused};
+  Selection selection = keep_highest(request, std::move(shared), k);
   const auto gates = selection.diagnostics["gates"].get<std::vector<double>>();
   if (std::all_of(gates.begin(), gates.end(), [&](double g) { return g == gates[0]; }))
     note_sign(selection, fmt::format("all gates are equal ({})", gates[0]));
@@ -62,13 +58,13 @@ class DuoAttention final : public SelectionStrategy {
       sliding->window = config_.window.value_or(sliding->window);
       sliding->sinks = config_.sinks.value_or(sliding->sinks);
     }
-    return keep_highest(request, context, task,
-                        {.start = 1,
-                         .rate = config_.rate,
-                         .shape = RateShape::kTrapezoid,
-                         .steps = config_.training.steps,
-                         .regularisation = config_.lambda,
-                         .sum = config_.reg_reduction == GateReduction::kSum});
+    return learn_and_keep(request, context, task,
+                          {.start = 1,
+                           .rate = config_.rate,
+                           .shape = RateShape::kTrapezoid,
+                           .steps = config_.training.steps,
+                           .regularisation = config_.lambda,
+                           .sum = config_.reg_reduction == GateReduction::kSum});
   }
 
  private:
@@ -89,11 +85,11 @@ class Loza final : public SelectionStrategy {
         .learning = config_.training,
         .attention = gated_attention(request),
         .tokens = config_.loss == LozaLoss::kText ? LossTokens::kText : LossTokens::kAnswer};
-    return keep_highest(request, context, task,
-                        {.start = config_.start,
-                         .rate = config_.rate,
-                         .shape = RateShape::kConstant,
-                         .steps = config_.training.steps});
+    return learn_and_keep(request, context, task,
+                          {.start = config_.start,
+                           .rate = config_.rate,
+                           .shape = RateShape::kConstant,
+                           .steps = config_.training.steps});
   }
 
  private:

@@ -2,9 +2,8 @@
 
 #include <numeric>
 
-#include "models/parallel.h"
 #include "models/training/gated_pass.h"
-#include "strategies/unit_scores.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 
@@ -32,27 +31,20 @@ Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionC
   GateGradients out{.samples = {samples.begin(), samples.end()},
                     .nll = std::vector<double>(samples.size()),
                     .gain = std::vector<std::vector<double>>(samples.size())};
-  context.progress->begin("gradients of gates", static_cast<std::int64_t>(samples.size()));
-  const Status status = for_each_sample(
-      *context.model, samples.size(), *context.progress,
-      [&](MeteredModel& model, std::size_t i) -> Status {
-        const Sample& sample = context.calibration->samples[samples[i]];
-        Result<GatedGradient> here = gate_gradient(
-            model, attention, {.prompt = sample.prompt, .answer = sample.answer, .gates = gates},
-            memory);
-        if (!here)
-          return fail(std::move(here).error().at("calibration sample " + sample.id.substr(0, 12)));
-        out.nll[i] = here->loss;
-        out.gain[i] = std::move(here->gradient);
+  std::vector<Sample> texts;
+  for (const std::size_t i : samples) texts.push_back(context.calibration->samples[i]);
+  RETURN_IF_ERROR(for_each_calibration_sample(
+      context, "gradients of gates", texts, [&](MeteredModel& model, std::size_t i) -> Status {
+        ASSIGN_OR_RETURN(
+            GatedGradient here,
+            gate_gradient(model, attention,
+                          {.prompt = texts[i].prompt, .answer = texts[i].answer, .gates = gates},
+                          memory));
+        out.nll[i] = here.loss;
+        out.gain[i] = std::move(here.gradient);
         for (double& gain : out.gain[i]) gain = -gain;
         return {};
-      },
-      [&](std::size_t) -> Status {
-        context.progress->advance(1);
-        return {};
-      });
-  context.progress->end();
-  RETURN_IF_ERROR(status);
+      }));
   return out;
 }
 

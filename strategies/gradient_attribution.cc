@@ -3,7 +3,7 @@
 #include "strategies/builtin.h"
 #include "strategies/gate_gradients.h"
 #include "strategies/searcher.h"
-#include "strategies/unit_scores.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {
@@ -29,10 +29,7 @@ class GradientAttribution final : public SelectionStrategy {
                      shared_scores(request, context,
                                    {{"method", "gradient_attribution"}, {"gates", config_.gates}},
                                    [&] { return score(request, context); }));
-    return Selection{.mask = top_k(request, shared.entry.scores.score, k),
-                     .scores = std::move(shared.entry.scores),
-                     .diagnostics = std::move(shared.entry.diagnostics),
-                     .reused_cost = shared.reused};
+    return keep_highest(request, std::move(shared), k);
   }
 
  private:
@@ -63,7 +60,7 @@ class GradientAttribution final : public SelectionStrategy {
   }
 
   // Means over the points.
-  Result<ScoreCache::Entry> score(const SelectionRequest& request, SelectionContext& context) {
+  Result<SharedScores> score(const SelectionRequest& request, SelectionContext& context) {
     const std::vector<std::size_t> samples = all_samples(*context.calibration);
     const std::size_t units = Mask(request.granularity, request.layout, false).size();
     const double share = 1.0 / static_cast<double>(config_.gates.size());
@@ -80,7 +77,7 @@ class GradientAttribution final : public SelectionStrategy {
         for (std::size_t u = 0; u < units; ++u) mean.gain[i][u] += share * here.gain[i][u];
       }
     }
-    ScoreCache::Entry entry{.scores = scores_of(mean, request, *context.calibration), .cost = {}};
+    SharedScores entry{.scores = scores_of(mean, request, *context.calibration)};
     entry.diagnostics["gated_nll"] = mean.mean_nll();
     return entry;
   }

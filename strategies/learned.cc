@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/sha256.h"
-#include "strategies/unit_scores.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 

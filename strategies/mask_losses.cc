@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "models/parallel.h"
 #include "models/row_plan.h"
-#include "strategies/mean_error.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {
@@ -24,16 +23,6 @@ int first_difference(const Mask& a, const Mask& b) {
   return a.layers() - 1;
 }
 
-Result<NllRows> from_scratch(MeteredModel& model, const Sample& sample,
-                             std::span<const AttentionPlan> plans) {
-  std::vector<ForcedRequest> requests;
-  for (const AttentionPlan& plan : plans) requests.push_back({sample.prompt, sample.answer, &plan});
-  ASSIGN_OR_RETURN(std::vector<AnswerScore> scores, model.score(requests));
-  NllRows nll;
-  for (AnswerScore& score : scores) nll.push_back(std::move(score.nll));
-  return nll;
-}
-
 Result<std::vector<std::vector<double>>> score(const SelectionRequest& request,
                                                SelectionContext& context,
                                                const ActivationReuse& reuse,
@@ -46,48 +35,51 @@ Result<std::vector<std::vector<double>>> score(const SelectionRequest& request,
     for (std::size_t place = 0; place < trials[t].samples.size(); ++place)
       asked[trials[t].samples[place]].push_back({t, place});
   }
-  const int workers = context.model->workers();
-  context.progress->begin("scoring masks", static_cast<std::int64_t>(samples.size()));
-  const Status status = for_each_sample(
-      *context.model, samples.size(), *context.progress,
-      [&](MeteredModel& model, std::size_t i) -> Status {
+  const ActivationReuse own = of_one_worker(reuse, context);
+  RETURN_IF_ERROR(for_each_calibration_sample(
+      context, "scoring masks", samples, [&](MeteredModel& model, std::size_t i) -> Status {
         if (asked[i].empty()) return {};
         std::vector<Mask> masks;
         for (const Place& place : asked[i]) masks.push_back(trials[place.trial].mask);
-        const Result<NllRows> nll = mask_nll(request, model, workers, samples[i], masks, reuse);
-        if (!nll)
-          return fail(Error(nll.error()).at("calibration sample " + samples[i].id.substr(0, 12)));
+        ASSIGN_OR_RETURN(
+            const std::vector<AnswerScore> scores,
+            score_masks(model, request, {samples[i].prompt, samples[i].answer}, masks, own));
         for (std::size_t m = 0; m < masks.size(); ++m)
-          losses[asked[i][m].trial][asked[i][m].place] = mean_error((*nll)[m]).mean;
+          losses[asked[i][m].trial][asked[i][m].place] = scores[m].mean_nll();
         return {};
-      },
-      [&](std::size_t) -> Status {
-        context.progress->advance(1);
-        return {};
-      });
-  context.progress->end();
-  RETURN_IF_ERROR(status);
+      }));
   return losses;
 }
 
 }  // namespace
 
-Result<NllRows> mask_nll(const SelectionRequest& request, MeteredModel& model, int workers,
-                         const Sample& sample, std::span<const Mask> masks,
-                         const ActivationReuse& reuse) {
+ActivationReuse of_one_worker(ActivationReuse reuse, const SelectionContext& context) {
+  reuse.memory_bytes /= static_cast<std::uint64_t>(context.model->workers());
+  return reuse;
+}
+
+Result<std::vector<AnswerScore>> score_masks(MeteredModel& model, const SelectionRequest& request,
+                                             ForcedRequest text, std::span<const Mask> masks,
+                                             const ActivationReuse& reuse) {
   std::vector<AttentionPlan> plans;
   for (const Mask& mask : masks) {
     ASSIGN_OR_RETURN(AttentionPlan plan, request.plan(mask));
     plans.push_back(std::move(plan));
   }
-  if (!reuse.on) return from_scratch(model, sample, plans);
+  if (!reuse.on) {
+    std::vector<ForcedRequest> requests;
+    for (const AttentionPlan& plan : plans) {
+      text.plan = &plan;
+      requests.push_back(text);
+    }
+    return model.score(requests);
+  }
+  text.plan = &plans[0];
   ASSIGN_OR_RETURN(const AttentionPlan cheap,
                    request.plan(Mask(request.granularity, request.layout, false)));
-  ASSIGN_OR_RETURN(Trace trace,
-                   model.trace({sample.prompt, sample.answer, &plans[0]}, shared_prefix(cheap),
-                               reuse.memory_bytes / static_cast<std::uint64_t>(workers)));
-  NllRows nll(masks.size());
-  nll[0] = trace.score().nll;
+  ASSIGN_OR_RETURN(Trace trace, model.trace(text, shared_prefix(cheap), reuse.memory_bytes));
+  std::vector<AnswerScore> scores(masks.size());
+  scores[0] = trace.score();
   std::vector<std::size_t> order(masks.size() - 1);  // of the others, by rising layer
   std::iota(order.begin(), order.end(), std::size_t{1});
   const auto layer = [&](std::size_t m) { return first_difference(masks[0], masks[m]); };
@@ -96,9 +88,9 @@ Result<NllRows> mask_nll(const SelectionRequest& request, MeteredModel& model, i
   std::vector<Toggle> toggles;
   toggles.reserve(order.size());
   for (const std::size_t m : order) toggles.push_back({layer(m), &plans[m]});
-  ASSIGN_OR_RETURN(std::vector<AnswerScore> scores, model.resume(trace, toggles));
-  for (std::size_t i = 0; i < order.size(); ++i) nll[order[i]] = std::move(scores[i].nll);
-  return nll;
+  ASSIGN_OR_RETURN(std::vector<AnswerScore> resumed, model.resume(trace, toggles));
+  for (std::size_t i = 0; i < order.size(); ++i) scores[order[i]] = std::move(resumed[i]);
+  return scores;
 }
 
 MaskLosses mask_losses(const SelectionRequest& request, SelectionContext& context,

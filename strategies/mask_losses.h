@@ -13,19 +13,19 @@ namespace strata {
 
 struct ActivationReuse {
   bool on = true;
-  std::uint64_t memory_bytes = std::uint64_t{4}
-                               << 30;  // of kept layer inputs, all workers together
+  std::uint64_t memory_bytes = std::uint64_t{4} << 30;  // of kept layer inputs
 };
 
-using NllRows = std::vector<std::vector<double>>;  // [mask][answer position]
+// A text (its plan aside) under each mask, on one worker, whose own memory `reuse` says. With reuse
+// the first mask's run keeps its layers' inputs (what does not fit the memory is run a second time)
+// and each other one resumes at the first layer in which it differs; without, every mask runs from
+// the first layer. Equal up to rounding.
+Result<std::vector<AnswerScore>> score_masks(MeteredModel& model, const SelectionRequest& request,
+                                             ForcedRequest text, std::span<const Mask> masks,
+                                             const ActivationReuse& reuse);
 
-// A sample under each mask, on one worker of `workers`. With reuse the first mask's run keeps its
-// layers' inputs (what does not fit the memory is run a second time) and each other one resumes at
-// the first layer in which it differs; without, every mask runs from the first layer. Equal up to
-// rounding.
-Result<NllRows> mask_nll(const SelectionRequest& request, MeteredModel& model, int workers,
-                         const Sample& sample, std::span<const Mask> masks,
-                         const ActivationReuse& reuse);
+// The share of one worker.
+ActivationReuse of_one_worker(ActivationReuse reuse, const SelectionContext& context);
 
 // A mask on some of the calibration samples, by index.
 struct MaskTrial {
@@ -37,7 +37,7 @@ struct MaskTrial {
 using MaskLosses =
     std::function<Result<std::vector<std::vector<double>>>(std::span<const MaskTrial>)>;
 
-// By mask_nll, samples spread over the model's workers. request and context must outlive what is
+// By score_masks, samples spread over the model's workers. request and context must outlive what is
 // returned. Errors: those of the model, kInterrupted.
 MaskLosses mask_losses(const SelectionRequest& request, SelectionContext& context,
                        ActivationReuse reuse);

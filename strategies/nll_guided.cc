@@ -5,7 +5,6 @@
 #include "strategies/nll_scorer.h"
 #include "strategies/searcher.h"
 #include "strategies/swaps.h"
-#include "strategies/unit_scores.h"
 
 namespace strata {
 namespace {
@@ -17,18 +16,11 @@ ActivationReuse reuse_of(const Config& config) {
   return {config.reuse, static_cast<std::uint64_t>(config.reuse_mib) << 20};
 }
 
+template <typename Config>
 Result<SharedScores> score_all(const SelectionRequest& request, SelectionContext& context,
-                               NllMode mode, const ActivationReuse& reuse) {
-  const auto score = [&]() -> Result<ScoreCache::Entry> {
-    const Mask start(request.granularity, request.layout, mode == NllMode::kAblate);
-    std::vector<std::size_t> all(start.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    NllScorer scorer(request, context, reuse);
-    ASSIGN_OR_RETURN(UnitScores scores, scorer.score(start, all));
-    return ScoreCache::Entry{.scores = std::move(scores), .cost = {}};
-  };
-  return shared_scores(request, context,
-                       {{"method", "nll"}, {"mode", name_of(mode)}, {"reuse", reuse.on}}, score);
+                               NllMode mode, const Config& config) {
+  return score_all_units(request, context, mode == NllMode::kRestore, reuse_of(config),
+                         Measure::kAnswerNll);
 }
 
 std::size_t count(std::int64_t value) { return static_cast<std::size_t>(value); }
@@ -81,12 +73,8 @@ class NllGuided final : public SelectionStrategy {
 
   Result<Selection> by_single_scores(const SelectionRequest& request, SelectionContext& context,
                                      std::size_t k) const {
-    ASSIGN_OR_RETURN(SharedScores scored,
-                     score_all(request, context, config_.mode, reuse_of(config_)));
-    Mask mask = top_k(request, scored.entry.scores.score, k);
-    return Selection{.mask = std::move(mask),
-                     .scores = std::move(scored.entry.scores),
-                     .reused_cost = scored.reused};
+    ASSIGN_OR_RETURN(SharedScores scored, score_all(request, context, config_.mode, config_));
+    return keep_highest(request, std::move(scored), k);
   }
 
   Result<Selection> by_swaps(const SelectionRequest& request, SelectionContext& context,
@@ -115,22 +103,21 @@ class NllGuided final : public SelectionStrategy {
                              "strategy.mode is ablate; expected restore with "
                              "searcher=bidirectional, which averages both")
                       .with_hint("leave strategy.mode out"));
-    const ActivationReuse reuse = reuse_of(config_);
     ASSIGN_OR_RETURN(const SharedScores restore,
-                     score_all(request, context, NllMode::kRestore, reuse));
+                     score_all(request, context, NllMode::kRestore, config_));
     ASSIGN_OR_RETURN(const SharedScores ablate,
-                     score_all(request, context, NllMode::kAblate, reuse));
-    UnitScores scores = bidirectional(restore.entry.scores, ablate.entry.scores);
+                     score_all(request, context, NllMode::kAblate, config_));
+    UnitScores scores = bidirectional(restore.scores, ablate.scores);
     Mask mask = config_.average == ScoreAverage::kNats
                     ? top_k(request, scores.score, k)
-                    : top_k_by_rank(request, restore.entry.scores, ablate.entry.scores, k);
-    Meter reused = restore.reused;
-    reused += ablate.reused;
-    return Selection{.mask = std::move(mask),
-                     .scores = std::move(scores),
-                     .diagnostics = {{"restore", restore.entry.scores.score},
-                                     {"ablate", ablate.entry.scores.score}},
-                     .reused_cost = reused};
+                    : top_k_by_rank(request, restore.scores, ablate.scores, k);
+    Meter reused = restore.reused_cost;
+    reused += ablate.reused_cost;
+    return Selection{
+        .mask = std::move(mask),
+        .scores = std::move(scores),
+        .diagnostics = {{"restore", restore.scores.score}, {"ablate", ablate.scores.score}},
+        .reused_cost = reused};
   }
 
   Result<SearchOutcome> search(NllScorer& scorer, const SelectionRequest& request,
@@ -153,17 +140,16 @@ class Inverted final : public SelectionStrategy {
   explicit Inverted(InvertedConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
   std::string label() const override {
-    return fmt::format("inverted[nll_{}]", name_of(config_.mode));
+    return fmt::format("inverted[nll_{}]", config::enum_name(config_.mode));
   }
   std::string group() const override { return "inverted"; }
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-    ASSIGN_OR_RETURN(SharedScores scored,
-                     score_all(request, context, config_.mode, reuse_of(config_)));
-    Mask mask = bottom_k(request, scored.entry.scores.score, k);
+    ASSIGN_OR_RETURN(SharedScores scored, score_all(request, context, config_.mode, config_));
+    Mask mask = bottom_k(request, scored.scores.score, k);
     return Selection{.mask = std::move(mask),
-                     .scores = std::move(scored.entry.scores),
-                     .reused_cost = scored.reused};
+                     .scores = std::move(scored.scores),
+                     .reused_cost = scored.reused_cost};
   }
 
  private:

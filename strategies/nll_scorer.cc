@@ -1,40 +1,102 @@
 #include "strategies/nll_scorer.h"
 
-#include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
-#include "models/parallel.h"
 #include "strategies/mean_error.h"
-#include "strategies/unit_scores.h"
 
 namespace strata {
-Result<std::vector<NllRows>> NllScorer::run(const Mask& context,
-                                            std::span<const std::size_t> candidates,
-                                            std::span<const std::size_t> samples) const {
-  STRATA_CHECK(!samples.empty() && !candidates.empty());
+namespace {
+
+// The prompt's rows from `window` on, as a text whose scored part begins there. No query sees an
+// answer.
+Result<ForcedRequest> beyond_window(const SelectionRequest& request, const Sample& sample,
+                                    Tokens& scored) {
+  const auto* sliding = std::get_if<SlidingWindow>(&request.cheap);
+  const auto length = static_cast<std::int64_t>(sample.prompt.size());
+  if (sliding == nullptr)
+    return fail(ErrorKind::kUnsupported, "positions=beyond_window: {} has no window to look beyond",
+                name_of(request.cheap));
+  if (length <= sliding->window)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "no position of the prompt lies beyond the window: {} tokens, window {}",
+                           length, sliding->window)
+                    .with_hint("lower mixer.window, or set a longer benchmark.length"));
+  const auto first = static_cast<std::size_t>(sliding->window) + 1;
+  scored.assign(sample.prompt.begin() + static_cast<std::ptrdiff_t>(first), sample.prompt.end());
+  // What follows the prompt is not known; it is the last row's target alone, and changes no
+  // divergence.
+  scored.push_back(sample.prompt.back());
+  return ForcedRequest{
+      .prompt = std::span(sample.prompt).first(first), .answer = scored, .prompt_length = length};
+}
+
+}  // namespace
+
+std::string_view to_string(Measure measure) {
+  switch (measure) {
+    case Measure::kAnswerNll: return "answer NLL";
+    case Measure::kAnswerDivergence: return "KL from full attention over the answer";
+    case Measure::kDivergenceBeyondWindow:
+      return "KL from full attention over the prompt beyond the window";
+  }
+  return "?";
+}
+
+Result<std::vector<AnswerScore>> score_toggles(MeteredModel& model, const SelectionRequest& request,
+                                               ForcedRequest text, const Mask& context,
+                                               std::span<const std::size_t> candidates,
+                                               const ActivationReuse& reuse) {
   std::vector<Mask> masks{context};
   for (const std::size_t unit : candidates) masks.push_back(context.with(unit, !context.at(unit)));
-  std::vector<NllRows> nll(samples.size());  // [sample][0 = context, then candidates][position]
-  const int workers = context_.model->workers();
-  context_.progress->begin("scoring units", static_cast<std::int64_t>(samples.size()));
-  const Status status = for_each_sample(
-      *context_.model, samples.size(), *context_.progress,
-      [&](MeteredModel& model, std::size_t i) -> Status {
-        const Sample& sample = context_.calibration->samples[samples[i]];
-        Result<NllRows> here = mask_nll(request_, model, workers, sample, masks, reuse_);
-        if (!here)
-          return fail(std::move(here).error().at("calibration sample " + sample.id.substr(0, 12)));
-        nll[i] = *std::move(here);
+  return score_masks(model, request, text, masks, reuse);
+}
+
+NllScorer::NllScorer(const SelectionRequest& request, SelectionContext& context,
+                     ActivationReuse reuse, Measure measure)
+    : request_(request),
+      context_(context),
+      reuse_(of_one_worker(reuse, context)),
+      measure_(measure) {}
+
+Result<NllScorer::Rows> NllScorer::toggles(MeteredModel& model, const Sample& sample,
+                                           const Mask& context,
+                                           std::span<const std::size_t> candidates) const {
+  ForcedRequest text{sample.prompt, sample.answer};
+  Tokens scored;
+  if (measure_ == Measure::kDivergenceBeyondWindow) {
+    ASSIGN_OR_RETURN(text, beyond_window(request_, sample, scored));
+  }
+  if (measure_ != Measure::kAnswerNll) {
+    const AttentionPlan full = AttentionPlan::full(request_.layout);
+    ForcedRequest teacher = text;
+    teacher.plan = &full;
+    teacher.keep_logits = true;
+    ASSIGN_OR_RETURN(const std::vector<AnswerScore> kept, model.score(std::span(&teacher, 1)));
+    text.reference = kept[0].logits;
+  }
+  ASSIGN_OR_RETURN(std::vector<AnswerScore> scores,
+                   score_toggles(model, request_, text, context, candidates, reuse_));
+  Rows rows;
+  for (AnswerScore& score : scores)
+    rows.push_back(std::move(measure_ == Measure::kAnswerNll ? score.nll : score.divergence));
+  return rows;
+}
+
+Result<std::vector<NllScorer::Rows>> NllScorer::run(const Mask& context,
+                                                    std::span<const std::size_t> candidates,
+                                                    std::span<const std::size_t> samples) const {
+  STRATA_CHECK(!samples.empty() && !candidates.empty());
+  std::vector<Sample> texts;
+  for (const std::size_t i : samples) texts.push_back(context_.calibration->samples[i]);
+  std::vector<Rows> rows(samples.size());  // [sample][0 = context, then candidates][position]
+  RETURN_IF_ERROR(for_each_calibration_sample(
+      context_, "scoring units", texts, [&](MeteredModel& model, std::size_t i) -> Status {
+        ASSIGN_OR_RETURN(rows[i], toggles(model, texts[i], context, candidates));
         return {};
-      },
-      [&](std::size_t) -> Status {
-        context_.progress->advance(1);
-        return {};
-      });
-  context_.progress->end();
-  RETURN_IF_ERROR(status);
-  return nll;
+      }));
+  return rows;
 }
 
 std::size_t NllScorer::samples() const { return context_.calibration->samples.size(); }
@@ -43,7 +105,7 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
   const std::vector<Sample>& samples = context_.calibration->samples;
   std::vector<std::size_t> every(samples.size());
   std::iota(every.begin(), every.end(), std::size_t{0});
-  ASSIGN_OR_RETURN(const std::vector<NllRows> nll, run(context, candidates, every));
+  ASSIGN_OR_RETURN(const std::vector<Rows> nll, run(context, candidates, every));
 
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -71,9 +133,9 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
 
 Result<SampleGains> NllScorer::gains(const Mask& context, std::span<const std::size_t> candidates,
                                      std::span<const std::size_t> samples) {
-  ASSIGN_OR_RETURN(const std::vector<NllRows> nll, run(context, candidates, samples));
+  ASSIGN_OR_RETURN(const std::vector<Rows> nll, run(context, candidates, samples));
   SampleGains out{.gains = std::vector<std::vector<double>>(candidates.size()), .context_nll = {}};
-  for (const NllRows& rows : nll) {
+  for (const Rows& rows : nll) {
     const double base = mean_error(rows[0]).mean;
     out.context_nll.push_back(base);
     for (std::size_t c = 0; c < candidates.size(); ++c)
@@ -81,6 +143,21 @@ Result<SampleGains> NllScorer::gains(const Mask& context, std::span<const std::s
                              (base - mean_error(rows[c + 1]).mean));
   }
   return out;
+}
+
+Result<SharedScores> score_all_units(const SelectionRequest& request, SelectionContext& context,
+                                     bool restore, const ActivationReuse& reuse, Measure measure) {
+  const nlohmann::json key = {{"measure", to_string(measure)},
+                              {"mode", restore ? "restore" : "ablate"},
+                              {"reuse", reuse.on}};
+  return shared_scores(request, context, key, [&]() -> Result<SharedScores> {
+    const Mask start(request.granularity, request.layout, !restore);
+    std::vector<std::size_t> all(start.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    NllScorer scorer(request, context, reuse, measure);
+    ASSIGN_OR_RETURN(UnitScores scores, scorer.score(start, all));
+    return SharedScores{.scores = std::move(scores)};
+  });
 }
 
 }  // namespace strata

@@ -1,22 +1,37 @@
-// NllScorer: the change of teacher-forced answer NLL when one unit is toggled (NLL-guided
-// selection, arXiv 2606.27791).
+// NllScorer: the change of a measure of teacher-forced text when one unit is toggled: answer NLL
+// (NLL-guided selection, arXiv 2606.27791), or the divergence from full attention.
 //
-// s_u(C) = mean over samples of [NLL(C without u) − NLL(C with u)], NLL = mean nats a token over
-// the answer. C = nothing kept is restore-one, C = everything kept is ablate-one. With reuse, one
-// run of C keeps its layers' inputs (what does not fit the memory is run a second time) and a
-// toggle resumes at its layer; without, every toggle runs from the first layer. Scores agree up to
-// rounding. The standard error is that of the mean over independent samples.
+// s_u(C) = mean over samples of [M(C without u) − M(C with u)], M = mean over positions of −log p
+// (nats a token), or of KL(full attention ‖ C) at temperature 1. C = nothing kept is restore-one, C
+// = everything kept is ablate-one. With reuse, one run of C keeps its layers' inputs (what does not
+// fit the memory is run a second time) and a toggle resumes at its layer; without, every toggle
+// runs from the first layer. Scores agree up to rounding. The standard error is that of the mean
+// over independent samples.
 #pragma once
 
 #include "strategies/mask_losses.h"
 #include "strategies/scorer.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 
+enum class Measure {
+  kAnswerNll,
+  kAnswerDivergence,        // at the answer's positions
+  kDivergenceBeyondWindow,  // at the prompt's positions ≥ window; looks at no answer
+};
+std::string_view to_string(Measure measure);
+
+// The context's score and then each toggle's, on one text (its plan aside).
+Result<std::vector<AnswerScore>> score_toggles(MeteredModel& model, const SelectionRequest& request,
+                                               ForcedRequest text, const Mask& context,
+                                               std::span<const std::size_t> candidates,
+                                               const ActivationReuse& reuse);
+
 class NllScorer final : public SampledScorer {
  public:
-  NllScorer(const SelectionRequest& request, SelectionContext& context, ActivationReuse reuse)
-      : request_(request), context_(context), reuse_(reuse) {}
+  NllScorer(const SelectionRequest& request, SelectionContext& context, ActivationReuse reuse,
+            Measure measure = Measure::kAnswerNll);
 
   Result<UnitScores> score(const Mask& context, std::span<const std::size_t> candidates) override;
   std::size_t samples() const override;
@@ -26,11 +41,21 @@ class NllScorer final : public SampledScorer {
  private:
   const SelectionRequest& request_;
   SelectionContext& context_;
-  ActivationReuse reuse_;
+  ActivationReuse reuse_;  // of one worker
+  Measure measure_;
 
-  // NLL at each answer position of the context and of each toggle, [sample].
-  Result<std::vector<NllRows>> run(const Mask& context, std::span<const std::size_t> candidates,
-                                   std::span<const std::size_t> samples) const;
+  // The measure at each position of the context and of each toggle, on one sample.
+  using Rows = std::vector<std::vector<double>>;
+  Result<Rows> toggles(MeteredModel& model, const Sample& sample, const Mask& context,
+                       std::span<const std::size_t> candidates) const;
+  // On each of these samples.
+  Result<std::vector<Rows>> run(const Mask& context, std::span<const std::size_t> candidates,
+                                std::span<const std::size_t> samples) const;
 };
+
+// Every unit toggled alone, where nothing (restore) or everything (ablate) is kept; computed once
+// for all who ask.
+Result<SharedScores> score_all_units(const SelectionRequest& request, SelectionContext& context,
+                                     bool restore, const ActivationReuse& reuse, Measure measure);
 
 }  // namespace strata

@@ -48,16 +48,8 @@ class Periodic final : public SelectionStrategy {
     std::int64_t kept = 0, stride = 0, offsets = 0;
   };
   Result<Spacing> spacing_of(const SelectionRequest& request) const {
-    ASSIGN_OR_RETURN(const std::size_t units, units_of(request));
-    const auto per_layer =
-        static_cast<std::size_t>(request.layout.units_per_layer(request.granularity));
-    if (units % per_layer != 0)
-      return fail(
-          ErrorKind::kInvalidArgument,
-          "periodic keeps whole layers: {} units are not a multiple of the {} units a layer", units,
-          per_layer);
     Spacing spacing;
-    spacing.kept = static_cast<std::int64_t>(units / per_layer);
+    ASSIGN_OR_RETURN(spacing.kept, whole_layers_of(request, "periodic"));
     spacing.stride = config_.stride > 0 ? config_.stride : request.layout.layers / spacing.kept;
     spacing.offsets =
         config_.by == PeriodicBy::kStride ? spacing.stride : request.layout.layers / spacing.kept;

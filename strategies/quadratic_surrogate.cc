@@ -8,7 +8,7 @@
 #include "strategies/mean_error.h"
 #include "strategies/quadratic_fit.h"
 #include "strategies/searcher.h"
-#include "strategies/unit_scores.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {

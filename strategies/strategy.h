@@ -49,12 +49,24 @@ struct SelectionRequest {
 // What a strategy must be given; missing needs are an error before the model loads. Also its
 // "supervision".
 struct CalibrationNeeds {
-  bool answers = false;
-  bool model = false;  // runs the model at all
+  bool answers = false;  // calibration samples as they are
+  bool prompts = false;  // their prompts, without answers and metadata
+  bool spans = false;    // prompts, and where in them the needles are
+  bool model = false;    // runs the model at all
+
+  bool any_samples() const { return answers || prompts || spans; }
+  std::string_view supervision() const {
+    return answers ? "answers" : spans ? "spans" : prompts ? "text" : "none";
+  }
 };
 
-// A score for each unit (flat order of the mask), higher = more worth keeping; in nats of answer
-// NLL where units were toggled or their gates differentiated.
+// Of `all` what was asked for and no more, so that a strategy's supervision is what it says. The id
+// stays: it names the samples.
+CalibrationSet given(const CalibrationNeeds& needs, const CalibrationSet& all);
+
+// A score for each unit (flat order of the mask), higher = more worth keeping; in nats where units
+// are toggled or their gates differentiated, else in what the strategy's diagnostics name as
+// "measure".
 struct UnitScores {
   std::vector<double> score;
   std::vector<double> standard_error;         // paired over calibration samples; NaN for one sample
@@ -81,18 +93,19 @@ class ScoreCache {
   virtual ~ScoreCache() = default;
   struct Entry {
     UnitScores scores;
+    nlohmann::json diagnostics;  // of what gave the scores
+    nlohmann::json training;     // as Selection's
     Meter cost;
-    nlohmann::json training = nullptr;                      // as Selection's
-    nlohmann::json diagnostics = nlohmann::json::object();  // of what gave the scores
   };
   virtual const Entry* find(const std::string& key) const = 0;
   virtual void insert(const std::string& key, Entry entry) = 0;
 };
 
 struct SelectionContext {
-  MeteredModel* model = nullptr;                // null where needs().model is false
-  const CalibrationSet* calibration = nullptr;  // null where needs().answers is false
-  ScoreCache* cache = nullptr;                  // may be null
+  MeteredModel* model = nullptr;  // null where needs().model is false
+  const CalibrationSet* calibration =
+      nullptr;                  // what needs() asks for; null where it asks for none
+  ScoreCache* cache = nullptr;  // may be null
   // Where a training keeps its state while it runs; empty = nowhere.
   std::filesystem::path checkpoint;
   Progress* progress = nullptr;
@@ -123,5 +136,8 @@ class SelectionStrategy {
 
 // K = units_to_keep(budget), which must not exceed what the mask can hold.
 Result<std::size_t> units_of(const SelectionRequest& request);
+// The same as whole layers, for strategies (`who`) that know no smaller unit. Errors: units that
+// are no multiple of a layer's.
+Result<std::int64_t> whole_layers_of(const SelectionRequest& request, std::string_view who);
 
 }  // namespace strata

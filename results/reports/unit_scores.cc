@@ -43,10 +43,22 @@ Estimate unit_estimate(const std::vector<double>& gains, const std::vector<std::
 
 double mean(const std::vector<double>& values) { return mean_of(values).value; }
 
+constexpr std::string_view kAnswerNll = "answer NLL";
+
+// What the tensor's nats are of, where it is not the answer's NLL.
+std::string measure_of(const SelectionRow& selection) {
+  const json diagnostics = parse_json(selection.diagnostics_json).value_or(json());
+  if (!diagnostics.is_object() || !diagnostics.contains("measure")) return std::string(kAnswerNll);
+  const json& measure = diagnostics["measure"];
+  return measure.is_string() ? measure.get<std::string>() : std::string(kAnswerNll);
+}
+
 class Evidence {
  public:
-  Evidence(const ScoreTensor& tensor, Mask mask, std::optional<double> plan_nll)
+  Evidence(const ScoreTensor& tensor, std::string measure, Mask mask,
+           std::optional<double> plan_nll)
       : tensor_(tensor),
+        measure_(std::move(measure)),
         mask_(std::move(mask)),
         plan_nll_(plan_nll),
         gains_(tensor.sample_gains()),
@@ -66,7 +78,8 @@ class Evidence {
 
   std::vector<std::string> lines() const {
     std::vector<std::string> out{what_was_scored(), how_stable()};
-    if (plan_nll_ && !tensor_.derivative) out.push_back(joint_against_singles(*plan_nll_));
+    if (plan_nll_ && !tensor_.derivative && measure_ == kAnswerNll)
+      out.push_back(joint_against_singles(*plan_nll_));
     return out;
   }
 
@@ -86,6 +99,7 @@ class Evidence {
 
  private:
   const ScoreTensor& tensor_;
+  std::string measure_;
   Mask mask_;
   std::optional<double> plan_nll_;
   std::vector<std::vector<double>> gains_;
@@ -104,10 +118,9 @@ class Evidence {
           "partly open · {}",
           plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"));
     return fmt::format(
-        "scores: answer NLL (nats a token) that keeping a unit saves where {} of {} units keep "
-        "full "
-        "attention · {}, {} answer positions each",
-        tensor_.context.kept(), tensor_.units(),
+        "scores: {} (nats a token) that keeping a unit saves where {} of {} units keep full "
+        "attention · {}, {} positions each",
+        measure_, tensor_.context.kept(), tensor_.units(),
         plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"),
         *least == *most ? fmt::format("{}", *least) : fmt::format("{} to {}", *least, *most));
   }
@@ -157,7 +170,7 @@ Result<UnitEvidence> unit_evidence(const SelectionRow& selection, const ScoreTen
   if (tensor == nullptr) return evidence;
   const Mask& context = tensor->context;
   ASSIGN_OR_RETURN(Mask chosen, mask_from_json(mask, context.granularity(), context.layout()));
-  const Evidence full(*tensor, std::move(chosen), plan_nll);
+  const Evidence full(*tensor, measure_of(selection), std::move(chosen), plan_nll);
   evidence.lines = full.lines();
   full.complete(evidence.table, evidence.intervals);
   return evidence;

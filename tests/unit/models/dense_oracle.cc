@@ -183,7 +183,7 @@ Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
 
 Matrix oracle_logits(const Architecture& a, const Weights& weights,
                      const std::vector<TokenId>& tokens, const AttentionPlan& plan,
-                     std::int64_t prompt_length) {
+                     std::int64_t prompt_length, std::vector<OracleQk>* layers) {
   const auto head_dim = static_cast<std::size_t>(a.head_dim);
   const std::vector<double> frequencies = to_matrix(weights.inverse_frequencies)[0];
   const Matrix embedding = to_matrix(weights.embedding);
@@ -206,6 +206,7 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
       rotate(q[i], head_dim, static_cast<std::int64_t>(i), frequencies);
       rotate(k[i], head_dim, static_cast<std::int64_t>(i), frequencies);
     }
+    if (layers != nullptr) layers->push_back({q, k});
     for (std::size_t i = 0; i < length; ++i) {
       std::vector<double> mixed(heads * head_dim, 0.0);
       for (std::size_t head = 0; head < heads; ++head) {
@@ -241,6 +242,23 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
   for (const auto& row : x)
     logits.push_back(times(head, rms_norm(row, final_norm, a.rms_norm_eps)));
   return logits;
+}
+
+double oracle_mass(const Architecture& a, const OracleQk& layer, int head, std::size_t row,
+                   const std::set<std::size_t>& keys) {
+  const auto head_dim = static_cast<std::size_t>(a.head_dim);
+  const auto kv = static_cast<std::size_t>(head / (a.query_heads / a.kv_heads));
+  double inside = 0, total = 0;
+  for (std::size_t j = 0; j < layer.k.size(); ++j) {
+    double dot = 0;
+    for (std::size_t d = 0; d < head_dim; ++d)
+      dot += layer.q[row][static_cast<std::size_t>(head) * head_dim + d] *
+             layer.k[j][kv * head_dim + d];
+    const double weight = std::exp(dot / std::sqrt(static_cast<double>(head_dim)));
+    if (j <= row) total += weight;
+    if (keys.contains(j)) inside += weight;
+  }
+  return inside / total;
 }
 
 AttentionPlan random_plan(const HeadLayout& layout, Rng& rng, std::int64_t max_window,

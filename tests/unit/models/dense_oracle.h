@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "core/plan.h"
@@ -28,10 +29,20 @@ Weights random_weights(const Architecture& architecture, Rng& rng, at::ScalarTyp
 bool oracle_sees(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
                  std::int64_t prompt_length);
 
-// Logits [tokens][vocabulary] of one sequence under a plan.
+// q and k of one layer after rotary embedding, [tokens][heads · head size].
+struct OracleQk {
+  Matrix q, k;
+};
+
+// Logits [tokens][vocabulary] of one sequence under a plan; `layers` (may be null) gets each
+// layer's q and k.
 Matrix oracle_logits(const Architecture& architecture, const Weights& weights,
                      const std::vector<TokenId>& tokens, const AttentionPlan& plan,
-                     std::int64_t prompt_length);
+                     std::int64_t prompt_length, std::vector<OracleQk>* layers = nullptr);
+
+// Σ_{j in keys} exp(q·k_j/√D) / Σ_{j ≤ row} exp(q·k_j/√D) of one query head.
+double oracle_mass(const Architecture& architecture, const OracleQk& layer, int head,
+                   std::size_t row, const std::set<std::size_t>& keys);
 
 // A random plan of any granularity, palette and decode rule.
 AttentionPlan random_plan(const HeadLayout& layout, Rng& rng, std::int64_t max_window,

@@ -86,6 +86,52 @@ TEST_P(MeteredModelTest, EveryRoadToAnAnswersNllAgreesWithTheOracle) {
     }
 }
 
+TEST_P(MeteredModelTest, DivergencesFromKeptLogitsAgreeWithTheOracleOnEveryRoad) {
+  MeteredModel model(*model_);
+  Tokens tokens = prompt_;
+  tokens.insert(tokens.end(), answer_.begin(), answer_.end());
+  const AttentionPlan full = AttentionPlan::full(model_->layout());
+  constexpr std::size_t kBegin = 20;  // scored from inside the prompt on
+  const std::span<const TokenId> all = tokens;
+  for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull}) {
+    const AttentionPlan under = layers({1, 3}, rule), toggled = layers({1, 3, 4}, rule);
+    const auto divergence = [&](const AttentionPlan& plan) {
+      const auto length = static_cast<std::int64_t>(prompt_.size());
+      const auto p = testing::oracle_logits(architecture_, weights_, tokens, full, length);
+      const auto q = testing::oracle_logits(architecture_, weights_, tokens, plan, length);
+      std::vector<double> out;
+      for (std::size_t row = kBegin - 1; row + 1 < tokens.size(); ++row) {
+        double p_total = 0, q_total = 0, sum = 0;
+        for (const double value : p[row]) p_total += std::exp(value);
+        for (const double value : q[row]) q_total += std::exp(value);
+        for (std::size_t v = 0; v < p[row].size(); ++v)
+          sum += std::exp(p[row][v]) / p_total *
+                 (p[row][v] - std::log(p_total) - q[row][v] + std::log(q_total));
+        out.push_back(sum);
+      }
+      return out;
+    };
+    ForcedRequest forced{.prompt = all.first(kBegin),
+                         .answer = all.subspan(kBegin),
+                         .plan = &full,
+                         .prompt_length = static_cast<std::int64_t>(prompt_.size()),
+                         .keep_logits = true};
+    const AnswerScore teacher = (*model.score(std::span(&forced, 1)))[0];
+    EXPECT_TRUE(teacher.divergence.empty());
+    forced.keep_logits = false;
+    forced.reference = teacher.logits;
+    forced.plan = &under;
+    const std::vector<double> expected = divergence(under);
+    const AnswerScore here = (*model.score(std::span(&forced, 1)))[0];
+    expect_close(here.divergence, expected);
+    EXPECT_EQ(here.logits, nullptr);
+    Trace trace = *model.trace(forced, 10, kEnough);
+    expect_close(trace.score().divergence, expected);
+    const Toggle toggle{4, &toggled};
+    expect_close((*model.resume(trace, std::span(&toggle, 1)))[0].divergence, divergence(toggled));
+  }
+}
+
 TEST_P(MeteredModelTest, GenerationEqualsTeacherForcingOnItself) {
   MeteredModel model(*model_);
   const AttentionPlan a = layers({1}), b = layers({0, 4}, DecodeRule::kFull),
@@ -165,11 +211,13 @@ TEST_P(MeteredModelTest, WhatATraceHadNoMemoryForIsRunASecondTime) {
   MeteredModel model(*model_);
   const AttentionPlan base = layers({1, 4});
   std::vector<AttentionPlan> plans;
+  plans.reserve(6);
   for (int layer = 0; layer < 6; ++layer)
     plans.push_back(plan(Mask::of_layers(model_->layout(), {1, 4})
                              .with(static_cast<std::size_t>(layer), layer != 1 && layer != 4),
                          DecodeRule::kSame));
   std::vector<Toggle> toggles;
+  toggles.reserve(6);
   for (int layer = 0; layer < 6; ++layer)
     toggles.push_back({layer, &plans[static_cast<std::size_t>(layer)]});
   Trace all = *model.trace({prompt_, answer_, &base}, 10, kEnough);

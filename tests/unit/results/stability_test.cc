@@ -136,7 +136,7 @@ TEST(UnitEvidence, PrintsIntervalsInclusionAndTheJointGainAgainstTheSingles) {
   ASSERT_EQ(evidence.lines.size(), 3U);
   EXPECT_EQ(evidence.lines[0],
             "scores: answer NLL (nats a token) that keeping a unit saves where 0 of 4 units keep "
-            "full attention · 4 calibration prompts, 2 answer positions each");
+            "full attention · 4 calibration prompts, 2 positions each");
   EXPECT_THAT(evidence.lines[1], HasSubstr("stable: the highest 2 of two halves of the prompts "
                                            "overlap by a Jaccard of 1.00 (200 random "));
   EXPECT_EQ(
@@ -155,6 +155,23 @@ TEST(UnitEvidence, PrintsIntervalsInclusionAndTheJointGainAgainstTheSingles) {
   selection.mask_json = "[[1],[0],[0],[1]]";
   EXPECT_THAT(test::must(unit_evidence(selection, &tensor, std::nullopt)).lines[1],
               HasSubstr("the lowest 2 of two halves"));
+}
+
+TEST(UnitEvidence, NamesAnotherMeasureAndDoesNotCompareItWithNll) {
+  ScoreTensor tensor{.context = Mask(Granularity::kLayer, {2, 1, 1}, false),
+                     .samples = {"a"},
+                     .clusters = {""},
+                     .positions = {1},
+                     .context_nll = {0.5F},
+                     .gains = {0.25F, 0.125F}};
+  SelectionRow selection;
+  selection.mask_json = "[[1],[0]]";
+  selection.diagnostics_json = R"({"measure": "KL from full attention"})";
+  const UnitEvidence evidence = test::must(unit_evidence(selection, &tensor, 1.25));
+  ASSERT_EQ(evidence.lines.size(), 2U);  // no line that sets the plan's NLL against them
+  EXPECT_THAT(evidence.lines[0],
+              HasSubstr("scores: KL from full attention (nats a token) that keeping "
+                        "a unit saves where 0 of 2 units"));
 }
 
 TEST(UnitEvidence, SaysWhereItIsNotStable) {

@@ -84,6 +84,54 @@ TEST(StrategiesTest, PeriodicByStrideMayDifferFromTheBudget) {
               expected[offset]);
 }
 
+TEST(StrategiesTest, EndsAreTheFirstHalfRoundedUpAndTheLastHalfRoundedDown) {
+  EXPECT_EQ(kept(named("ends")), (std::vector<std::size_t>{0, 1, 2, 3, 27, 28, 29}));  // K = 7
+  SelectionRequest request{.layout = kLayout};
+  for (int k = 1; k <= 30; ++k) {
+    request.budget.units = k;
+    std::vector<std::size_t> expected;
+    for (std::size_t layer = 0; layer < 30; ++layer)
+      if (layer < static_cast<std::size_t>(std::ceil(k / 2.0)) ||
+          layer >= 30 - static_cast<std::size_t>(std::floor(k / 2.0)))
+        expected.push_back(layer);
+    EXPECT_EQ(select(named("ends"), request)->kept_units(), expected);
+  }
+  // KV heads: whole layers, three a layer.
+  request.granularity = Granularity::kKvHead;
+  request.budget.units = 9;
+  const auto plan = request.plan(*select(named("ends"), request));
+  EXPECT_EQ(full_attention_of(*plan).kept_units(), (std::vector<std::size_t>{0, 1, 29}));
+  request.budget.units = 10;
+  EXPECT_EQ(select(named("ends"), request).error().text(),
+            "ends keeps whole layers: 10 units are not a multiple of the 3 units a layer");
+  EXPECT_EQ((*make_strategy(named("ends")))->needs().supervision(), "none");
+}
+
+TEST(StrategiesTest, AreGivenWhatTheyAskForAndNoMore) {
+  CalibrationSet all{"set",
+                     {{.id = "a",
+                       .prompt = {1, 2, 3},
+                       .answer = {4},
+                       .prompt_text = "text",
+                       .answers = {"four"},
+                       .answer_given = " ",
+                       .cluster = "c",
+                       .metadata = {{"needle", {1, 2}}, {"value", "four"}}}}};
+  const CalibrationSet prompts = given({.prompts = true}, all);
+  EXPECT_EQ(prompts.id, "set");
+  EXPECT_EQ(prompts.samples[0].id, "a");
+  EXPECT_EQ(prompts.samples[0].cluster, "c");
+  EXPECT_EQ(prompts.samples[0].prompt, (Tokens{1, 2, 3}));
+  EXPECT_TRUE(prompts.samples[0].answer.empty());
+  EXPECT_TRUE(prompts.samples[0].answers.empty());
+  EXPECT_TRUE(prompts.samples[0].metadata.empty());
+  const CalibrationSet spans = given({.spans = true}, all);
+  EXPECT_EQ(spans.samples[0].metadata, (nlohmann::json{{"needle", {1, 2}}}));
+  EXPECT_TRUE(spans.samples[0].answer.empty());
+  EXPECT_EQ(given({.answers = true}, all).samples[0].metadata, all.samples[0].metadata);
+  EXPECT_EQ(given({.answers = true}, all).samples[0].answer, (Tokens{4}));
+}
+
 TEST(StrategiesTest, RandomDrawsAreReproducibleDistinctAndUniform) {
   EXPECT_EQ(kept(named("random", {{"draw", 3}})), kept(named("random", {{"draw", 3}})));
   std::set<std::vector<std::size_t>> sets;

@@ -1,0 +1,98 @@
+#include "strategies/shared_scores.h"
+
+#include <limits>
+
+#include "core/sha256.h"
+#include "models/parallel.h"
+#include "strategies/mean_error.h"
+#include "strategies/searcher.h"
+
+namespace strata {
+
+nlohmann::json scored_for(const SelectionRequest& request, const SelectionContext& context) {
+  return {
+      {"model", context.model->model().id()},   {"dtype", context.model->model().options().dtype},
+      {"calibration", context.calibration->id}, {"granularity", to_string(request.granularity)},
+      {"kept", to_json(request.kept)},          {"cheap", to_json(request.cheap)},
+      {"rule", to_string(request.rule)}};
+}
+
+Result<SharedScores> shared_scores(const SelectionRequest& request, SelectionContext& context,
+                                   const nlohmann::json& key,
+                                   const std::function<Result<SharedScores>()>& compute) {
+  const nlohmann::json whole = {{"scorer", key}, {"for", scored_for(request, context)}};
+  const std::string id = sha256_hex(whole.dump());
+  if (context.cache != nullptr)
+    if (const ScoreCache::Entry* known = context.cache->find(id))
+      return SharedScores{known->scores, known->diagnostics, known->training, known->cost};
+  const Meter before = context.model->meter();
+  ASSIGN_OR_RETURN(SharedScores made, compute());
+  if (context.cache != nullptr)
+    context.cache->insert(
+        id, {made.scores, made.diagnostics, made.training, context.model->meter() - before});
+  return made;
+}
+
+Selection keep_highest(const SelectionRequest& request, SharedScores scored, std::size_t k) {
+  Mask mask = top_k(request, scored.scores.score, k);
+  return Selection{.mask = std::move(mask),
+                   .scores = std::move(scored.scores),
+                   .diagnostics = std::move(scored.diagnostics),
+                   .training = std::move(scored.training),
+                   .reused_cost = scored.reused_cost};
+}
+
+UnitScores means_over_samples(const std::vector<std::vector<double>>& rows) {
+  UnitScores scores;
+  std::vector<double> of_unit(rows.size());
+  for (std::size_t unit = 0; unit < rows[0].size(); ++unit) {
+    for (std::size_t i = 0; i < rows.size(); ++i) of_unit[i] = rows[i][unit];
+    const MeanError here = mean_error(of_unit);
+    scores.score.push_back(here.mean);
+    scores.standard_error.push_back(here.standard_error);
+  }
+  return scores;
+}
+
+UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates) {
+  const UnitScores all = means_over_samples(tensor.sample_gains());
+  UnitScores scores;
+  scores.score.assign(tensor.units(), -std::numeric_limits<double>::infinity());
+  scores.standard_error.assign(tensor.units(), std::numeric_limits<double>::quiet_NaN());
+  for (const std::size_t unit : candidates) {
+    scores.score[unit] = all.score[unit];
+    scores.standard_error[unit] = all.standard_error[unit];
+  }
+  scores.tensor = std::make_shared<const ScoreTensor>(std::move(tensor));
+  return scores;
+}
+
+UnitScores plain_scores(std::vector<double> scores) {
+  UnitScores out{.score = std::move(scores)};
+  out.standard_error.assign(out.score.size(), std::numeric_limits<double>::quiet_NaN());
+  return out;
+}
+
+Status for_each_calibration_sample(SelectionContext& context, std::string_view stage,
+                                   std::span<const Sample> samples,
+                                   const std::function<Status(MeteredModel&, std::size_t)>& body) {
+  STRATA_CHECK(!samples.empty());
+  context.progress->begin(stage, static_cast<std::int64_t>(samples.size()));
+  Status status = for_each_sample(
+      *context.model, samples.size(), *context.progress,
+      [&](MeteredModel& model, std::size_t i) -> Status {
+        Status done = body(model, i);
+        if (!done)
+          return fail(
+              std::move(done).error().at("calibration sample " + samples[i].id.substr(0, 12)));
+        return done;
+      },
+      [&](std::size_t) -> Status {
+        context.progress->advance(1);
+        return {};
+      });
+  context.progress->end();
+  return status;
+}
+
+}  // namespace strata

@@ -1,0 +1,50 @@
+// Scores of single units that several strategies and budgets share, and how per-sample scores
+// become a unit's score with its standard error.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "strategies/strategy.h"
+
+namespace strata {
+
+struct SharedScores {
+  UnitScores scores;
+  nlohmann::json diagnostics = nlohmann::json::object();
+  nlohmann::json training = nullptr;  // as Selection's
+  Meter reused_cost;                  // where they were computed before
+};
+
+// What scores are made for, beside the method: model, calibration, units, mixers, rule.
+nlohmann::json scored_for(const SelectionRequest& request, const SelectionContext& context);
+
+// What was computed under the same key, model, calibration and request (its budget aside), else
+// compute()'s.
+Result<SharedScores> shared_scores(const SelectionRequest& request, SelectionContext& context,
+                                   const nlohmann::json& key,
+                                   const std::function<Result<SharedScores>()>& compute);
+
+// The k units of highest score, with their evidence.
+Selection keep_highest(const SelectionRequest& request, SharedScores scored, std::size_t k);
+
+// rows[sample][unit] → means, and the standard errors of means over independent samples.
+UnitScores means_over_samples(const std::vector<std::vector<double>>& rows);
+
+// Every score a mean over the tensor, so that whoever has the tensor has the scores; the standard
+// error is that of the mean over independent samples. Units that are no candidates get −∞.
+UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates);
+
+// Without a standard error or a tensor.
+UnitScores plain_scores(std::vector<double> scores);
+
+// body(model, i) for each of these calibration samples, on as many threads as there are workers. An
+// error names its sample.
+Status for_each_calibration_sample(SelectionContext& context, std::string_view stage,
+                                   std::span<const Sample> samples,
+                                   const std::function<Status(MeteredModel&, std::size_t)>& body);
+
+}  // namespace strata
