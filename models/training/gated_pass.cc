@@ -89,14 +89,20 @@ class Pass {
            heads_first(out), decoder_.sink_logits(layer));
     return out;
   }
-  // One gate a query head, float32 at least.
-  at::Tensor gates_of(int layer) const;
+  // One gate a query head, float32 at least, [layers, H, 1]: copied to the device once, since a
+  // copy waits for all that is queued there.
+  at::Tensor gates_by_head() const;
+  at::Tensor gates_of(int layer) const { return gates_LH1_.select(0, layer); }
   LayerTape forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
                     bool record) const;
   // Returns ∂ loss/∂ x and sets the gradient of the layer's gates, by query head.
   at::Tensor backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                       at::Tensor& d_gate_H) const;
-  at::Tensor loss_and_gradient(const at::Tensor& top_NC, GatedGradient& result) const;
+  // On the device: read when everything is queued.
+  struct Loss {
+    at::Tensor loss, nll_N, d_top_NC;
+  };
+  Loss loss_and_gradient(const at::Tensor& top_NC) const;
   const Decoder& decoder_;
   const ModelShape& shape_;
   const GatedAttention& attention_;
@@ -105,17 +111,22 @@ class Pass {
   Tokens tokens_;
   Chunk chunk_;
   int kept_tapes_ = 0;
+  at::Tensor gates_LH1_;
   std::vector<QueryBlock> kept_blocks_, cheap_blocks_, top_kept_blocks_, top_cheap_blocks_;
 };
 
-at::Tensor Pass::gates_of(int layer) const {
+at::Tensor Pass::gates_by_head() const {
   const int heads = shape_.heads.query_heads;
-  const auto units = shape_.heads.units_per_layer(attention_.granularity);
+  const int units = shape_.heads.units_per_layer(attention_.granularity);
   std::vector<double> gates;
-  for (int head = 0; head < heads; ++head)
-    gates.push_back(request_.gates[static_cast<std::size_t>(layer * units + head * units / heads)]);
+  for (int layer = 0; layer < layers(); ++layer)
+    for (int head = 0; head < heads; ++head)
+      gates.push_back(
+          request_.gates[static_cast<std::size_t>(layer * units + head * units / heads)]);
   const bool wide = decoder_.options().dtype() == at::kDouble;
-  return at::tensor(gates, at::kDouble).to(device_, wide ? at::kDouble : at::kFloat);
+  return at::tensor(gates, at::kDouble)
+      .to(device_, wide ? at::kDouble : at::kFloat)
+      .view({layers(), heads, 1});
 }
 
 LayerTape Pass::forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
@@ -129,7 +140,7 @@ LayerTape Pass::forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, 
     const at::Tensor kept_NHD = attend_by(
         teacher_x_NC.defined() ? project(teacher_x_NC, layer) : tape.projections, layer, kept());
     const at::Tensor cheap_NHD = attend_by(tape.projections, layer, cheap());
-    const at::Tensor gate_H1 = gates_of(layer).unsqueeze(-1);
+    const at::Tensor gate_H1 = gates_of(layer);
     const auto wide = gate_H1.scalar_type();
     // Exact where a gate is 0 or 1.
     tape.mixed_NHD =
@@ -145,7 +156,7 @@ at::Tensor Pass::backward(const LayerTape& tape, int layer, const at::Tensor& d_
                           at::Tensor& d_gate_H) const {
   const auto upper = torch::autograd::grad({tape.out_NC}, {tape.x_NC, tape.mixed_NHD}, {d_out_NC});
   const at::NoGradGuard no_grad;
-  const at::Tensor gate_H1 = gates_of(layer).unsqueeze(-1);
+  const at::Tensor gate_H1 = gates_of(layer);
   const at::Tensor d_mixed_NHD = upper[1].to(gate_H1.scalar_type());
   d_gate_H =
       (d_mixed_NHD * tape.kept_minus_cheap_NHD).sum(at::IntArrayRef({0, 2}), false, at::kDouble);
@@ -172,8 +183,8 @@ at::Tensor Pass::backward(const LayerTape& tape, int layer, const at::Tensor& d_
   return upper[0] + lower[0];
 }
 
-// Sets loss and nll; returns ∂ loss/∂ top. Logits exist for a chunk of rows at a time.
-at::Tensor Pass::loss_and_gradient(const at::Tensor& top_NC, GatedGradient& result) const {
+// Logits exist for a chunk of rows at a time.
+Pass::Loss Pass::loss_and_gradient(const at::Tensor& top_NC) const {
   constexpr std::int64_t kLogitsAtOnce = std::int64_t{1} << 26;
   const std::int64_t rows = top_NC.size(0);
   const std::int64_t step = std::clamp<std::int64_t>(kLogitsAtOnce / shape_.vocabulary, 1, rows);
@@ -206,10 +217,8 @@ at::Tensor Pass::loss_and_gradient(const at::Tensor& top_NC, GatedGradient& resu
     losses.push_back(loss.detach());
     nlls.push_back(nll_N.detach());
   }
-  const at::Tensor nll = at::cat(nlls).to(at::kCPU, at::kDouble);
-  result.nll.assign(nll.const_data_ptr<double>(), nll.const_data_ptr<double>() + rows);
-  result.loss = at::stack(losses).to(at::kDouble).sum().item<double>() / static_cast<double>(rows);
-  return at::cat(gradients);
+  return {at::stack(losses).to(at::kDouble).sum() / static_cast<double>(rows), at::cat(nlls),
+          at::cat(gradients)};
 }
 
 GatedGradient Pass::run(std::uint64_t memory_bytes) {
@@ -224,6 +233,7 @@ GatedGradient Pass::run(std::uint64_t memory_bytes) {
   top_kept_blocks_ = blocks(kept(), chunk_.first_read);
   top_cheap_blocks_ = blocks(cheap(), chunk_.first_read);
 
+  gates_LH1_ = gates_by_head();
   const at::NoGradGuard no_grad;
   std::vector<LayerTape> tapes(static_cast<std::size_t>(layers()));
   std::vector<at::Tensor> inputs, teacher_inputs(tapes.size());
@@ -240,8 +250,8 @@ GatedGradient Pass::run(std::uint64_t memory_bytes) {
       teacher =
           decoder_.close_layer(teacher, attend_by(project(teacher, layer), layer, kept()), layer);
   }
-  GatedGradient result;
-  at::Tensor d_x = loss_and_gradient(x, result);
+  const Loss loss = loss_and_gradient(x);
+  at::Tensor d_x = loss.d_top_NC;
   std::vector<at::Tensor> d_gates(tapes.size());
   for (int layer = layers() - 1; layer >= 0; --layer) {
     const auto i = static_cast<std::size_t>(layer);
@@ -250,6 +260,9 @@ GatedGradient Pass::run(std::uint64_t memory_bytes) {
     tapes[i] = {};
     inputs[i] = at::Tensor();
   }
+  GatedGradient result{.loss = loss.loss.item<double>()};
+  const at::Tensor nll_N = loss.nll_N.to(at::kCPU, at::kDouble);
+  result.nll.assign(nll_N.const_data_ptr<double>(), nll_N.const_data_ptr<double>() + nll_N.numel());
   const at::Tensor by_head_LH = at::stack(d_gates).to(at::kCPU);
   const auto units = std::int64_t{shape_.heads.units_per_layer(attention_.granularity)};
   const at::Tensor by_unit =
