@@ -81,6 +81,16 @@ Flops decode_flops(const AttentionPlan& plan, const ModelShape& shape, std::int6
   return run_cost(plan, shape, chunk, all_rows(plan, chunk), 0).flops;
 }
 
+double forced_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length,
+                    std::int64_t answer_length) {
+  const Chunk chunk{.begin = 0,
+                    .end = prompt_length + answer_length - 1,
+                    .prompt_length = prompt_length,
+                    .first_read = prompt_length - 1,
+                    .retain = false};
+  return run_cost(plan, shape, chunk, plan_rows(plan, chunk), 0).flops.total();
+}
+
 std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::int64_t length) {
   std::uint64_t tokens = 0;  // summed over KV heads
   for (int layer = 0; layer < shape.heads.layers; ++layer)

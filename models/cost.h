@@ -35,6 +35,11 @@ Flops prefill_flops(const AttentionPlan& plan, const ModelShape& shape, std::int
 Flops decode_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length,
                    std::int64_t tokens);
 
+// A teacher-forced answer after its prompt in one pass from the first layer, only the rows that are
+// needed.
+double forced_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length,
+                    std::int64_t answer_length);
+
 // KV-cache bytes of one sequence of `length` tokens: under rule `same`, windowed KV heads keep
 // min(length, sinks + window) tokens; a KV head keeps all if any of its query heads does.
 std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::int64_t length);

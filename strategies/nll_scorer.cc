@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "models/cost.h"
 #include "strategies/mean_error.h"
 
 namespace strata {
@@ -145,6 +146,27 @@ Result<SampleGains> NllScorer::gains(const Mask& context, std::span<const std::s
   return out;
 }
 
+namespace {
+
+// What this costs where every toggle runs from the first layer: what other selectors' costs are
+// compared with.
+double flops_without_reuse(const SelectionRequest& request, const SelectionContext& context,
+                           const Mask& start) {
+  std::vector<AttentionPlan> plans;
+  plans.push_back(*request.plan(start));
+  for (std::size_t unit = 0; unit < start.size(); ++unit)
+    plans.push_back(*request.plan(start.with(unit, !start.at(unit))));
+  double flops = 0;
+  for (const Sample& sample : context.calibration->samples)
+    for (const AttentionPlan& plan : plans)
+      flops += forced_flops(plan, context.model->model().shape(),
+                            static_cast<std::int64_t>(sample.prompt.size()),
+                            static_cast<std::int64_t>(sample.answer.size()));
+  return flops;
+}
+
+}  // namespace
+
 Result<SharedScores> score_all_units(const SelectionRequest& request, SelectionContext& context,
                                      bool restore, const ActivationReuse& reuse, Measure measure) {
   const nlohmann::json key = {{"measure", to_string(measure)},
@@ -156,7 +178,10 @@ Result<SharedScores> score_all_units(const SelectionRequest& request, SelectionC
     std::iota(all.begin(), all.end(), std::size_t{0});
     NllScorer scorer(request, context, reuse, measure);
     ASSIGN_OR_RETURN(UnitScores scores, scorer.score(start, all));
-    return SharedScores{.scores = std::move(scores)};
+    SharedScores out{.scores = std::move(scores)};
+    if (measure == Measure::kAnswerNll)
+      out.diagnostics["flops_without_reuse"] = flops_without_reuse(request, context, start);
+    return out;
   });
 }
 

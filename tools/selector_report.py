@@ -45,7 +45,19 @@ def markdown(header, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def quality(rows):
+def toggling_flops(connection, rows):
+    """What ablating every unit of a leaderboard's setting costs without reuse; None where no row says."""
+    for row in rows:
+        if row["strategy"] != "nll_ablate":
+            continue
+        found = connection.execute(
+            "SELECT s.diagnostics_json FROM runs r JOIN selections s ON s.id = r.selection_id WHERE r.id = ?",
+            (row["run_ids"].split()[0],)).fetchone()
+        return json.loads(found[0]).get("flops_without_reuse")
+    return None
+
+
+def quality(rows, whole):
     """One line a selector of one leaderboard, best first, controls behind."""
     ranked = sorted((r for r in rows if r["kind"] == "ranked"), key=lambda r: -float(r["gap_closed"] or "-inf"))
     others = [r for r in rows if r["kind"] != "ranked" and r["strategy"] not in ("full", "none")]
@@ -59,9 +71,10 @@ def quality(rows):
         if row["gen_contains_low"]:
             generated += f" [{number(row['gen_contains_low'], 1, 100)}, {number(row['gen_contains_high'], 1, 100)}]"
         table.append([row["strategy"], gap, generated, number(row["tf_exact"], 1, 100), number(row["answer_nll"], 3),
-                      number(row["selection_flops"], 1, 1e-12), number(row["selection_seconds"], 1), row["supervision"]])
+                      number(row["selection_flops"], 1, 1e-12),
+                      number(row["selection_flops"], 1, 100 / whole) if whole else "–", number(row["selection_seconds"], 1), row["supervision"]])
     return markdown(["selector", "NLL gap closed %", "generated right %", "teacher-forced exact %", "answer NLL",
-                     "selection TFLOP", "s", "given"], table)
+                     "selection TFLOP", "% of ablating without reuse", "s", "given"], table)
 
 
 def selections(connection):
@@ -142,7 +155,7 @@ def page(rows, connection):
         parts += [f"## {heading(setting)}",
                   f"{block[0]['samples']} samples, {block[0]['clusters']} clusters."
                   + "".join(f" **{mark.strip()}**" for mark in sorted({r["marks"] for r in block if r["marks"]})),
-                  quality(block)]
+                  quality(block, toggling_flops(connection, block))]
     found = selections(connection)
     parts.append("## Agreement between selectors: Jaccard of their sets / Spearman of their scores")
     for key in dict.fromkeys(k for k, _ in found):

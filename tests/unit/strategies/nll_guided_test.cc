@@ -189,6 +189,19 @@ TEST_F(NllGuidedTest, StrategiesShareScoresAndCountThemForEach) {
   EXPECT_EQ(inverted.mask, bottom_k(request_, restore.scores->score, 2));
 }
 
+TEST_F(NllGuidedTest, SaysWhatItWouldCostWithoutReuse) {
+  for (const Granularity granularity : {Granularity::kLayer, Granularity::kKvHead})
+    for (const bool restore : {true, false}) {
+      request_.granularity = granularity;
+      MeteredModel metered(*model_);
+      SelectionContext context{
+          .model = &metered, .calibration = &calibration_, .progress = &progress_};
+      const SharedScores scored =
+          *score_all_units(request_, context, restore, kNoReuse, Measure::kAnswerNll);
+      EXPECT_EQ(scored.diagnostics["flops_without_reuse"].get<double>(), metered.meter().flops);
+    }
+}
+
 TEST_F(NllGuidedTest, WorkersGiveTheScoresAndTheCostOfOneThread) {
   const auto run = [&](int workers, Meter* meter) {
     MeteredModel metered(*model_, {}, workers);
