@@ -42,7 +42,7 @@ struct ConsaConfig {
   ConsaLoss loss = ConsaLoss::kAnswer;
   ConsaScope scope = ConsaScope::kGlobal;
   ConsaRemainder remainder = ConsaRemainder::kError;
-  double mask_rate = 0.1;
+  double mask_rate = 0.2;
   double multiplier_rate = 0.2;
   double ramp = 0.2;
   double start = 5;

@@ -314,6 +314,10 @@ void Pass::meter(Meter& meter, bool gradient) const {
   meter.forward_tokens += (streams - 1) * static_cast<double>(chunk_.end);
   meter.backward_tokens += static_cast<double>(chunk_.end);
   ++meter.evaluations;
+  meter.peak_bytes =
+      static_cast<std::uint64_t>(streams) *
+      static_cast<std::uint64_t>(chunk_.end * shape_.hidden * shape_.bytes_per_value) *
+      static_cast<std::uint64_t>(layers());
 }
 
 Status check_request(const MeteredModel& model, const Pass& pass, const GatedRequest& request) {
