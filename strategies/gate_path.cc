@@ -29,7 +29,10 @@ class GatePath final : public SelectionStrategy {
   explicit GatePath(GatePathConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
   std::string label() const override {
-    return config_.swap_rounds > 0 ? "gate_path" : "gate_path[no swaps]";
+    std::vector<std::string> differs;
+    if (config_.start) differs.push_back(fmt::format("{}", *config_.start));
+    if (config_.swap_rounds == 0) differs.emplace_back("no swaps");
+    return differs.empty() ? "gate_path" : fmt::format("gate_path[{}]", fmt::join(differs, ","));
   }
   std::string group() const override { return label(); }
 
