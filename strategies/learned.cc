@@ -81,13 +81,11 @@ nlohmann::json PlainGates::state() const {
 Status PlainGates::restore(const nlohmann::json& state) {
   ASSIGN_OR_RETURN(gates_, numbers_of(state, "gates", gates_.size()));
   ASSIGN_OR_RETURN(late_sums_, numbers_of(state, "late_sums", late_sums_.size()));
-  if (!state.contains("late_steps") || !state["late_steps"].is_number_unsigned() ||
-      !state.contains("adam"))
-    return fail(ErrorKind::kInvalidFile, "\"late_steps\": expected a count beside \"adam\"");
+  ASSIGN_OR_RETURN(late_steps_, count_of(state, "late_steps"));
+  if (!state.contains("adam")) return fail(ErrorKind::kInvalidFile, "no \"adam\"");
   for (const double gate : gates_)
     if (gate < 0 || gate > 1)
       return fail(ErrorKind::kInvalidFile, "\"gates\": expected numbers from 0 to 1");
-  late_steps_ = state["late_steps"].get<std::int64_t>();
   return adam_.restore(state["adam"]);
 }
 

@@ -25,11 +25,18 @@ nlohmann::json Adam::state() const {
 Status Adam::restore(const nlohmann::json& state) {
   ASSIGN_OR_RETURN(mean_, numbers_of(state, "mean", mean_.size()));
   ASSIGN_OR_RETURN(square_, numbers_of(state, "square", square_.size()));
-  const auto steps = state.find("steps");
-  if (steps == state.end() || !steps->is_number_unsigned())
-    return fail(ErrorKind::kInvalidFile, "\"steps\": expected a count");
-  steps_ = steps->get<std::int64_t>();
+  ASSIGN_OR_RETURN(steps_, count_of(state, "steps"));
   return {};
+}
+
+Result<std::int64_t> count_of(const nlohmann::json& state, const char* key) {
+  const auto wrong = [&] { return fail(ErrorKind::kInvalidFile, "\"{}\": expected a count", key); };
+  if (!state.is_object()) return wrong();
+  const auto count = state.find(key);
+  if (count == state.end() || !count->is_number_integer()) return wrong();
+  // Beyond the largest, an unsigned one reads as negative.
+  if (count->get<std::int64_t>() < 0) return wrong();
+  return count->get<std::int64_t>();
 }
 
 Result<std::vector<double>> numbers_of(const nlohmann::json& state, const char* key,

@@ -33,7 +33,8 @@ class Adam {
   std::int64_t steps_ = 0;
 };
 
-// A list of `size` finite numbers, out of a state.
+// Out of a state: a number of things that were done; a list of `size` finite numbers.
+Result<std::int64_t> count_of(const nlohmann::json& state, const char* key);
 Result<std::vector<double>> numbers_of(const nlohmann::json& state, const char* key,
                                        std::size_t size);
 

@@ -14,6 +14,7 @@
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 #include "models/parallel.h"
+#include "models/training/adam.h"
 
 namespace strata {
 namespace {
@@ -39,9 +40,7 @@ Result<Meter> meter_from_json(const nlohmann::json& json) {
       return fail(ErrorKind::kInvalidFile, "\"{}\": expected a number", name);
     *value = json[name].get<double>();
   }
-  if (!json.contains("evaluations") || !json["evaluations"].is_number_unsigned())
-    return fail(ErrorKind::kInvalidFile, "\"evaluations\": expected a count");
-  meter.evaluations = json["evaluations"].get<std::int64_t>();
+  ASSIGN_OR_RETURN(meter.evaluations, count_of(json, "evaluations"));
   return meter;
 }
 
@@ -184,12 +183,12 @@ Status Loop::restore() {
         return fail(ErrorKind::kInvalidFile, "no \"{}\"", key);
     if (file["format"] != "strata-training-1" || file["identity"] != training_.identity)
       return fail(ErrorKind::kInvalidFile, "it is of another configuration, model or data");
-    if (!file["next"].is_number_unsigned() || file["next"].get<std::int64_t>() > training_.steps ||
-        !file["curve"].is_array())
+    const Result<std::int64_t> next = count_of(file, "next");
+    if (!next || *next > training_.steps || !file["curve"].is_array())
       return fail(ErrorKind::kInvalidFile, "\"next\": expected a step of this training");
     ASSIGN_OR_RETURN(const Meter cost, meter_from_json(file["meter"]));
     RETURN_IF_ERROR(learner_.restore(file["learner"]));
-    next_ = file["next"].get<std::int64_t>();
+    next_ = *next;
     curve_ = file["curve"];
     model_.absorb(cost);
     return {};

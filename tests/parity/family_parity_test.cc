@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/model.h"
+#include "models/training/gated_pass.h"
 #include "runner/export.h"
 #include "tests/parity/prompt_logits.h"
 #include "tests/unit/models/device_test.h"
@@ -24,11 +25,10 @@ class FamilyParityTest : public testing::DeviceTest {
     AttentionPlan native_plan() const { return model->native_plan(); }
   };
 
-  std::vector<Family> families() const {
+  std::vector<Family> families(const std::string& dtype = "float32") const {
     std::vector<Family> out;
     for (const auto& entry : std::filesystem::directory_iterator("tests/golden/families")) {
-      auto model =
-          Model::load(entry.path(), {.device = GetParam(), .dtype = "float32", .threads = 1});
+      auto model = Model::load(entry.path(), {.device = GetParam(), .dtype = dtype, .threads = 1});
       EXPECT_TRUE(model) << model.error().text();
       if (!model) continue;
       std::ifstream in(entry.path() / "expected.json");
@@ -144,6 +144,41 @@ TEST_P(FamilyParityTest, AnExportedPlanIsTheSameFunctionInTransformers) {
     EXPECT_EQ(*export_hf(plan, text, "config.json"), golden["config"].get<std::string>());
   }
   EXPECT_EQ(exported, 9);
+}
+
+// Gates between full and windowed attention, by central finite differences in float64: whatever a
+// family does to attention (sink logits, norms of queries and keys, no rotary embedding, experts).
+TEST_P(FamilyParityTest, GateGradientsAreFiniteDifferences) {
+  const std::vector<Family> all = families("float64");
+  ASSERT_EQ(all.size(), 17u);
+  for (const Family& family : all) {
+    SCOPED_TRACE(family.name);
+    const auto tokens = family.expected.back()["tokens"].get<Tokens>();
+    ASSERT_GE(tokens.size(), 16u);  // beyond the window
+    const GatedAttention attention{.granularity = Granularity::kKvHead,
+                                   .cheap = SlidingWindow{4, 1}};
+    MeteredModel model(*family.model);
+    const std::size_t units = Mask(attention.granularity, model.layout(), false).size();
+    std::vector<double> gates(units, 0.4);
+    const GatedRequest request{.prompt = std::span(tokens).first(tokens.size() - 4),
+                               .answer = std::span(tokens).last(4),
+                               .gates = gates};
+    const auto pass = [&] {
+      return *gate_gradient(model, attention, request, std::uint64_t{1} << 40);
+    };
+    const GatedGradient here = pass();
+    for (const std::size_t unit : {units / 3, units - 1}) {
+      const auto loss_at = [&](double gate) {
+        gates[unit] = gate;
+        return pass().loss;
+      };
+      const double step = 1e-4;
+      const double expected = (loss_at(0.4 + step) - loss_at(0.4 - step)) / (2 * step);
+      gates[unit] = 0.4;
+      EXPECT_GT(std::abs(expected), 1e-7) << "unit " << unit;  // there is something to see
+      EXPECT_NEAR(here.gradient[unit], expected, 1e-4 * std::abs(expected)) << "unit " << unit;
+    }
+  }
 }
 
 STRATA_ON_EVERY_DEVICE(FamilyParityTest);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "benchmarks/jsonl.h"
 #include "models/tokenizer/chat_template.h"
@@ -32,6 +33,25 @@ std::vector<Sample> all_questions(const std::filesystem::path& folder, Split spl
   return expect(benchmark->samples({.split = split, .tokenizer = tokenizer, .chat = chat}));
 }
 
+// The maker's, in whose order whole rounds are asked ("question 7").
+int number_of(const Sample& sample) {
+  return std::stoi(sample.metadata.at("id").get<std::string>().substr(sizeof("question")));
+}
+
+// Where the question's first binding is ("Abd" of "Ab"): a word of the prompt is a token, behind
+// BOS.
+void note_needle(Sample& sample) {
+  std::vector<std::string> words;
+  std::istringstream text(sample.prompt_text);
+  for (std::string word; text >> word;) words.push_back(word);
+  STRATA_CHECK(words.size() + 1 == sample.prompt.size());
+  const auto binds = [&](const std::string& word) {
+    return word.size() == 3 && word.starts_with(words.back());
+  };
+  const auto at = std::find_if(words.begin(), words.end(), binds) - words.begin() + 1;
+  sample.metadata["needle"] = {at, at + 1};
+}
+
 PlantedSelection selection_of(const nlohmann::json& json) {
   return {.granularity = expect(parse_granularity(json.at("granularity").get<std::string>())),
           .units = json.at("units"),
@@ -56,6 +76,10 @@ PlantedProblem load_planted(const std::string& name, const std::string& dtype) {
   PlantedProblem problem;
   problem.model = expect(Model::load(folder, {.dtype = dtype}));
   problem.calibration.samples = all_questions(folder, Split::kCalibration);
+  std::vector<Sample>& questions = problem.calibration.samples;
+  std::sort(questions.begin(), questions.end(),
+            [](const Sample& a, const Sample& b) { return number_of(a) < number_of(b); });
+  for (Sample& sample : questions) note_needle(sample);
   problem.calibration.id = content_id(problem.calibration.samples);
   problem.test = all_questions(folder, Split::kTest);
   problem.cheap = {truth.at("window"), truth.at("sinks")};

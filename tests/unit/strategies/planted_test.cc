@@ -1,173 +1,80 @@
 // Every selector on the planted problems (docs/planted_problem.md): it must solve what it can solve
-// and fail where its evidence cannot show the answer. A new selector is one row of methods().
-#include <gmock/gmock.h>
+// and fail where its evidence cannot show the answer. A new selector is one row of methods(), here
+// or, where it takes gradients, in planted_learned_test.cc.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
 #include <cmath>
-#include <map>
 
-#include "strategies/registry.h"
-#include "tests/unit/strategies/planted_problem.h"
+#include "tests/unit/strategies/planted_table.h"
 
-namespace strata {
+namespace strata::testing {
 namespace {
 
-using ::testing::AllOf;
-using ::testing::Contains;
-using ::testing::Each;
-using ::testing::Ge;
-using ::testing::Le;
-using testing::load_planted;
-using ::testing::Not;
-using testing::PlantedProblem;
-using testing::PlantedSelection;
-
-using Units = std::vector<std::size_t>;
-using Keys = std::vector<std::pair<std::string, config::Value>>;  // of strategy=
-
-// Of a unit that does nothing: what random heads of their size may do to the NLL, in nats.
-constexpr double kNoise = 1e-3;
 // Of an NLL or a score: arithmetic knows planted heads alone, random ones move logits by
 // hundredths.
-double tolerance(double expected) { return std::abs(expected) < 0.1 ? kNoise : 0.01; }
+double tolerance(double expected) { return std::abs(expected) < 0.1 ? kPlantedNoise : 0.01; }
 
-// The columns of the table.
-struct Problem {
-  std::string name;
-  Granularity granularity;
-  std::vector<Units> best;
-  double chance;  // of one random draw
-};
-std::vector<Problem> problems() {
-  constexpr Granularity kLayer = Granularity::kLayer, kKvHead = Granularity::kKvHead;
-  return {{"add", kLayer, {{2, 5}}, 1.0 / 28},        {"and", kLayer, {{2, 5}}, 1.0 / 28},
-          {"or", kLayer, {{2, 5}, {4, 5}}, 1.0 / 14}, {"harm", kLayer, {{2, 5}}, 1.0 / 28},
-          {"and3", kLayer, {{1, 4, 6}}, 1.0 / 56},    {"kv_twin", kLayer, {{4}}, 1.0 / 8},
-          {"kv_twin", kKvHead, {{5, 8}}, 1.0 / 120}};
-}
-
-// What a selector must do with a problem.
-enum class Verdict {
-  kSolves,
-  kBlind,   // sees nothing: every score is noise, so that its choice is one of chance, and wrong
-  kAvoids,  // selects no unit of any best set
-  kPicks,   // selects exactly `units`, which is wrong
-};
-struct Outcome {
-  Verdict verdict;
-  Units units = {};
-};
-
-config::Value list(std::vector<double> values) {
-  config::List out;
-  for (const double value : values) out.emplace_back(value);
-  return config::Value(out);
-}
-
-config::Value training(std::int64_t steps, std::int64_t batch) {
-  config::Map keys;
-  keys.set("steps", steps);
-  keys.set("batch", batch);
-  return config::Value(keys);
-}
-
-struct Method {
-  std::string name;
-  Keys keys;
-  std::vector<Outcome> outcomes;  // one a problem
-};
 std::vector<Method> methods() {
-  const Outcome solves{Verdict::kSolves}, blind{Verdict::kBlind}, avoids{Verdict::kAvoids};
-  const Outcome picks{Verdict::kPicks, {2, 4}};
-  const Keys restore = {{"name", "nll_guided"}, {"mode", "restore"}},
-             ablate = {{"name", "nll_guided"}, {"mode", "ablate"}},
-             greedy = {{"name", "nll_guided"}, {"searcher", "greedy"}},
-             inverted_restore = {{"name", "inverted"}, {"mode", "restore"}},
-             inverted_ablate = {{"name", "inverted"}, {"mode", "ablate"}},
-             closed = {{"name", "gradient_attribution"}, {"gates", list({0.0})}},
-             middle = {{"name", "gradient_attribution"}},
-             gradient_greedy = {{"name", "gradient_attribution"}, {"searcher", "greedy"}},
-             gate_path = {{"name", "gate_path"}, {"prompts", 1.0}},
-             consa = {{"name", "consa"},
-                      {"training", training(100, 4)},
-                      {"mask_rate", 0.25},
-                      {"multiplier_rate", 0.25}},
-             duo = {{"name", "duo_attention"},
-                    {"fa_stream", "mixed"},
-                    {"rate", 0.05},
-                    {"training", training(60, 2)}};
+  const Outcome solves{Verdict::kSolves}, blind{Verdict::kBlind}, avoids{Verdict::kAvoids},
+      untried{Verdict::kUntried};
+  const Outcome picks{Verdict::kPicks, {2, 4}}, both_ends{Verdict::kPicks, {0, 1, 7}};
+  const auto without = [](Units units) { return Outcome{Verdict::kAvoids, std::move(units)}; };
+  const auto nll = [](const char* mode, const char* searcher) {
+    return PlantedKeys{{"name", "nll_guided"}, {"mode", mode}, {"searcher", searcher}};
+  };
+  PlantedKeys beam = nll("restore", "beam");
+  beam.emplace_back("beam_width", 28);
+  const PlantedKeys regression = {{"name", "mask_regression"},
+                                  {"masks", 100},
+                                  {"prompts_per_mask", 5}},
+                    kl_restore = {{"name", "kl_guided"}, {"mode", "restore"}},
+                    kl_ablate = {{"name", "kl_guided"}, {"mode", "ablate"}},
+                    lazy = {{"name", "light_transfer"}},
+                    mass = {{"name", "attention_mass"}, {"query_from_end", 1}},
+                    ends = {{"name", "ends"}},
+                    inverted_restore = {{"name", "inverted"}, {"mode", "restore"}},
+                    inverted_ablate = {{"name", "inverted"}, {"mode", "ablate"}};
   // clang-format off
   return {
-      //                                       add     and     or      harm    and3    twin: layers, KV heads
-      {"restore", restore,                   {solves, blind,  picks,  solves, blind,  solves, solves}},
-      {"ablate", ablate,                     {solves, solves, solves, solves, solves, solves, solves}},
-      {"greedy", greedy,                     {solves, blind,  solves, solves, blind,  solves, solves}},
-      {"gradient at 0", closed,              {solves, blind,  picks,  solves, blind,  solves, solves}},
-      {"gradient at .5", middle,             {solves, solves, solves, solves, solves, solves, solves}},
-      {"gradient greedy", gradient_greedy,   {solves, blind,  solves, solves, blind,  solves, solves}},
-      {"gate_path", gate_path,               {solves, solves, solves, solves, solves, solves, solves}},
-      {"consa", consa,                       {solves, solves, solves, solves, solves, solves, solves}},
-      {"duo_attention mixed", duo,           {solves, solves, picks,  solves, solves, solves, solves}},
-      {"inverted restore", inverted_restore, {avoids, blind,  avoids, avoids, blind,  avoids, avoids}},
-      {"inverted ablate", inverted_ablate,   {avoids, avoids, avoids, avoids, avoids, avoids, avoids}},
+      //                                                  add     and           or       harm     and3             twin: layers, KV heads
+      {"restore", nll("restore", "top_k"),               {solves, blind,        picks,   solves,  blind,           solves, solves}},
+      {"ablate", nll("ablate", "top_k"),                 {solves, solves,       solves,  solves,  solves,          solves, solves}},
+      {"greedy from restore", nll("restore", "greedy"),  {solves, blind,        solves,  solves,  blind,           solves, solves}},
+      {"greedy from ablate", nll("ablate", "greedy"),    {solves, solves,       solves,  solves,  solves,          solves, solves}},
+      {"racing from restore", nll("restore", "racing"),  {solves, blind,        untried, solves,  blind,           solves, solves}},
+      {"racing from ablate", nll("ablate", "racing"),    {solves, solves,       solves,  solves,  solves,          solves, solves}},
+      {"swap from restore", nll("restore", "swap"),      {solves, blind,        solves,  solves,  blind,           solves, solves}},
+      {"bidirectional", nll("restore", "bidirectional"), {solves, solves,       picks,   solves,  solves,          solves, solves}},
+      {"beam of 28", beam,                               {solves, solves,       solves,  solves,  solves,          solves, solves}},
+      {"mask_regression", regression,                    {solves, solves,       solves,  solves,  untried,         solves, solves}},
+      {"kl restore", kl_restore,                         {solves, blind,        picks,   solves,  blind,           solves, solves}},
+      {"kl ablate", kl_ablate,                           {solves, solves,       solves,  solves,  solves,          solves, solves}},
+      {"light_transfer", lazy,                           {avoids, avoids,       avoids,  avoids,  avoids,          avoids, avoids}},
+      {"attention_mass", mass,                           {solves, without({5}), picks,   untried, without({4, 6}), solves, solves}},
+      {"ends", ends,                                     {avoids, avoids,       avoids,  avoids,  both_ends,       avoids, untried}},
+      {"inverted restore", inverted_restore,             {avoids, blind,        avoids,  avoids,  blind,           avoids, avoids}},
+      {"inverted ablate", inverted_ablate,               {avoids, avoids,       avoids,  avoids,  avoids,          avoids, avoids}},
   };
   // clang-format on
 }
 
-// Scores that methods share, as in a sweep.
-class Cache final : public ScoreCache {
- public:
-  const Entry* find(const std::string& key) const override {
-    const auto it = entries_.find(key);
-    return it == entries_.end() ? nullptr : &it->second;
-  }
-  void insert(const std::string& key, Entry entry) override { entries_[key] = std::move(entry); }
-
- private:
-  std::map<std::string, Entry> entries_;
-};
-
-// A problem with the scores that were computed on it.
-struct Bench {
-  PlantedProblem planted;
-  Cache cache;
-};
-
-class PlantedTest : public ::testing::TestWithParam<std::size_t> {
+class PlantedMethodTest : public PlantedBench, public ::testing::TestWithParam<Cell> {
  protected:
-  explicit PlantedTest(const std::string& dtype = "float32")
-      : problem_(problems()[GetParam()]),
-        bench_(bench_of(problem_.name, dtype)),
-        planted_(bench_.planted),
-        truth_(planted_.at(problem_.granularity)),
-        request_({.layout = planted_.model->layout(),
-                  .granularity = problem_.granularity,
-                  .cheap = planted_.cheap}) {
-    request_.budget.units = static_cast<std::int64_t>(truth_.units);
-  }
+  PlantedMethodTest() : PlantedBench(GetParam().problem) {}
+};
 
-  // Loaded once for all tests.
-  static Bench& bench_of(const std::string& name, const std::string& dtype) {
-    static std::map<std::pair<std::string, std::string>, Bench> benches;
-    const auto [it, is_new] = benches.try_emplace({name, dtype});
-    if (is_new) it->second.planted = load_planted(name, dtype);
-    return it->second;
-  }
+TEST_P(PlantedMethodTest, SolvesOrFailsAsTheTableSays) {
+  expect_outcome(GetParam().outcome, select(GetParam().method.keys));
+}
 
-  Selection select(const Keys& keys) {
-    config::Map map;
-    for (const auto& [key, value] : keys) map.set(key, value);
-    MeteredModel metered(*planted_.model);
-    SelectionContext context{.model = &metered,
-                             .calibration = &planted_.calibration,
-                             .cache = &bench_.cache,
-                             .progress = &progress_};
-    auto selection = (*make_strategy(config::Value(map)))->select(request_, context);
-    STRATA_CHECK(selection.has_value(), "{}", selection.error().text());
-    return *std::move(selection);
-  }
+INSTANTIATE_TEST_SUITE_P(Cells, PlantedMethodTest, ::testing::ValuesIn(cells_of(methods())),
+                         [](const auto& one) { return name_of(one.param); });
+
+class PlantedTest : public PlantedBench, public ::testing::TestWithParam<std::size_t> {
+ protected:
+  explicit PlantedTest(const std::string& dtype = "float32") : PlantedBench(GetParam(), dtype) {}
 
   double nll(const std::vector<Sample>& questions, const Mask& mask) const {
     MeteredModel metered(*planted_.model);
@@ -202,47 +109,12 @@ class PlantedTest : public ::testing::TestWithParam<std::size_t> {
     for (std::size_t unit = 0; unit < expected.size(); ++unit)
       EXPECT_NEAR(selection.scores->score[unit], expected[unit], tolerance(expected[unit])) << unit;
   }
-
-  void expect_outcome(const Outcome& outcome, const Selection& selection) const {
-    const Units kept = selection.mask.kept_units();
-    switch (outcome.verdict) {
-      case Verdict::kSolves: EXPECT_THAT(problem_.best, Contains(kept)); break;
-      case Verdict::kBlind:
-        ASSERT_TRUE(selection.scores.has_value());
-        EXPECT_THAT(selection.scores->score, Each(AllOf(Ge(-kNoise), Le(kNoise))));
-        EXPECT_THAT(problem_.best, Not(Contains(kept)));
-        break;
-      case Verdict::kAvoids:
-        for (const Units& set : problem_.best)
-          for (const std::size_t unit : set) EXPECT_THAT(kept, Not(Contains(unit)));
-        break;
-      case Verdict::kPicks:
-        EXPECT_EQ(kept, outcome.units);
-        EXPECT_THAT(problem_.best, Not(Contains(kept)));
-        break;
-    }
-  }
-
-  Problem problem_;
-  Bench& bench_;
-  const PlantedProblem& planted_;
-  const PlantedSelection& truth_;
-  SelectionRequest request_;
-  SilentProgress progress_;
 };
 
 class PlantedInDoubleTest : public PlantedTest {
  protected:
   PlantedInDoubleTest() : PlantedTest("float64") {}
 };
-
-TEST_P(PlantedTest, EveryMethodSolvesOrFailsAsTheTableSays) {
-  for (const Method& method : methods()) {
-    SCOPED_TRACE(method.name);
-    ASSERT_EQ(method.outcomes.size(), problems().size());
-    expect_outcome(method.outcomes[GetParam()], select(method.keys));
-  }
-}
 
 // The maker's arithmetic tries every set.
 TEST_P(PlantedTest, TheBestSetsAreTheKnownOnes) {
@@ -275,13 +147,12 @@ TEST_P(PlantedInDoubleTest, NllAndScoresFollowByArithmetic) {
   expect_scores("restore", truth_.restore);
 }
 
-std::string name_of(const ::testing::TestParamInfo<std::size_t>& one) {
-  const Problem problem = problems()[one.param];
-  return fmt::format("{}_{}", problem.name, to_string(problem.granularity));
+std::string problem_name(const ::testing::TestParamInfo<std::size_t>& one) {
+  return name_of(problems()[one.param]);
 }
 const auto kColumns = ::testing::Range<std::size_t>(0, problems().size());
-INSTANTIATE_TEST_SUITE_P(Problems, PlantedTest, kColumns, name_of);
-INSTANTIATE_TEST_SUITE_P(Problems, PlantedInDoubleTest, kColumns, name_of);
+INSTANTIATE_TEST_SUITE_P(Problems, PlantedTest, kColumns, problem_name);
+INSTANTIATE_TEST_SUITE_P(Problems, PlantedInDoubleTest, kColumns, problem_name);
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::testing
