@@ -55,7 +55,7 @@ Status note_full_checks(const ExperimentConfig& config, const SelectionRequest& 
   progress.end();
   ASSIGN_OR_RETURN(const std::vector<Check> searched,
                    search_checks(request, selected.selection, mask_losses(request, context, {}),
-                                 task->calibration.samples.size(), probe.rounding));
+                                 task->calibration.samples.size(), probe.resolution.nll));
   for (const Check& check : searched) note(diagnostics, check);
   cost += metered.take_meter();
   diagnostics["checks_cost"] = to_json(cost);

@@ -16,6 +16,13 @@
 
 namespace strata {
 
+// What the dtype of activations lets be said.
+struct Resolution {
+  double nll = 0;   // two computations of one NLL may differ by this times max(1, NLL)
+  double step = 0;  // of a gate, at which a difference of losses is neither noise nor curved
+};
+Resolution resolution_of(const ModelShape& shape);
+
 // What checks ask of a model. A seam: a test hands in one with a defect.
 struct ModelProbe {
   // Mean answer NLL, nats.
@@ -28,16 +35,11 @@ struct ModelProbe {
       gated;
   // What patching clean by clean changes (models/self_patch.h).
   std::function<Result<double>(const Sample&)> self_patch;
-  // By how much two computations of one NLL may differ, in units of max(1, NLL).
-  double rounding = 0;
-  bool wide = false;  // float64
+  Resolution resolution;
 };
 
 // Of the context's model, which must outlive it as request and context must.
 ModelProbe probe_of(const SelectionRequest& request, SelectionContext& context);
-
-// Relative rounding of a mean NLL in a dtype.
-double nll_rounding(std::string_view dtype, int layers);
 
 // A windowed unit sees everything where all fits the window; the full plan is the unmasked model,
 // by three other roads: windows as long as the text, open gates, a resumed run; patching clean by
