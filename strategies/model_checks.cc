@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
 #include "core/score_tensor.h"
@@ -67,21 +68,24 @@ Result<AttentionPlan> wide_plan(const SelectionRequest& request, const Sample& s
                                   SlidingWindow{length, 0}, request.rule);
 }
 
-// Central differences of the loss in one gate at steps h and 2h, combined (Richardson) so that what
-// is left of the error is of order h⁴; `bend`, what that corrected, bounds it.
-constexpr double kSteps[] = {1, -1, 2, -2};
+// Central differences of the loss in one gate at steps h, 2h and 4h; neighbours combined
+// (Richardson), so that what is left of the error is of order h⁴; `bend`, how far the two results
+// differ, is what the loss bends at that scale.
+constexpr double kSteps[] = {1, -1, 2, -2, 4, -4};
 struct Slope {
   double value = 0, bend = 0;
 };
 Slope slope_of(std::span<const GatedGradient> at, double step) {
   const double near = (at[0].loss - at[1].loss) / (2 * step);
-  const double far = (at[2].loss - at[3].loss) / (4 * step);
-  return {(4 * near - far) / 3, std::abs(near - far) / 3};
+  const double middle = (at[2].loss - at[3].loss) / (4 * step);
+  const double far = (at[4].loss - at[5].loss) / (8 * step);
+  const double value = (4 * near - middle) / 3;
+  return {value, std::abs(value - (4 * middle - far) / 3)};
 }
 
 Result<Check> slope_check(const ModelProbe& probe, const Sample& sample, std::size_t units) {
   constexpr const char* kName = "gradient of gates off its finite difference";
-  constexpr double kTolerance = 0.01;
+  constexpr double kTolerance = 0.01, kBent = 0.05;
   constexpr std::size_t kUnits = 3;
   const std::vector<double> middle(units, 0.5);
   ASSIGN_OR_RETURN(const std::vector<GatedGradient> here, probe.gated(sample, {&middle, 1}));
@@ -104,11 +108,12 @@ Result<Check> slope_check(const ModelProbe& probe, const Sample& sample, std::si
                                       allowed, step)};
   std::size_t judged = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    const Slope slope = slope_of(std::span(around).subspan(4 * i, 4), step);
+    const Slope slope =
+        slope_of(std::span(around).subspan(std::size(kSteps) * i, std::size(kSteps)), step);
     const double claimed = here[0].gradient[order[i]];
     const double size = std::max(std::abs(slope.value), std::abs(claimed));
     const double blur = allowed + slope.bend;
-    if (size <= kSteep || blur > kDrowned * size) continue;
+    if (size <= kSteep || allowed > kDrowned * size || slope.bend > kBent * size) continue;
     ++judged;
     check.found += fmt::format("{}unit {}: {:.6f} for {:.6f}", check.found.empty() ? "" : ", ",
                                order[i], claimed, slope.value);
@@ -118,8 +123,8 @@ Result<Check> slope_check(const ModelProbe& probe, const Sample& sample, std::si
   if (judged == 0) {
     check.outcome = Outcome::kNotJudged;
     check.found = fmt::format(
-        "the steepest is {:.2e} nats a gate, too flat beside {} nats and "
-        "rounding",
+        "the steepest is {:.2e} nats a gate, beside {} nats, rounding and "
+        "the bend of the loss too flat",
         steep[order[0]], kSteep);
   }
   return check;
@@ -184,8 +189,8 @@ Resolution resolution_of(const ModelShape& shape) {
   // Factors lie above what was seen of SmolLM2: logits are float32 under bfloat16 too, and weigh
   // more there than what the layers round.
   if (shape.bytes_per_value == kDouble) return {64 * std::ldexp(depth, -53), 1e-3};
-  if (shape.bytes_per_value == kFloat) return {64 * std::ldexp(depth, -24), 0.05};
-  return {4 * std::ldexp(depth, -8), 0.2};
+  if (shape.bytes_per_value == kFloat) return {64 * std::ldexp(depth, -24), 0.01};
+  return {4 * std::ldexp(depth, -8), 0.1};
 }
 
 ModelProbe probe_of(const SelectionRequest& request, SelectionContext& context) {

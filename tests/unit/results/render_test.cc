@@ -151,7 +151,7 @@ seeds: calibration=7
 config 1a039dbf: strategy=nll_guided
 selection 52d01618 by nll_guided: mode=restore
 given: answers · calibration e152337e
-cost: 40 evaluations · 8k forward tokens · 20k layer tokens · 1.5 TFLOP · 3.25 s · peak 1.0 MiB
+cost: 40 evaluations · 8k forward, 0 backward tokens · 20k layer tokens · 1.5 TFLOP · 3.25 s · peak 1.0 MiB
 diagnostics: stable=true
 model toy (9372c470) · plan 45af209e · KV share 12.5 %
 layers: ·█······

