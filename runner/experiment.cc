@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/check.h"
+#include "core/json_reader.h"
 #include "models/cost.h"
 #include "runner/evaluation.h"
 #include "runner/recorded.h"
@@ -240,6 +242,12 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
   return status;
 }
 
+Result<std::vector<std::string>> signs_of(const RunRow& run, const Store& store) {
+  ASSIGN_OR_RETURN(const SelectionRow selection, store.selection(*run.selection_id));
+  ASSIGN_OR_RETURN(const nlohmann::json diagnostics, parse_json(selection.diagnostics_json));
+  return signs_in(diagnostics);
+}
+
 Result<RunRow> begin_run(const Job& job, Workbench& workbench, Store& store) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
                    make_strategy(job.config.strategy));
@@ -316,6 +324,7 @@ Result<RunOutcome> run_job(const Job& job, const std::optional<RunRow>& earlier,
   if (!status)
     return fail(Error(status.error()).at("run " + run.id.substr(0, 12) + " (" + run.label + ")"));
   RETURN_IF_ERROR(closed);
+  ASSIGN_OR_RETURN(outcome.signs, signs_of(run, store));
   return outcome;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/progress.h"
 #include "core/result.h"
@@ -43,6 +44,7 @@ struct RunOutcome {
   std::string label;
   std::size_t samples = 0;
   std::size_t answered_before = 0;  // by the run that was carried on
+  std::vector<std::string> signs;   // of a bug, that its selection shows
 };
 
 // Everything recorded in `store`; a run that fails or is interrupted is recorded as such, with the

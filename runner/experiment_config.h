@@ -22,7 +22,15 @@
 
 namespace strata {
 
+// Which signs of a bug are looked for (docs/diagnostics.md).
+enum class Diagnostics { kBasic, kFull };
+
 namespace config {
+template <>
+struct EnumTable<Diagnostics> {
+  static constexpr std::array<std::pair<Diagnostics, std::string_view>, 2> kNames{
+      {{Diagnostics::kBasic, "basic"}, {Diagnostics::kFull, "full"}}};
+};
 template <>
 struct EnumTable<DecodeRule> {
   static constexpr std::array<std::pair<DecodeRule, std::string_view>, 2> kNames{
@@ -118,6 +126,7 @@ struct ExperimentConfig {
   std::string dtype = "float32";
   int threads = 0;
   std::int64_t batch = 16;
+  Diagnostics diagnostics = Diagnostics::kBasic;
   std::string db = "results.db";
   std::string data;
 
@@ -140,6 +149,9 @@ struct ExperimentConfig {
     visit("threads", self.threads, "CPU threads; samples are spread over them; 0 = all cores",
           config::at_least(0));
     visit("batch", self.batch, "samples that are generated together", config::at_least(1));
+    visit("diagnostics", self.diagnostics,
+          "signs of a bug that are looked for: basic, those that need no further pass; full, all, "
+          "metered apart from the selection");
     visit("db", self.db, "results database (SQLite)");
     visit("data", self.data,
           "folder with essays and word lists; default: the environment's STRATA_DATA");

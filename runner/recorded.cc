@@ -70,6 +70,15 @@ Status compare_inputs(const RunRow& run, const Job& job, Workbench& workbench, c
   return {};
 }
 
+// Whether the run looked, or will look, for all signs of a bug that the job asks for. (The column
+// may have been edited by hand.)
+bool checked_enough(const RunRow& run, const ExperimentConfig& config) {
+  if (config.diagnostics == Diagnostics::kBasic) return true;
+  const json keys = parse_json(run.config_json).value_or(json());
+  return keys.is_object() &&
+         keys.value("diagnostics", json()) == config::enum_name(Diagnostics::kFull);
+}
+
 void compare_executions(const ExecutionRow& was, const ExecutionRow& is,
                         std::vector<Difference>& out) {
   compare(out, "build", was.build, is.build);
@@ -88,7 +97,9 @@ json job_keys(const ExperimentConfig& config) {
 }
 
 std::string job_hash(const ExperimentConfig& config) {
-  return config::config_hash(job_keys(config));
+  json keys = job_keys(config);
+  keys.erase("diagnostics");
+  return config::config_hash(keys);
 }
 
 std::string to_text(const std::vector<Difference>& differences) {
@@ -117,6 +128,7 @@ Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store
   Recorded recorded;
   ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store.runs_of_config(job_hash(job.config)));
   for (const RunRow& run : runs) {
+    if (!checked_enough(run, job.config)) continue;
     ASSIGN_OR_RETURN(const RunDifferences found, differences(run, job, workbench, store, build));
     if (!found.inputs.empty()) continue;
     if (run.status == RunStatus::kDone)

@@ -18,8 +18,12 @@
 
 namespace strata {
 
-// The configuration that identifies a job: where the answers are written (db=) is no part of it.
+// The configuration of a job as it is recorded: where the answers are written (db=) is no part of
+// it.
 nlohmann::json job_keys(const ExperimentConfig& config);
+// What identifies the job: its keys but diagnostics, which change no plan and no answer. A run with
+// diagnostics=full counts for a job that asks for less; one without does not for a job that asks
+// for them (find_recorded).
 std::string job_hash(const ExperimentConfig& config);
 
 struct Difference {

@@ -3,8 +3,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "runner/diagnostics.h"
 #include "runner/experiment.h"
 #include "strategies/registry.h"
+#include "strategies/signs.h"
 
 namespace strata {
 namespace {
@@ -42,12 +44,16 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   Result<Selection> selection = strategy->select(request, context);
   if (!selection)
     return fail(std::move(selection).error().at("strategy " + config.strategy_name()));
+  note_score_signs(*selection);
   ASSIGN_OR_RETURN(AttentionPlan plan, selection->plan ? Result<AttentionPlan>(*selection->plan)
                                                        : request.plan(selection->mask));
   Meter cost = metered.take_meter();
   cost += selection->reused_cost;
-  return SelectedPlan{*std::move(selection), std::move(plan), cost,
-                      std::string(needs.supervision())};
+  SelectedPlan selected{*std::move(selection), std::move(plan), cost,
+                        std::string(needs.supervision())};
+  if (config.diagnostics == Diagnostics::kFull && needs.model)
+    RETURN_IF_ERROR(note_full_checks(config, request, workbench, progress, selected));
+  return selected;
 }
 
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,

@@ -9,6 +9,7 @@
 #include "strategies/learned.h"
 #include "strategies/searcher.h"
 #include "strategies/shared_scores.h"
+#include "strategies/signs.h"
 
 namespace strata {
 namespace {
@@ -68,11 +69,6 @@ class ConsaMasks final : public GateLearner {
     for (const ConstraintGroup& group : groups_)
       gap = std::max(gap, std::abs(expected_sparsity(group) - group.target));
     return gap;
-  }
-  bool all_at_one_clamp() const {
-    return std::all_of(log_alpha_.begin(), log_alpha_.end(), [&](double value) {
-      return std::abs(value) == concrete_.clamp && value == log_alpha_[0];
-    });
   }
   std::vector<double> scores() const {
     std::vector<double> scores;
@@ -261,10 +257,8 @@ Result<Selection> Consa::select(const SelectionRequest& request, SelectionContex
   selection.diagnostics["stochastic_nll"] = masks.late_nll();
   const double gap = masks.constraint_gap();
   selection.diagnostics["constraint_gap"] = gap;
-  if (gap > 0.01)
-    note_sign(selection,
-              fmt::format("expected sparsity is {:.3f} off its target (at most 0.01)", gap));
-  if (masks.all_at_one_clamp()) note_sign(selection, "every log alpha is at the same clamp");
+  note(selection.diagnostics, constraint_check(gap));
+  note(selection.diagnostics, clamp_check(masks.log_alpha(), HardConcrete{}.clamp));
   return selection;
 }
 

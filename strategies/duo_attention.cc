@@ -5,6 +5,7 @@
 #include "strategies/learned.h"
 #include "strategies/searcher.h"
 #include "strategies/shared_scores.h"
+#include "strategies/signs.h"
 
 namespace strata {
 namespace {
@@ -26,8 +27,7 @@ Result<Selection> learn_and_keep(const SelectionRequest& request, SelectionConte
   ASSIGN_OR_RETURN(SharedScores shared, shared_scores(request, context, method, train));
   Selection selection = keep_highest(request, std::move(shared), k);
   const auto gates = selection.diagnostics["gates"].get<std::vector<double>>();
-  if (std::all_of(gates.begin(), gates.end(), [&](double g) { return g == gates[0]; }))
-    note_sign(selection, fmt::format("all gates are equal ({})", gates[0]));
+  note(selection.diagnostics, spread_check("gates", gates));
   const auto open = static_cast<std::size_t>(std::count(gates.begin(), gates.end(), 1.0));
   if (open > k)
     selection.diagnostics["warning"] = fmt::format(

@@ -9,6 +9,7 @@
 #include "strategies/gate_gradients.h"
 #include "strategies/mask_losses.h"
 #include "strategies/searcher.h"
+#include "strategies/signs.h"
 #include "strategies/swaps.h"
 
 namespace strata {
@@ -71,6 +72,7 @@ class GatePath final : public SelectionStrategy {
     }
     selection.mask = top_k(request, gates, k);
     selection.diagnostics["gates"] = gates;
+    note(selection.diagnostics, spread_check("gates", gates));
     selection.scores = scores_of(last, request, *context.calibration);
     if (config_.swap_rounds > 0)
       RETURN_IF_ERROR(refine(request, context, samples, gates, selection));
@@ -89,6 +91,7 @@ class GatePath final : public SelectionStrategy {
                      refine_by_swaps(selection.mask, gates, samples,
                                      mask_losses(request, context, {}), options));
     selection.diagnostics["swaps"] = to_json(outcome);
+    note(selection.diagnostics, swap_check(outcome));
     selection.mask = std::move(outcome.mask);
     return {};
   }

@@ -95,8 +95,4 @@ std::vector<double> PlainGates::late_means() const {
   return means;
 }
 
-void note_sign(Selection& selection, std::string sign) {
-  selection.diagnostics["signs_of_a_bug"].push_back(std::move(sign));
-}
-
 }  // namespace strata

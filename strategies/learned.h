@@ -61,7 +61,4 @@ class PlainGates final : public GateLearner {
   Adam adam_;
 };
 
-// Signs of a bug that end values of gates or masks show (docs/protocol.md): all equal.
-void note_sign(Selection& selection, std::string sign);
-
 }  // namespace strata

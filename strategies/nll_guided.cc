@@ -4,6 +4,7 @@
 #include "strategies/builtin.h"
 #include "strategies/nll_scorer.h"
 #include "strategies/searcher.h"
+#include "strategies/signs.h"
 #include "strategies/swaps.h"
 
 namespace strata {
@@ -91,6 +92,7 @@ class NllGuided final : public SelectionStrategy {
                                       .errors = config_.swap_errors,
                                       .stages = count(config_.swap_stages)}));
     selection.diagnostics = to_json(refined);
+    note(selection.diagnostics, swap_check(refined));
     selection.diagnostics["start"] = selection.mask.kept_units();
     selection.mask = std::move(refined.mask);
     return selection;

@@ -89,6 +89,8 @@ struct LeaderboardBlock {
   bool generated = false;          // a row has generated text; else only likelihoods are shown
   bool needles = false;            // the samples say where a needle is
   std::vector<std::string> marks;  // floor, ceiling, too easy, … with the reason
+  std::vector<std::string> signs;  // of a bug, by selection: "inverted: NLL: expected …, found …"
+  std::size_t suspects = 0;        // selections that show one
   std::vector<std::string> notes;  // oracle, unmatched rows, executions that disagree
 };
 

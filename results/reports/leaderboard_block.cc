@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/check.h"
+#include "core/json_reader.h"
 #include "results/inference.h"
 #include "results/reports/selector_claims.h"
 
@@ -79,6 +82,7 @@ class BlockBuilder {
                                    [](const auto& row) { return row.gen_contains.has_value(); });
     block_.claims = selector_claims(all_, clusters_, bootstrap_.seed);
     mark_task();
+    collect_signs();
     note_oracle();
     note_unmatched();
     if (std::string note = single_seed_note(block_.claims); !note.empty())
@@ -300,10 +304,6 @@ class BlockBuilder {
         mark("check: none answers {:.1f} % of the {} samples whose needle lies beyond the window",
              mean(beyond) * kPercent, beyond.size());
     }
-    for (const Evaluation* member : members_)
-      if (member->run.group == "inverted" && random_median_ && random_median_->answer_nll &&
-          !member->nll.empty() && mean(member->nll) < random_median_->answer_nll->value)
-        mark("check: {} has a lower NLL than the median random plan", member->run.label);
     if (full_ == nullptr || none_ == nullptr)
       mark("no finished run of {}: the gap closed, and so the ranking, needs it",
            full_ != nullptr   ? "none"
@@ -317,6 +317,24 @@ class BlockBuilder {
            random_.size() == 1 ? "" : "s", kDrawsForQuantiles);
     if (!periodic_.empty() && best_ == nullptr)
       mark("periodic-best: no offset has a calibration NLL, so there is no difference to it");
+  }
+
+  // Signs that the selections recorded, and the one that takes several runs to see.
+  void collect_signs() {
+    for (const Evaluation* member : members_) {
+      std::vector<std::string> signs;
+      if (member->selection)
+        signs =
+            signs_in(parse_json(member->selection->diagnostics_json).value_or(nlohmann::json()));
+      if (member->run.group == "inverted" && random_median_ && random_median_->answer_nll &&
+          !member->nll.empty() && mean(member->nll) < random_median_->answer_nll->value)
+        signs.push_back(sentence({.name = "NLL",
+                                  .expected = fmt::format("above the median random plan's {:.3f}",
+                                                          random_median_->answer_nll->value),
+                                  .found = fmt::format("{:.3f}", mean(member->nll))}));
+      if (!signs.empty()) ++block_.suspects;
+      for (const std::string& sign : signs) block_.signs.push_back(member->run.label + ": " + sign);
+    }
   }
 
   void note_oracle() {

@@ -62,6 +62,19 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
   return lines;
 }
 
+// Under a table.
+std::vector<std::string> note_lines(const LeaderboardBlock& block) {
+  std::vector<std::string> lines;
+  if (block.suspects > 0)
+    lines.push_back(fmt::format("! {} a sign of a bug: {}",
+                                block.suspects == 1
+                                    ? std::string("1 selection shows")
+                                    : fmt::format("{} selections show", block.suspects),
+                                joined(block.signs, "; ")));
+  lines.insert(lines.end(), block.notes.begin(), block.notes.end());
+  return lines;
+}
+
 std::vector<std::string> footer_lines(const LeaderboardTable& table) {
   std::vector<std::string> lines = {
       ("gap closed: (NLL of none − NLL of the plan) / (NLL of none − NLL of full); it ranks. "
@@ -258,7 +271,7 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
     out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8));
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += '\n' + as_text(for_terminal(claims, utf8, 0));
-    for (const std::string& note : block.notes) out += line(note);
+    for (const std::string& note : note_lines(block)) out += line(note);
     out += '\n';
   }
   for (const std::string& footer : footer_lines(table)) out += line(footer);
@@ -272,8 +285,9 @@ std::string render_markdown(const LeaderboardTable& table, bool utf8) {
     out += "\n" + as_markdown(table_of(block, true, {&quality_part(block), &cost_part()})) + "\n";
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += as_markdown(claims) + "\n";
-    for (const std::string& note : block.notes) out += "- " + note + "\n";
-    if (!block.notes.empty()) out += "\n";
+    const std::vector<std::string> notes = note_lines(block);
+    for (const std::string& note : notes) out += "- " + note + "\n";
+    if (!notes.empty()) out += "\n";
   }
   for (const std::string& footer : footer_lines(table)) out += "- " + footer + "\n";
   return utf8 ? out : to_ascii(out);
@@ -357,12 +371,14 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   add_estimate(cells, row.nll_minus_full);
   add_estimate(cells, row.nll_minus_periodic_best);
   const SelectionCost& cost = row.selection_cost;
+  std::vector<std::string> marks = block.marks;
+  for (const std::string& sign : block.signs) marks.push_back("sign of a bug: " + sign);
   for (std::string cell :
        {row.beats_random ? text(*row.beats_random) : std::string(), text(block.random_draws),
         text(row.kv_share), plain(row.prefill_flops_share), text(row.kv_bytes), plain(row.kv_saved),
         plain(row.prefill_ms), text(row.timed_samples), text(cost.evaluations),
         text(cost.forward_tokens), text(cost.flops), text(cost.seconds), row.supervision,
-        row.strip ? strip_text(*row.strip) : std::string(), joined(block.marks, "; "),
+        row.strip ? strip_text(*row.strip) : std::string(), joined(marks, "; "),
         joined(row.run_ids, " ")})
     cells.push_back(std::move(cell));
   return cells;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/check.h"
 #include "core/json_reader.h"
 #include "core/plan.h"
 #include "results/reports/format.h"
@@ -74,6 +75,19 @@ void describe_run(const RunRow& run, Lines& lines) {
     lines.add("NLL of the chosen plan on calibration: {:.4f}", *run.calibration_nll);
 }
 
+// Signs of a bug first; what was checked is a line each, the rest as it is.
+void describe_diagnostics(const std::string& diagnostics_json, Lines& lines) {
+  json diagnostics = parse_json(diagnostics_json).value_or(json());
+  for (const std::string& sign : signs_in(diagnostics)) lines.add("! sign of a bug: {}", sign);
+  for (const std::string& check : checks_in(diagnostics)) lines.add("checked: {}", check);
+  if (!diagnostics.is_object()) return lines.add("diagnostics: {}", diagnostics_json);
+  if (diagnostics.contains("checks_cost"))
+    lines.add("the checks cost apart: {}", config_text(diagnostics["checks_cost"].dump()));
+  for (const char* told : {"checks", "checks_cost", "signs_of_a_bug"}) diagnostics.erase(told);
+  if (const std::string rest = config_text(diagnostics.dump()); !rest.empty())
+    lines.add("diagnostics: {}", rest);
+}
+
 void describe_selection(const SelectionRow& selection, Lines& lines) {
   const SelectionCost& cost = selection.cost;
   lines.add("selection {} by {}: {}", short_id(selection.id), selection.strategy,
@@ -86,8 +100,7 @@ void describe_selection(const SelectionRow& selection, Lines& lines) {
       plural(cost.evaluations, "evaluation"), count(cost.forward_tokens),
       count(cost.backward_tokens), count(cost.layer_tokens), cost.flops / kTera, cost.seconds,
       bytes(static_cast<double>(cost.peak_bytes)));
-  if (const std::string diagnostics = config_text(selection.diagnostics_json); !diagnostics.empty())
-    lines.add("diagnostics: {}", diagnostics);
+  describe_diagnostics(selection.diagnostics_json, lines);
 }
 
 std::string laid_out(const Lines& lines, const std::vector<TextTable>& tables,

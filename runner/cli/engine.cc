@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
+#include "core/check.h"
 #include "core/sha256.h"
 #include "results/writer_lock.h"
 #include "runner/cli/arguments.h"
@@ -29,6 +30,11 @@ std::string build_id() {
   return fmt::format("{}+{}", STRATA_VERSION, hash.hex_digest().substr(0, 12));
 }
 
+void warn_of_signs(const std::string& who, const std::vector<std::string>& signs) {
+  for (const std::string& sign : signs)
+    std::fprintf(stderr, "warning: %s shows a sign of a bug: %s\n", who.c_str(), sign.c_str());
+}
+
 Status select(const Arguments& arguments, const std::vector<Job>& jobs,
               TerminalProgress& progress) {
   if (jobs.size() != 1)
@@ -42,10 +48,11 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   RETURN_IF_ERROR(write_atomically(arguments.plan_out, selected.plan.to_json().dump(1) + "\n"));
   if (!arguments.selection_out.empty())
     RETURN_IF_ERROR(write_atomically(arguments.selection_out,
-                               selection_json(config, selected, model->id()).dump(1) + "\n"));
+                                     selection_json(config, selected, model->id()).dump(1) + "\n"));
   std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n",
               selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),
               selected.selection.mask.size(), arguments.plan_out.c_str());
+  warn_of_signs(config.strategy_name(), signs_in(selected.selection.diagnostics));
   return {};
 }
 
@@ -56,6 +63,7 @@ void report_done(const RunOutcome& outcome) {
                          outcome.answered_before, outcome.samples);
   std::printf("%s\n", words.c_str());
   std::fflush(stdout);
+  warn_of_signs("run " + outcome.run_id.substr(0, 12) + " " + outcome.label, outcome.signs);
 }
 
 // A database that this process may carry out runs in.

@@ -197,6 +197,40 @@ TEST_F(RunKillTest, AKilledSweepGivesTheRowsOfAnUndisturbedOneWhenItIsRepeated) 
   EXPECT_GT(kills_with_answers, kKills / 4);
 }
 
+TEST_F(RunKillTest, FullDiagnosticsCheckARecordedRunAgainAndCountForOneThatAsksForLess) {
+  const std::string database = db("checked.db");
+  const auto job = [&](const char* diagnostics) {
+    return words("few.jsonl", database,
+                 {"strategy=gradient_attribution", std::string("diagnostics=") + diagnostics});
+  };
+  for (const auto& [diagnostics, says, runs] :
+       {std::tuple{"basic", "1 run recorded", 1u}, std::tuple{"full", "1 run recorded", 2u},
+        std::tuple{"basic", "1 were there already", 2u},
+        std::tuple{"full", "1 were there already", 2u}}) {
+    ASSERT_EQ(run(job(diagnostics)), 0) << output();
+    EXPECT_THAT(output(), HasSubstr(says));
+    EXPECT_THAT(output(), Not(HasSubstr("sign of a bug")));
+    EXPECT_EQ(Store::open(database, Store::Mode::kReadOnly)->runs()->size(), runs);
+  }
+  const Result<Store> store = Store::open(database, Store::Mode::kReadOnly);
+  const std::vector<RunRow> runs = *store->runs();
+  EXPECT_EQ(runs[0].config_hash, runs[1].config_hash);
+  SelectionCost cost[2];
+  for (std::size_t i = 0; i < 2; ++i) {
+    const SelectionRow selection = *store->selection(*runs[i].selection_id);
+    cost[i] = selection.cost;
+    cost[i].seconds = 0;
+    cost[i].peak_bytes = 0;
+    const auto has = [&](const char* words) {
+      return selection.diagnostics_json.find(words) != std::string::npos;
+    };
+    EXPECT_TRUE(has("numbers among the scores"));
+    EXPECT_EQ(has("patching clean by clean"), i == 1);
+    EXPECT_EQ(has("checks_cost"), i == 1);
+  }
+  EXPECT_EQ(cost[0], cost[1]);  // the checks are metered apart
+}
+
 TEST_F(RunKillTest, OneInterruptFinishesTheSampleAndTheSameCommandCarriesOn) {
   const std::string database = db("a.db");
   const pid_t child = start(one_long_run(database));

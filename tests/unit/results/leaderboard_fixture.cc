@@ -46,6 +46,7 @@ void Board::add(const Entry& entry) {
     SelectionRow selection = selection_row(plan);
     selection.mask_json = to_json(mask).dump();
     if (!entry.calibration.empty()) selection.calibration_id = sha256_hex(entry.calibration);
+    if (!entry.diagnostics_json.empty()) selection.diagnostics_json = entry.diagnostics_json;
     selection.id.clear();
     run.selection_id = must(store_.record(selection));
   }

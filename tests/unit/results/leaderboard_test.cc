@@ -246,14 +246,53 @@ TEST(Leaderboard, MarksTasksThatAreTooHardOrTooEasy) {
             Not(Contains(HasSubstr("floor")))));
 }
 
-TEST(Leaderboard, MarksAnInvertedSelectionThatBeatsRandom) {
+TEST(Leaderboard, AnInvertedSelectionThatBeatsRandomIsASignOfABug) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);
   board.add_references();
   board.add({.label = "random[0]", .group = "random", .layers = {0}, .nll = {1, 1, 1, 1}});
   board.add({.label = "inverted", .group = "inverted", .layers = {1}, .nll = {0.9, 0.9, 0.9, 0.9}});
-  EXPECT_THAT(board.only_block().marks,
-              Contains("check: inverted has a lower NLL than the median random plan"));
+  EXPECT_THAT(
+      board.only_block().signs,
+      ElementsAre("inverted: NLL: expected above the median random plan's 1.000, found 0.900"));
+  EXPECT_THAT(render(board.table(), {}),
+              HasSubstr("! 1 selection shows a sign of a bug: inverted: NLL: expected above"));
+  Board sound(folder.file("b.db"), 4);
+  sound.add_references();
+  sound.add({.label = "random[0]", .group = "random", .layers = {0}, .nll = {1, 1, 1, 1}});
+  sound.add({.label = "inverted", .group = "inverted", .layers = {1}, .nll = {1.1, 1, 1.1, 1.1}});
+  EXPECT_THAT(sound.only_block().signs, IsEmpty());
+  EXPECT_THAT(render(sound.table(), {}), Not(HasSubstr("sign of a bug")));
+}
+
+TEST(Leaderboard, SignsThatSelectionsRecordedAreALineUnderTheTable) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  const std::string two = R"({"signs_of_a_bug": ["gates: expected a, found b", "x: y"]})";
+  board.add({.label = "one",
+             .group = {},
+             .layers = {0},
+             .nll = {1, 1, 1, 1},
+             .with_selection = true,
+             .diagnostics_json = two});
+  board.add({.label = "other",
+             .group = {},
+             .layers = {1},
+             .nll = {1, 1, 1, 1},
+             .with_selection = true,
+             .calibration = "another",
+             .diagnostics_json = R"({"signs_of_a_bug": ["scores: expected c, found d"]})"});
+  board.add(
+      {.label = "sound", .group = {}, .layers = {2}, .nll = {1, 1, 1, 1}, .with_selection = true});
+  const std::string text = render(board.table(), {});
+  EXPECT_THAT(
+      text,
+      HasSubstr("\n! 2 selections show a sign of a bug: one: gates: expected a, found b; one: "
+                "x: y; other: scores: expected c, found d\n"));
+  EXPECT_GT(text.find("2 selections"), text.find("sound"));
+  EXPECT_THAT(render(board.table(), {.format = ReportFormat::kCsv}),
+              HasSubstr("sign of a bug: one: gates"));
 }
 
 TEST(Leaderboard, SavesNoKvBytesUnderDecodeRuleFull) {

@@ -1,7 +1,9 @@
 // Snapshots of the reports as they are printed, and the bounds that hold for any table.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/check.h"
 #include "leaderboard_fixture.h"
 #include "results/reports/format.h"
 #include "results/reports/run_report.h"
@@ -149,7 +151,7 @@ seeds: calibration=7
 config 1a039dbf: strategy=nll_guided
 selection 52d01618 by nll_guided: mode=restore
 given: answers · calibration e152337e
-cost: 40 evaluations · 8k forward tokens · 20k layer tokens · 1.5 TFLOP · 3.25 s · peak 1.0 MiB
+cost: 40 evaluations · 8k forward, 0 backward tokens · 20k layer tokens · 1.5 TFLOP · 3.25 s · peak 1.0 MiB
 diagnostics: stable=true
 model toy (9372c470) · plan 45af209e · KV share 12.5 %
 layers: ·█······
@@ -192,6 +194,29 @@ TEST(RunReport, ShowsScoresWithErrorsCostAndNllAtEachPosition) {
             "2,0,0,-0.2500,0.3000\n3,0,0,,\n4,0,0,0.0000,0.1000\n5,0,0,0.0000,0.1000\n6,0,0,0.0000,"
             "0.1000\n"
             "7,0,0,1.5000,0.4000\n");
+}
+
+TEST(RunReport, SignsOfABugComeBeforeWhatWasChecked) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  nlohmann::json diagnostics = {{"measure", "x"}, {"checks_cost", {{"evaluations", 3}}}};
+  note(diagnostics, {"gates", "not all equal", "all 1", Check::Outcome::kSign});
+  note(diagnostics, {"scores", "not all equal", "0 to 2", Check::Outcome::kClear});
+  note(diagnostics, {"slope", "within 1 %", "too flat", Check::Outcome::kNotJudged});
+  board.add({.label = "a",
+             .group = {},
+             .layers = {0},
+             .nll = {1, 1, 1, 1},
+             .with_selection = true,
+             .diagnostics_json = diagnostics.dump()});
+  const std::string report =
+      must(run_report(board.store(), must(board.store().runs()).at(0).id, {}));
+  EXPECT_THAT(report, HasSubstr("! sign of a bug: gates: expected not all equal, found all 1\n"
+                                "checked: gates (sign): all 1\n"
+                                "checked: scores (clear): 0 to 2\n"
+                                "checked: slope (not judged): too flat\n"
+                                "the checks cost apart: evaluations=3\n"
+                                "diagnostics: measure=x\n"));
 }
 
 TEST(RunReport, ShowsTheErrorOfAFailedRun) {
