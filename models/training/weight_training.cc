@@ -92,12 +92,20 @@ constexpr const char* kSteps = "steps";
 
 }  // namespace
 
+nlohmann::json to_json(const WeightOptions& options) {
+  return {{"rate", options.rate},   {"beta1", options.beta1},
+          {"beta2", options.beta2}, {"epsilon", options.epsilon},
+          {"clip", options.clip},   {"weight_decay", options.weight_decay}};
+}
+
 WeightTrainer::WeightTrainer(const Model& parent, WeightOptions options)
     : impl_(std::make_unique<Impl>(parent, options)) {}
 WeightTrainer::~WeightTrainer() = default;
 
 const Model& WeightTrainer::model() const { return *impl_->model; }
 WeightGradients& WeightTrainer::gradients() { return impl_->gradients; }
+const WeightOptions& WeightTrainer::options() const { return impl_->options; }
+std::int64_t WeightTrainer::steps() const { return impl_->steps; }
 
 Result<double> WeightTrainer::step(std::int64_t passes) {
   Impl& s = *impl_;

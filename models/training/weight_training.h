@@ -25,6 +25,8 @@ struct WeightOptions {
   double clip = 1;  // the largest norm of a step's gradient over all weights; 0 = any
 };
 
+nlohmann::json to_json(const WeightOptions& options);
+
 class WeightTrainer {
  public:
   // Copies the parent's weights; the parent must outlive it.
@@ -33,6 +35,8 @@ class WeightTrainer {
 
   const Model& model() const;    // computes with the weights as they are now
   WeightGradients& gradients();  // which step() uses up
+  const WeightOptions& options() const;
+  std::int64_t steps() const;  // taken so far
   // One step by gradients() / passes. Returns their norm before clipping. Errors: one that is not
   // finite.
   Result<double> step(std::int64_t passes);
