@@ -33,14 +33,15 @@ class TrainTest : public ::testing::Test {
   const fs::path& folder() const { return folder_.path(); }
   // `command` of build/strata on a model and the small problem.
   Outcome strata(const std::string& command, const std::string& model, const std::string& more,
-                 const std::string& questions = "questions.jsonl") const {
+                 const std::string& questions = "questions.jsonl",
+                 const std::string& under = "") const {
     const char* binaries = std::getenv("STRATA_BINARY_DIR");
     const std::string dir = binaries != nullptr ? binaries : "build";
     const std::string line = fmt::format(
-        "{}/strata {} model=directory model.path={} model.chat_template=none benchmark=jsonl "
+        "{} {}/strata {} model=directory model.path={} model.chat_template=none benchmark=jsonl "
         "benchmark.path={} calibration.samples=4 mixer.window=16 mixer.sinks=2 budget.units=2 "
         "threads=1 db={} {} 2>&1",
-        dir, command, (folder() / model).string(), (folder() / questions).string(),
+        under, dir, command, (folder() / model).string(), (folder() / questions).string(),
         (folder() / "results.db").string(), more);
     Outcome outcome;
     FILE* pipe = popen(line.c_str(), "r");
@@ -106,6 +107,22 @@ TEST_F(TrainTest, ConsaTrainsMasksAndWeightsTogetherAndGoesOnUnderItsMask) {
   EXPECT_EQ(of_both["strategy_steps"], 6);
   EXPECT_EQ(of_both["plan"], of_joint["plan"]);
   EXPECT_TRUE(of_joint["selection"]["training"][0].contains("gradient_norm"));
+}
+
+TEST_F(TrainTest, AKilledTrainingGoesOnToTheSameBytes) {
+  const std::string how =
+      "strategy=consa strategy.loss=lm strategy.train_weights=true strategy.training.steps=6 "
+      "strategy.training.checkpoint_seconds=0 --steps 6 --checkpoint-seconds 0";
+  ASSERT_EQ(train("whole", how).code, 0);
+  int kills = 0;
+  for (double seconds = 0.05; kills < 100; seconds += 0.2, ++kills)
+    if (const Outcome tried = strata("train -o " + (folder() / "killed").string(), "model", how,
+                                     "questions.jsonl", fmt::format("timeout -s KILL {}", seconds));
+        tried.code == 0)
+      break;
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(file("killed/model.safetensors"), file("whole/model.safetensors"));
+  EXPECT_FALSE(fs::exists(folder() / "killed.training"));
 }
 
 TEST_F(TrainTest, WhatCannotBeTrainedIsRefused) {
