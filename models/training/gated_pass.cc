@@ -84,7 +84,7 @@ class Pass {
     return decoder_.project(x_NC, layer, segment);
   }
   at::Tensor attend_by(const Decoder::Projections& p, int layer, const PaletteEntry& entry) const {
-    const at::Tensor out = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
+    at::Tensor out = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
     const KeyView keys{{}, {}, heads_first(p.k_NGD.detach()), heads_first(p.v_NGD.detach()), 0};
     attend(heads_first(p.q_NHD.detach()), out_begin(layer), keys, entry, chunk_.prompt_length,
            heads_first(out), decoder_.sink_logits(layer));

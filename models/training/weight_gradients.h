@@ -31,7 +31,7 @@ class WeightGradients {
 
  private:
   std::span<const at::Tensor> of_layer(const std::vector<at::Tensor>& all, int layer) const {
-    const auto i = static_cast<std::size_t>(layer + 1);
+    const std::size_t i = static_cast<std::size_t>(layer) + 1;  // −1 becomes 0
     return std::span(all).subspan(first_[i], first_[i + 1] - first_[i]);
   }
 

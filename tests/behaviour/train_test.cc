@@ -115,7 +115,7 @@ TEST_F(TrainTest, AKilledTrainingGoesOnToTheSameBytes) {
       "strategy.training.checkpoint_seconds=0 --steps 6 --checkpoint-seconds 0";
   ASSERT_EQ(train("whole", how).code, 0);
   int kills = 0;
-  for (double seconds = 0.05; kills < 100; seconds += 0.2, ++kills)
+  for (double seconds = 0.05; kills < 100; seconds *= 1.6, ++kills)
     if (const Outcome tried = strata("train -o " + (folder() / "killed").string(), "model", how,
                                      "questions.jsonl", fmt::format("timeout -s KILL {}", seconds));
         tried.code == 0)
