@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -23,6 +24,11 @@ bool write_all(int file, std::string_view bytes) {
 }  // namespace
 
 Status write_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  return write_atomically(path, std::span(&bytes, 1));
+}
+
+Status write_atomically(const std::filesystem::path& path,
+                        std::span<const std::string_view> parts) {
   const std::string temporary = path.string() + ".partial";
   const auto failed = [&](const char* what) {
     return fail(
@@ -30,7 +36,8 @@ Status write_atomically(const std::filesystem::path& path, std::string_view byte
   };
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file < 0) return failed("create the file");
-  const bool written = write_all(file, bytes) && ::fsync(file) == 0;
+  const auto write = [file](std::string_view bytes) { return write_all(file, bytes); };
+  const bool written = std::all_of(parts.begin(), parts.end(), write) && ::fsync(file) == 0;
   const int saved_errno = errno;
   ::close(file);
   errno = saved_errno;

@@ -107,6 +107,9 @@ const ModelShape& Model::shape() const { return impl_->shape; }
 AttentionPlan Model::native_plan() const { return impl_->decoder->architecture().native_plan(); }
 const LoadOptions& Model::options() const { return impl_->options; }
 const Decoder& Model::decoder() const { return *impl_->decoder; }
+const Checkpoint* Model::checkpoint() const {
+  return impl_->checkpoint ? &*impl_->checkpoint : nullptr;
+}
 std::int64_t Model::parameters() const { return impl_->parameters; }
 
 std::string Model::device_name() const {

@@ -66,6 +66,7 @@ struct Meter {
   Meter operator-(const Meter& earlier) const;  // what was run since (the peak stays)
 };
 
+class Checkpoint;
 class Decoder;
 struct Architecture;
 struct BatchState;
@@ -91,8 +92,9 @@ class Model {
   AttentionPlan native_plan() const;  // the hybrid that the checkpoint is by its own config
   const LoadOptions& options() const;
   std::int64_t parameters() const;
-  std::string device_name() const;  // "cpu", "cuda:NVIDIA H100 80GB HBM3"
-  const Decoder& decoder() const;   // for models/ and its tests
+  std::string device_name() const;       // "cpu", "cuda:NVIDIA H100 80GB HBM3"
+  const Decoder& decoder() const;        // for models/ and its tests
+  const Checkpoint* checkpoint() const;  // null where the model exists in memory alone
 
  private:
   struct Impl;

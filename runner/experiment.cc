@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/json_reader.h"
 #include "models/cost.h"
+#include "models/training/gate_training.h"
 #include "runner/evaluation.h"
 #include "runner/recorded.h"
 #include "strategies/registry.h"
@@ -178,8 +179,8 @@ Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench,
   RETURN_IF_ERROR(store.record(selection_row(config, selected, *model, *task),
                                scores ? scores->tensor.get() : nullptr, run));
   // The selection is durable: what its training needed to go on is not needed any more.
+  remove_checkpoint(checkpoint);
   std::error_code gone;
-  std::filesystem::remove(checkpoint, gone);
   std::filesystem::remove(checkpoint.parent_path(), gone);  // where it is empty
   return selected.plan;
 }

@@ -24,10 +24,11 @@ struct SelectedPlan {
 };
 
 // Runs the strategy. checkpoint: the file in which a training keeps its state while it runs; empty
-// = none. Errors: needs that calibration does not meet, those of the strategy and the model.
+// = none. trainer: of the model's weights, where the strategy may train them. Errors: needs that
+// calibration does not meet, those of the strategy and the model.
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
-                                   Progress& progress,
-                                   const std::filesystem::path& checkpoint = {});
+                                   Progress& progress, const std::filesystem::path& checkpoint = {},
+                                   WeightTrainer* trainer = nullptr);
 
 // selection.json (with its plan.json inside), as `strata select` writes it.
 nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan& selected,

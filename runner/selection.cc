@@ -25,15 +25,18 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
 }  // namespace
 
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
-                                   Progress& progress, const std::filesystem::path& checkpoint) {
+                                   Progress& progress, const std::filesystem::path& checkpoint,
+                                   WeightTrainer* trainer) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
                    make_strategy(config.strategy));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   const SelectionRequest request = request_for(config, *model);
   const CalibrationNeeds needs = strategy->needs();
   MeteredModel metered(*model, run_limits(config), sample_workers(config));
-  SelectionContext context{
-      .cache = &workbench.scores(), .checkpoint = checkpoint, .progress = &progress};
+  SelectionContext context{.cache = &workbench.scores(),
+                           .checkpoint = checkpoint,
+                           .progress = &progress,
+                           .trainer = trainer};
   if (needs.model) context.model = &metered;
   CalibrationSet calibration;
   if (needs.any_samples()) {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "benchmarks/registry.h"
+#include "runner/training.h"
 
 namespace strata {
 
@@ -71,6 +72,7 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
   const std::int64_t positions = loaded->shape().max_positions;
   ASSIGN_OR_RETURN(task->samples,
                    draw_samples(config, *task->benchmark, *tools, positions, Split::kTest));
+  RETURN_IF_ERROR(check_not_trained_on(config.model.path, task->samples));
   std::unique_ptr<Benchmark> other;
   if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {
     ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,

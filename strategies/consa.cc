@@ -171,19 +171,35 @@ class Consa final : public SelectionStrategy {
   explicit Consa(ConsaConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
   std::string label() const override {
-    return fmt::format("consa[{}{}]", config::enum_name(config_.loss),
-                       config_.scope == ConsaScope::kPerLayer ? ",per_layer" : "");
+    return fmt::format("consa[{}{}{}]", config::enum_name(config_.loss),
+                       config_.scope == ConsaScope::kPerLayer ? ",per_layer" : "",
+                       config_.train_weights ? ",trained" : "");
   }
   std::string group() const override { return label(); }
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override;
 
  private:
+  Status check_weights(const SelectionContext& context) const;
   Result<std::vector<ConstraintGroup>> groups(const SelectionRequest& request, std::size_t k) const;
   Mask rounded(const SelectionRequest& request, const std::vector<double>& scores,
                std::size_t k) const;
 
   ConsaConfig config_;
 };
+
+Status Consa::check_weights(const SelectionContext& context) const {
+  if (!config_.train_weights) return {};
+  if (context.trainer == nullptr)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "strategy.train_weights=true needs a place for the trained weights")
+                    .with_hint("`strata train -o DIR strategy=consa strategy.train_weights=true`"));
+  if (config_.loss != ConsaLoss::kLm)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "strategy.loss is {}; weights are trained by loss=lm alone",
+                           config::enum_name(config_.loss))
+                    .with_hint("strategy.loss=lm"));
+  return {};
+}
 
 Result<std::vector<ConstraintGroup>> Consa::groups(const SelectionRequest& request,
                                                    std::size_t k) const {
@@ -235,6 +251,7 @@ Mask Consa::rounded(const SelectionRequest& request, const std::vector<double>& 
 }
 
 Result<Selection> Consa::select(const SelectionRequest& request, SelectionContext& context) {
+  RETURN_IF_ERROR(check_weights(context));
   ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
   ASSIGN_OR_RETURN(std::vector<ConstraintGroup> constraints, groups(request, k));
   LearningTask task{
@@ -245,6 +262,7 @@ Result<Selection> Consa::select(const SelectionRequest& request, SelectionContex
       .loss = config_.loss == ConsaLoss::kDistillation ? PassLoss::kDivergence : PassLoss::kNll,
       .tokens = config_.loss == ConsaLoss::kLm ? LossTokens::kText : LossTokens::kAnswer};
   task.config["units_kept"] = k;
+  if (config_.train_weights) task.weights = context.trainer;
   const std::size_t units = Mask(request.granularity, request.layout, false).size();
   ConsaMasks masks(config_, std::move(constraints), units, request.seed);
   ASSIGN_OR_RETURN(nlohmann::json curve, learn(request, context, task, masks));
@@ -252,7 +270,7 @@ Result<Selection> Consa::select(const SelectionRequest& request, SelectionContex
   Selection selection{.mask = rounded(request, scores.score, k)};
   selection.scores = std::move(scores);
   selection.training = std::move(curve);
-  selection.diagnostics["weights"] = "frozen";
+  selection.diagnostics["weights"] = config_.train_weights ? "trained" : "frozen";
   selection.diagnostics["log_alpha"] = masks.log_alpha();
   selection.diagnostics["stochastic_nll"] = masks.late_nll();
   const double gap = masks.constraint_gap();

@@ -38,7 +38,7 @@ struct EnumTable<ConsaRemainder> {
 struct ConsaConfig {
   static constexpr std::string_view kName = "consa";
   static constexpr std::string_view kHelp =
-      "L0 masks under a sparsity constraint, weights frozen (arXiv 2606.18056)";
+      "L0 masks under a sparsity constraint (arXiv 2606.18056)";
   ConsaLoss loss = ConsaLoss::kAnswer;
   ConsaScope scope = ConsaScope::kGlobal;
   ConsaRemainder remainder = ConsaRemainder::kError;
@@ -49,6 +49,7 @@ struct ConsaConfig {
   double beta = 2.0 / 3.0;
   double gamma = -0.1;
   double zeta = 1.1;
+  bool train_weights = false;
   LearningConfig training{.steps = 400, .batch = 2};
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -74,6 +75,8 @@ struct ConsaConfig {
     visit("beta", self.beta, "temperature of the hard-concrete distribution", config::above(0));
     visit("gamma", self.gamma, "its lower end, below 0", config::between(-10, -1e-6));
     visit("zeta", self.zeta, "its upper end, above 1", config::above(1));
+    visit("train_weights", self.train_weights,
+          "all weights are trained along with the masks (the paper): `strata train`; else frozen");
     visit("training", self.training, "steps and prompts a step; each prompt has its own mask");
   }
 };

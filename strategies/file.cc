@@ -39,7 +39,8 @@ class File final : public SelectionStrategy {
     if (!in.read(text.data(), static_cast<std::streamsize>(size)))
       return fail(ErrorKind::kIo, "cannot read the plan");
     ASSIGN_OR_RETURN(nlohmann::json json, parse_json(text));
-    if (json.is_object() && json.contains("plan")) json = json["plan"];  // selection.json
+    for (const char* key : {"transform", "plan"})  // strata.json of a trained model; selection.json
+      if (json.is_object() && json.contains(key)) json = nlohmann::json(json[key]);
     if (json.is_object() && json.contains("cells")) {
       ASSIGN_OR_RETURN(const AttentionPlan plan, AttentionPlan::from_json(json, request.layout));
       // The window comes from mixer=, so that a mask can be tried with another.

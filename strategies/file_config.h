@@ -12,7 +12,9 @@ struct FileConfig {
   std::string path;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit("path", self.path, "plan.json or selection.json, as `strata select` writes them");
+    visit("path", self.path,
+          "plan.json or selection.json, as `strata select` writes them, or a trained model's "
+          "strata.json");
   }
 };
 

@@ -22,20 +22,26 @@ GatedAttention gated_attention(const SelectionRequest& request) {
           .rule = request.rule};
 }
 
-Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
-                             const LearningTask& task, GateLearner& learner) {
+std::vector<TrainingSample> training_samples(const CalibrationSet& set, LossTokens tokens) {
   std::vector<TrainingSample> samples;
-  for (const Sample& sample : context.calibration->samples) {
+  for (const Sample& sample : set.samples) {
     const auto length = static_cast<std::int64_t>(sample.prompt.size() + sample.answer.size());
     samples.push_back({.prompt = sample.prompt,
                        .answer = sample.answer,
-                       .scored = task.tokens == LossTokens::kText ? length - 1 : 0});
+                       .scored = tokens == LossTokens::kText ? length - 1 : 0});
   }
-  const nlohmann::json identity = {{"method", task.method},
-                                   {"config", task.config},
-                                   {"numerics", kNumericsVersion},
-                                   {"for", scored_for(request, context)},
-                                   {"seed", request.seed}};
+  return samples;
+}
+
+Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
+                             const LearningTask& task, GateLearner& learner) {
+  const std::vector<TrainingSample> samples = training_samples(*context.calibration, task.tokens);
+  nlohmann::json identity = {{"method", task.method},
+                             {"config", task.config},
+                             {"numerics", kNumericsVersion},
+                             {"for", scored_for(request, context)},
+                             {"seed", request.seed}};
+  if (task.weights != nullptr) identity["weights"] = to_json(task.weights->options());
   const GateTraining training{
       .attention = task.attention,
       .loss = task.loss,
@@ -46,6 +52,9 @@ Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& 
       .checkpoint = context.checkpoint,
       .identity = sha256_hex(identity.dump()),
       .seconds_between_checkpoints = task.learning.checkpoint_seconds};
+  if (task.weights != nullptr)
+    return train_weights(*context.model, samples, training, *task.weights, learner,
+                         *context.progress);
   return train_gates(*context.model, samples, training, learner, *context.progress);
 }
 

@@ -9,6 +9,7 @@
 
 #include "models/training/adam.h"
 #include "models/training/gate_training.h"
+#include "models/training/weight_training.h"
 #include "strategies/learning_config.h"
 #include "strategies/strategy.h"
 
@@ -25,7 +26,11 @@ struct LearningTask {
   GatedAttention attention;
   PassLoss loss = PassLoss::kNll;
   LossTokens tokens = LossTokens::kAnswer;
+  WeightTrainer* weights = nullptr;  // trained along, where given
 };
+// The prompts with their answers, as long as `set` lives.
+std::vector<TrainingSample> training_samples(const CalibrationSet& set, LossTokens tokens);
+
 GatedAttention gated_attention(const SelectionRequest& request);
 Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
                              const LearningTask& task, GateLearner& learner);

@@ -101,6 +101,8 @@ class ScoreCache {
   virtual void insert(const std::string& key, Entry entry) = 0;
 };
 
+class WeightTrainer;  // models/training/weight_training.h
+
 struct SelectionContext {
   MeteredModel* model = nullptr;  // null where needs().model is false
   const CalibrationSet* calibration =
@@ -109,6 +111,7 @@ struct SelectionContext {
   // Where a training keeps its state while it runs; empty = nowhere.
   std::filesystem::path checkpoint;
   Progress* progress = nullptr;
+  WeightTrainer* trainer = nullptr;  // of the model's weights, where a strategy may train them
 };
 
 class SelectionStrategy {

@@ -53,6 +53,7 @@ class Decoder {
   Decoder(Architecture architecture, Weights weights);
 
   const Architecture& architecture() const { return architecture_; }
+  const Weights& weights() const { return weights_; }
   at::TensorOptions options() const { return weights_.embedding.options(); }
 
   BatchState make_state(const BoundPlan& plan, std::int64_t max_length,

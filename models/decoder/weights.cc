@@ -28,108 +28,92 @@ Result<at::ScalarType> scalar_type(const TensorView& view) {
   }
 }
 
-class Loader {
+class Parts {
  public:
-  Loader(const Checkpoint& checkpoint, at::Device device, at::ScalarType dtype)
-      : checkpoint_(checkpoint), device_(device), dtype_(dtype) {}
+  Parts(const Architecture& a, std::vector<WeightPart>& out) : a_(a), out_(out) {}
 
-  Result<at::Tensor> operator()(const std::string& name, std::vector<std::int64_t> shape) const {
-    ASSIGN_OR_RETURN(const TensorView* view, checkpoint_.require(name, shape));
-    ASSIGN_OR_RETURN(const at::ScalarType stored, scalar_type(*view));
-    // from_blob wants a mutable pointer; the mapping is read-only and nothing here writes to
-    // weights.
-    auto* data = const_cast<std::byte*>(view->bytes.data());
-    const at::Tensor mapped = at::from_blob(data, shape, at::TensorOptions().dtype(stored));
-    const bool aligned = reinterpret_cast<std::uintptr_t>(data) % at::elementSize(stored) == 0;
-    if (!aligned) return mapped.clone().to(device_, dtype_);
-    return mapped.to(device_, dtype_);
+  void add(std::string name, std::vector<std::int64_t> shape, at::Tensor& tensor) {
+    out_.push_back(
+        {.name = std::move(name), .shape = std::move(shape), .tensor = &tensor, .layer = layer_});
   }
-
-  Result<at::Tensor> norm(const std::string& name, std::int64_t size) const {
-    const Architecture& a = checkpoint_.architecture();
-    if (!a.norm_adds_one && a.family != ModelFamily::kGptOss) return (*this)(name, {size});
-    const bool half = dtype_ == at::kHalf || dtype_ == at::kBFloat16;
-    const Loader wide(checkpoint_, device_, half ? at::kFloat : dtype_);
-    ASSIGN_OR_RETURN(const at::Tensor weight, wide(name, {size}));
-    return a.norm_adds_one ? weight + 1 : weight;
+  void add_norm(std::string name, std::int64_t size, at::Tensor& tensor, double scale = 1) {
+    add(std::move(name), {size}, tensor);
+    out_.back().shift = a_.norm_adds_one ? 1 : 0;
+    out_.back().scale = scale;
+    out_.back().wide = a_.norm_adds_one || a_.family == ModelFamily::kGptOss;
   }
-
-  Result<at::Tensor> if_present(bool present, const std::string& name,
-                                std::vector<std::int64_t> shape) const {
-    if (!present) return at::Tensor();
-    return (*this)(name, std::move(shape));
-  }
+  void add_layer(int layer, LayerWeights& w);
 
  private:
-  const Checkpoint& checkpoint_;
-  at::Device device_;
-  at::ScalarType dtype_;
+  void add_experts(const std::string& prefix, ExpertWeights& w);
+
+  const Architecture& a_;
+  std::vector<WeightPart>& out_;
+  int layer_ = -1;
 };
 
-Result<ExpertWeights> load_experts(const Loader& load, const Architecture& a,
-                                   const std::string& prefix) {
-  const std::int64_t count = a.experts->count;
-  ExpertWeights w;
-  ASSIGN_OR_RETURN(w.router, load(prefix + "router.weight", {count, a.hidden}));
-  ASSIGN_OR_RETURN(w.router_bias, load(prefix + "router.bias", {count}));
-  ASSIGN_OR_RETURN(w.gate_up,
-                   load(prefix + "experts.gate_up_proj", {count, a.hidden, 2 * a.intermediate}));
-  ASSIGN_OR_RETURN(w.gate_up_bias,
-                   load(prefix + "experts.gate_up_proj_bias", {count, 2 * a.intermediate}));
-  ASSIGN_OR_RETURN(w.down, load(prefix + "experts.down_proj", {count, a.intermediate, a.hidden}));
-  ASSIGN_OR_RETURN(w.down_bias, load(prefix + "experts.down_proj_bias", {count, a.hidden}));
-  return w;
+void Parts::add_experts(const std::string& prefix, ExpertWeights& w) {
+  const std::int64_t count = a_.experts->count;
+  add(prefix + "router.weight", {count, a_.hidden}, w.router);
+  add(prefix + "router.bias", {count}, w.router_bias);
+  add(prefix + "experts.gate_up_proj", {count, a_.hidden, 2 * a_.intermediate}, w.gate_up);
+  add(prefix + "experts.gate_up_proj_bias", {count, 2 * a_.intermediate}, w.gate_up_bias);
+  add(prefix + "experts.down_proj", {count, a_.intermediate, a_.hidden}, w.down);
+  add(prefix + "experts.down_proj_bias", {count, a_.hidden}, w.down_bias);
 }
 
-Status load_mlp(const Loader& load, const Architecture& a, const std::string& prefix,
-                LayerWeights& w) {
-  if (a.experts) {
-    ASSIGN_OR_RETURN(w.experts, load_experts(load, a, prefix));
-    return {};
-  }
-  ASSIGN_OR_RETURN(w.gate, load(prefix + "gate_proj.weight", {a.intermediate, a.hidden}));
-  ASSIGN_OR_RETURN(w.up, load(prefix + "up_proj.weight", {a.intermediate, a.hidden}));
-  ASSIGN_OR_RETURN(w.down, load(prefix + "down_proj.weight", {a.hidden, a.intermediate}));
-  return {};
-}
-
-Result<LayerWeights> load_layer(const Loader& load, const Architecture& a, int index) {
-  const std::string prefix = fmt::format("model.layers.{}.", index);
-  const std::int64_t query_width = a.query_heads * a.head_dim, kv_width = a.kv_heads * a.head_dim;
-  LayerWeights w;
-  ASSIGN_OR_RETURN(w.input_norm, load.norm(prefix + "input_layernorm.weight", a.hidden));
+void Parts::add_layer(int layer, LayerWeights& w) {
+  layer_ = layer;
+  const std::string prefix = fmt::format("model.layers.{}.", layer);
+  const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
+  const std::int64_t query_width = a_.query_heads * a_.head_dim;
+  const std::int64_t kv_width = a_.kv_heads * a_.head_dim;
+  add_norm(prefix + "input_layernorm.weight", a_.hidden, w.input_norm);
   const std::string behind_attention = prefix + "post_attention_layernorm.weight";
-  if (a.sandwich_norms) {
-    ASSIGN_OR_RETURN(w.mixer_out_norm, load.norm(behind_attention, a.hidden));
-    ASSIGN_OR_RETURN(w.mlp_norm, load.norm(prefix + "pre_feedforward_layernorm.weight", a.hidden));
-    ASSIGN_OR_RETURN(w.mlp_out_norm,
-                     load.norm(prefix + "post_feedforward_layernorm.weight", a.hidden));
+  if (a_.sandwich_norms) {
+    add_norm(behind_attention, a_.hidden, w.mixer_out_norm);
+    add_norm(prefix + "pre_feedforward_layernorm.weight", a_.hidden, w.mlp_norm);
+    add_norm(prefix + "post_feedforward_layernorm.weight", a_.hidden, w.mlp_out_norm);
   } else {
-    ASSIGN_OR_RETURN(w.mlp_norm, load.norm(behind_attention, a.hidden));
+    add_norm(behind_attention, a_.hidden, w.mlp_norm);
   }
-  ASSIGN_OR_RETURN(w.q, load(prefix + "self_attn.q_proj.weight", {query_width, a.hidden}));
-  ASSIGN_OR_RETURN(w.k, load(prefix + "self_attn.k_proj.weight", {kv_width, a.hidden}));
-  ASSIGN_OR_RETURN(w.v, load(prefix + "self_attn.v_proj.weight", {kv_width, a.hidden}));
-  ASSIGN_OR_RETURN(w.o, load(prefix + "self_attn.o_proj.weight", {a.hidden, query_width}));
-  ASSIGN_OR_RETURN(w.q_bias,
-                   load.if_present(a.qkv_bias, prefix + "self_attn.q_proj.bias", {query_width}));
-  ASSIGN_OR_RETURN(w.k_bias,
-                   load.if_present(a.qkv_bias, prefix + "self_attn.k_proj.bias", {kv_width}));
-  ASSIGN_OR_RETURN(w.v_bias,
-                   load.if_present(a.qkv_bias, prefix + "self_attn.v_proj.bias", {kv_width}));
-  ASSIGN_OR_RETURN(w.o_bias,
-                   load.if_present(a.o_bias, prefix + "self_attn.o_proj.bias", {a.hidden}));
-  if (a.qk_norm) {
-    ASSIGN_OR_RETURN(w.q_norm, load.norm(prefix + "self_attn.q_norm.weight", a.head_dim));
-    ASSIGN_OR_RETURN(w.k_norm, load.norm(prefix + "self_attn.k_norm.weight", a.head_dim));
+  add(attention + "q_proj.weight", {query_width, a_.hidden}, w.q);
+  add(attention + "k_proj.weight", {kv_width, a_.hidden}, w.k);
+  add(attention + "v_proj.weight", {kv_width, a_.hidden}, w.v);
+  add(attention + "o_proj.weight", {a_.hidden, query_width}, w.o);
+  if (a_.qkv_bias) {
+    add(attention + "q_proj.bias", {query_width}, w.q_bias);
+    add(attention + "k_proj.bias", {kv_width}, w.k_bias);
+    add(attention + "v_proj.bias", {kv_width}, w.v_bias);
+  }
+  if (a_.o_bias) add(attention + "o_proj.bias", {a_.hidden}, w.o_bias);
+  if (a_.qk_norm) {
     // Attention divides by √head_dim everywhere.
-    if (a.query_scalar)
-      w.q_norm = w.q_norm * std::sqrt(static_cast<double>(a.head_dim) / *a.query_scalar);
+    const double scale =
+        a_.query_scalar ? std::sqrt(static_cast<double>(a_.head_dim) / *a_.query_scalar) : 1;
+    add_norm(attention + "q_norm.weight", a_.head_dim, w.q_norm, scale);
+    add_norm(attention + "k_norm.weight", a_.head_dim, w.k_norm);
   }
-  ASSIGN_OR_RETURN(w.sink_logits,
-                   load.if_present(a.sink_logits, prefix + "self_attn.sinks", {a.query_heads}));
-  RETURN_IF_ERROR(load_mlp(load, a, prefix + "mlp.", w));
-  return w;
+  if (a_.sink_logits) add(attention + "sinks", {a_.query_heads}, w.sink_logits);
+  if (a_.experts) return add_experts(mlp, w.experts);
+  add(mlp + "gate_proj.weight", {a_.intermediate, a_.hidden}, w.gate);
+  add(mlp + "up_proj.weight", {a_.intermediate, a_.hidden}, w.up);
+  add(mlp + "down_proj.weight", {a_.hidden, a_.intermediate}, w.down);
+}
+
+Result<at::Tensor> load_part(const Checkpoint& checkpoint, const WeightPart& part,
+                             at::Device device, at::ScalarType dtype) {
+  ASSIGN_OR_RETURN(const TensorView* view, checkpoint.require(part.name, part.shape));
+  ASSIGN_OR_RETURN(const at::ScalarType stored, scalar_type(*view));
+  // from_blob wants a mutable pointer; the mapping is read-only and nothing here writes to weights.
+  auto* data = const_cast<std::byte*>(view->bytes.data());
+  const at::Tensor mapped = at::from_blob(data, part.shape, at::TensorOptions().dtype(stored));
+  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % at::elementSize(stored) == 0;
+  const bool half = dtype == at::kHalf || dtype == at::kBFloat16;
+  const at::Tensor tensor =
+      (aligned ? mapped : mapped.clone()).to(device, part.wide && half ? at::kFloat : dtype);
+  if (part.shift == 0 && part.scale == 1) return tensor;
+  return (tensor + part.shift) * part.scale;
 }
 
 // The frequencies before any stretching: θ^(2i / head_dim) and its inverse.
@@ -193,22 +177,33 @@ at::Tensor inverse_frequencies(const Architecture& a, double theta,
 
 }  // namespace
 
+std::vector<WeightPart> weight_parts(const Architecture& a, Weights& w) {
+  std::vector<WeightPart> out;
+  Parts parts(a, out);
+  parts.add("model.embed_tokens.weight", {a.vocabulary, a.hidden}, w.embedding);
+  parts.add_norm("model.norm.weight", a.hidden, w.final_norm);
+  if (!a.tie_word_embeddings) parts.add("lm_head.weight", {a.vocabulary, a.hidden}, w.lm_head);
+  for (std::size_t layer = 0; layer < w.layers.size(); ++layer)
+    parts.add_layer(static_cast<int>(layer), w.layers[layer]);
+  return out;
+}
+
+Weights trainable_copy(const Architecture& a, Weights w) {
+  for (const WeightPart& part : weight_parts(a, w))
+    *part.tensor = part.tensor->detach().clone().requires_grad_(true);
+  if (a.tie_word_embeddings) w.lm_head = w.embedding;
+  return w;
+}
+
 Result<Weights> load_weights(const Checkpoint& checkpoint, at::Device device,
                              at::ScalarType dtype) {
   const Architecture& a = checkpoint.architecture();
-  const Loader load(checkpoint, device, dtype);
   Weights w;
-  ASSIGN_OR_RETURN(w.embedding, load("model.embed_tokens.weight", {a.vocabulary, a.hidden}));
-  ASSIGN_OR_RETURN(w.final_norm, load.norm("model.norm.weight", a.hidden));
-  if (a.tie_word_embeddings) {
-    w.lm_head = w.embedding;
-  } else {
-    ASSIGN_OR_RETURN(w.lm_head, load("lm_head.weight", {a.vocabulary, a.hidden}));
+  w.layers.resize(static_cast<std::size_t>(a.layers));
+  for (const WeightPart& part : weight_parts(a, w)) {
+    ASSIGN_OR_RETURN(*part.tensor, load_part(checkpoint, part, device, dtype));
   }
-  for (int layer = 0; layer < a.layers; ++layer) {
-    ASSIGN_OR_RETURN(LayerWeights layer_weights, load_layer(load, a, layer));
-    w.layers.push_back(std::move(layer_weights));
-  }
+  if (a.tie_word_embeddings) w.lm_head = w.embedding;
   w.inverse_frequencies = inverse_frequencies(a, a.rope_theta, a.rope_scaling).to(device);
   if (std::find(a.ropes.begin(), a.ropes.end(), LayerRope::kLocal) != a.ropes.end())
     w.local_inverse_frequencies =

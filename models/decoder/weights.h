@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -40,6 +42,23 @@ struct Weights {
   at::Tensor local_inverse_frequencies;  // of layers with LayerRope::kLocal; else undefined
   std::vector<LayerWeights> layers;
 };
+
+// A weight as checkpoints name it: tensor = (stored + shift) · scale.
+struct WeightPart {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  at::Tensor* tensor = nullptr;
+  int layer = -1;  // −1: outside the layers
+  double shift = 0, scale = 1;
+  bool wide = false;  // in float32 at least
+};
+
+// Every weight of a family once (a tied LM head is the embedding), those outside the layers first,
+// then layer by layer. The pointers are into `weights`, whose list of layers has its length.
+std::vector<WeightPart> weight_parts(const Architecture& architecture, Weights& weights);
+
+// A copy in memory of its own, made of leaves that require gradients.
+Weights trainable_copy(const Architecture& architecture, Weights weights);
 
 // Not under InferenceMode: weights made there could never be trained later. The checkpoint must
 // outlive the weights.

@@ -104,7 +104,13 @@ void add_attention_gradients(const at::Tensor& q_BHND, const at::Tensor& k_BGMD,
     const at::Tensor p = scores.sub_(lse).exp_();
     add_strip(sum.v_BGMD, at::matmul(p.transpose(-1, -2), d_out), block);
     at::Tensor d_scores = at::matmul(d_out, v.transpose(-1, -2));
-    d_scores = d_scores.sub_((d_scores * p).sum(-1, /*keepdim=*/true)).mul_(p);
+    const at::Tensor inner = (d_scores * p).sum(-1, /*keepdim=*/true);
+    if (sum.sink_logits_H.defined()) {  // a column of the softmax whose value is 0
+      const at::Tensor p_sink = (sink_11G1 - lse.view({batch, kv_heads, group, rows})).exp_();
+      sum.sink_logits_H.sub_(
+          (p_sink * inner.view_as(p_sink)).sum(at::IntArrayRef({0, 3})).flatten());
+    }
+    d_scores = d_scores.sub_(inner).mul_(p);
     const at::Tensor d_q = at::matmul(d_scores, k).view({batch, heads, rows, width});
     sum.q_BHND.narrow(2, first, rows).add_(d_q, scale);
     add_strip(sum.k_BGMD, at::matmul(d_scores.transpose(-1, -2), q), block);  // q has the scale

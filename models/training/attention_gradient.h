@@ -30,6 +30,7 @@ std::vector<QueryBlock> query_blocks(const PaletteEntry& entry, std::int64_t beg
 
 struct AttentionGradients {
   at::Tensor q_BHND, k_BGMD, v_BGMD;  // float32 or float64
+  at::Tensor sink_logits_H;           // undefined where nobody asks for it
 };
 
 // Adds to `sum`. Query rows are those of the blocks, one behind the other; keys start at position

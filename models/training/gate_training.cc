@@ -15,6 +15,8 @@
 #include "models/forward.h"
 #include "models/parallel.h"
 #include "models/training/adam.h"
+#include "models/training/weight_gradients.h"
+#include "models/training/weight_training.h"
 
 namespace strata {
 namespace {
@@ -46,6 +48,28 @@ Result<Meter> meter_from_json(const nlohmann::json& json) {
 
 std::string readable(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
+}
+
+// Where the weights of a checkpoint lie that goes on at step `next`.
+std::filesystem::path weights_file(const std::filesystem::path& checkpoint, std::int64_t next) {
+  std::filesystem::path file = checkpoint;
+  return file += fmt::format(".{}.safetensors", next);
+}
+
+// All of a checkpoint's files of weights but this one.
+void remove_weights(const std::filesystem::path& checkpoint, const std::filesystem::path& except) {
+  std::error_code code;
+  const std::filesystem::path folder =
+      checkpoint.has_parent_path() ? checkpoint.parent_path() : std::filesystem::path(".");
+  const std::string prefix = checkpoint.filename().string() + ".";
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(prefix) && name.find(".safetensors") != std::string::npos &&
+        name != except.filename())
+      old.push_back(entry.path());
+  }
+  for (const std::filesystem::path& file : old) std::filesystem::remove(file, code);
 }
 
 class Loop {
@@ -94,7 +118,8 @@ Result<std::string> Loop::memory_plan() const {
                            rows, readable(least), readable(there))
                     .with_hint("use shorter calibration prompts, fewer threads or a device with "
                                "more memory"));
-  return fmt::format("training gates ({} a pass of {} tokens, {} free)", readable(least / workers),
+  return fmt::format("training {} ({} a pass of {} tokens, {} free)",
+                     training_.weights != nullptr ? "weights" : "gates", readable(least / workers),
                      rows, readable(there));
 }
 
@@ -113,6 +138,11 @@ Status Loop::step(std::int64_t step) {
     gates.push_back(learner_.gates(step, pass));
   std::vector<GatedGradient> passes(drawn.size());
   std::vector<TeacherRows> teachers(drawn.size());
+  WeightGradients* weights = nullptr;
+  if (training_.weights != nullptr) {
+    weights = &training_.weights->gradients();
+    weights->clear();  // of a step that was interrupted
+  }
   RETURN_IF_ERROR(for_each_sample(
       model_, drawn.size(), progress_,
       [&](MeteredModel& model, std::size_t i) -> Status {
@@ -121,7 +151,8 @@ Status Loop::step(std::int64_t step) {
                              .answer = sample.answer,
                              .gates = gates[i],
                              .loss = training_.loss,
-                             .scored = sample.scored};
+                             .scored = sample.scored,
+                             .weights = weights};
         if (training_.loss != PassLoss::kNll) {
           ASSIGN_OR_RETURN(teachers[i], teacher_of(model, drawn[i], request));
           request.teacher = &teachers[i];
@@ -141,6 +172,10 @@ Status Loop::step(std::int64_t step) {
   double loss = 0;
   for (const GatedGradient& pass : passes) loss += pass.loss / static_cast<double>(passes.size());
   nlohmann::json point = learner_.update(step, passes);
+  if (weights != nullptr) {
+    ASSIGN_OR_RETURN(point["gradient_norm"],
+                     training_.weights->step(static_cast<std::int64_t>(passes.size())));
+  }
   const std::int64_t stride = (training_.steps + kCurvePoints - 1) / kCurvePoints;
   if (step % stride == 0 || step + 1 == training_.steps) {
     point["step"] = step;
@@ -160,7 +195,12 @@ Status Loop::save() {
                                {"learner", learner_.state()}};
   std::error_code exists;
   std::filesystem::create_directories(training_.checkpoint.parent_path(), exists);
-  return write_atomically(training_.checkpoint, file.dump());
+  // Weights first: the checkpoint that is there always has its own.
+  const std::filesystem::path weights = weights_file(training_.checkpoint, next_);
+  if (training_.weights != nullptr) RETURN_IF_ERROR(training_.weights->save(weights));
+  RETURN_IF_ERROR(write_atomically(training_.checkpoint, file.dump()));
+  if (training_.weights != nullptr) remove_weights(training_.checkpoint, weights);
+  return {};
 }
 
 Status Loop::restore() {
@@ -189,6 +229,8 @@ Status Loop::restore() {
     ASSIGN_OR_RETURN(const Meter cost, meter_from_json(file["meter"]));
     RETURN_IF_ERROR(learner_.restore(file["learner"]));
     next_ = *next;
+    if (training_.weights != nullptr)
+      RETURN_IF_ERROR(training_.weights->restore(weights_file(training_.checkpoint, next_)));
     curve_ = file["curve"];
     model_.absorb(cost);
     return {};
@@ -244,6 +286,12 @@ std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples
   return out;
 }
 
+void remove_checkpoint(const std::filesystem::path& checkpoint) {
+  std::error_code gone;
+  std::filesystem::remove(checkpoint, gone);
+  remove_weights(checkpoint, {});
+}
+
 std::uint64_t free_memory(const Model& model) {
   const at::Device device = model.decoder().options().device();
   if (device.is_cpu()) {
@@ -263,6 +311,8 @@ Result<nlohmann::json> train_gates(MeteredModel& model, std::span<const Training
                                    const GateTraining& training, GateLearner& learner,
                                    Progress& progress) {
   STRATA_CHECK(!samples.empty() && training.batch >= 1);
+  STRATA_CHECK(training.weights == nullptr ||
+               (model.workers() == 1 && &model.model() == &training.weights->model()));
   return Loop(model, samples, training, learner, progress).run();
 }
 

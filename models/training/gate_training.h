@@ -2,7 +2,8 @@
 // curve, and writes a checkpoint from which a killed or interrupted training goes on as if nothing
 // had happened.
 //
-// Deterministic on the CPU for a seed, whatever the number of workers. Weights are frozen.
+// Deterministic on the CPU for a seed, whatever the number of workers. Weights are frozen, unless
+// weight_training.h has them learned along.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -37,6 +38,8 @@ class GateLearner {
   virtual Status restore(const nlohmann::json& state) = 0;
 };
 
+class WeightTrainer;  // models/training/weight_training.h
+
 struct GateTraining {
   GatedAttention attention;
   PassLoss loss = PassLoss::kNll;
@@ -49,11 +52,15 @@ struct GateTraining {
   std::filesystem::path checkpoint;
   std::string identity;
   double seconds_between_checkpoints = 10;
+  WeightTrainer* weights = nullptr;  // takes a step in each step; the model trained is its own
 };
 
 // Which samples a step looks at: every sample once an epoch, each epoch in a random order.
 std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples,
                                          std::int64_t batch, std::int64_t step);
+
+// The checkpoint and the files of weights beside it.
+void remove_checkpoint(const std::filesystem::path& checkpoint);
 
 // Bytes that are free on the model's device.
 std::uint64_t free_memory(const Model& model);

@@ -18,6 +18,7 @@
 #include "models/forward.h"
 #include "models/mixers/attention.h"
 #include "models/training/attention_gradient.h"
+#include "models/training/weight_gradients.h"
 
 namespace strata {
 
@@ -83,7 +84,7 @@ class Pass {
     return decoder_.project(x_NC, layer, segment);
   }
   at::Tensor attend_by(const Decoder::Projections& p, int layer, const PaletteEntry& entry) const {
-    const at::Tensor out = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
+    at::Tensor out = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
     const KeyView keys{{}, {}, heads_first(p.k_NGD.detach()), heads_first(p.v_NGD.detach()), 0};
     attend(heads_first(p.q_NHD.detach()), out_begin(layer), keys, entry, chunk_.prompt_length,
            heads_first(out), decoder_.sink_logits(layer));
@@ -154,7 +155,8 @@ LayerTape Pass::forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, 
 
 at::Tensor Pass::backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                           at::Tensor& d_gate_H) const {
-  const auto upper = torch::autograd::grad({tape.out_NC}, {tape.x_NC, tape.mixed_NHD}, {d_out_NC});
+  const Tensors upper = differentiate({tape.out_NC}, {tape.x_NC, tape.mixed_NHD}, {d_out_NC},
+                                      request_.weights, layer);
   const at::NoGradGuard no_grad;
   const at::Tensor gate_H1 = gates_of(layer);
   const at::Tensor d_mixed_NHD = upper[1].to(gate_H1.scalar_type());
@@ -165,7 +167,10 @@ at::Tensor Pass::backward(const LayerTape& tape, int layer, const at::Tensor& d_
                    v = heads_first(p.v_NGD.detach());
   AttentionGradients sum{at::zeros_like(q, gate_H1.scalar_type()),
                          at::zeros_like(k, gate_H1.scalar_type()),
-                         at::zeros_like(v, gate_H1.scalar_type())};
+                         at::zeros_like(v, gate_H1.scalar_type()),
+                         {}};
+  const bool has_sinks = request_.weights != nullptr && decoder_.sink_logits(layer).defined();
+  if (has_sinks) sum.sink_logits_H = at::zeros_like(gate_H1.squeeze(-1));
   const bool top = layer + 1 == layers();
   const auto add = [&](const std::vector<QueryBlock>& rows, const at::Tensor& d_NHD) {
     add_attention_gradients(q, k, v, rows, decoder_.sink_logits(layer), heads_first(d_NHD), sum);
@@ -173,13 +178,15 @@ at::Tensor Pass::backward(const LayerTape& tape, int layer, const at::Tensor& d_
   if (!attention_.kept_from_teacher)
     add(top ? top_kept_blocks_ : kept_blocks_, d_mixed_NHD * gate_H1);
   add(top ? top_cheap_blocks_ : cheap_blocks_, d_mixed_NHD * (1.0 - gate_H1));
+  if (has_sinks) request_.weights->add_sink_logits(layer, sum.sink_logits_H);
   const auto rows_first = [](const at::Tensor& d_BHND, const at::Tensor& like) {
     return d_BHND.squeeze(0).transpose(0, 1).to(like.scalar_type());
   };
-  const auto lower =
-      torch::autograd::grad({p.q_NHD, p.k_NGD, p.v_NGD}, {tape.x_NC},
-                            {rows_first(sum.q_BHND, p.q_NHD), rows_first(sum.k_BGMD, p.k_NGD),
-                             rows_first(sum.v_BGMD, p.v_NGD)});
+  const Tensors lower =
+      differentiate({p.q_NHD, p.k_NGD, p.v_NGD}, {tape.x_NC},
+                    {rows_first(sum.q_BHND, p.q_NHD), rows_first(sum.k_BGMD, p.k_NGD),
+                     rows_first(sum.v_BGMD, p.v_NGD)},
+                    request_.weights, layer);
   return upper[0] + lower[0];
 }
 
@@ -192,7 +199,8 @@ Pass::Loss Pass::loss_and_gradient(const at::Tensor& top_NC) const {
       token_tensor(std::span(tokens_).last(static_cast<std::size_t>(rows)), device_)
           .to(at::kLong)
           .unsqueeze(1);
-  std::vector<at::Tensor> losses, nlls, gradients;
+  const double share = 1.0 / static_cast<double>(rows);
+  Tensors losses, nlls, d_tops;
   for (std::int64_t begin = 0; begin < rows; begin += step) {
     const std::int64_t count = std::min(step, rows - begin);
     const at::AutoGradMode mode(true);
@@ -213,12 +221,13 @@ Pass::Loss Pass::loss_and_gradient(const at::Tensor& top_NC) const {
         loss = (teacher_NV.exp() * (teacher_NV - log_p_NV)).sum();
       }
     }
-    gradients.push_back(torch::autograd::grad({loss}, {x_NC})[0] / static_cast<double>(rows));
+    d_tops.push_back(differentiate({loss}, {x_NC}, {}, request_.weights, -1, share)[0] /
+                     static_cast<double>(rows));
     losses.push_back(loss.detach());
     nlls.push_back(nll_N.detach());
   }
   return {at::stack(losses).to(at::kDouble).sum() / static_cast<double>(rows), at::cat(nlls),
-          at::cat(gradients)};
+          at::cat(d_tops)};
 }
 
 GatedGradient Pass::run(std::uint64_t memory_bytes) {
@@ -259,6 +268,10 @@ GatedGradient Pass::run(std::uint64_t memory_bytes) {
     d_x = backward(tapes[i], layer, d_x, d_gates[i]);
     tapes[i] = {};
     inputs[i] = at::Tensor();
+  }
+  if (request_.weights != nullptr) {
+    const at::AutoGradMode mode(true);
+    differentiate({input()}, {}, {d_x}, request_.weights, -1);  // of the embedding
   }
   GatedGradient result{.loss = loss.loss.item<double>()};
   const at::Tensor nll_N = loss.nll_N.to(at::kCPU, at::kDouble);
@@ -306,9 +319,10 @@ void Pass::meter(Meter& meter, bool gradient) const {
   meter.flops += all_cheap.flops.attention + again_kept.flops.linear + again_kept.flops.attention +
                  again_cheap.flops.attention;
   if (attention_.kept_from_teacher) meter.flops += all_kept.flops.linear;
-  // Backward: as much as forward in linear layers, whose weights get no gradient; five products of
-  // attention where forward has two (the scores are computed anew).
-  meter.flops += all_kept.flops.linear + all_kept.flops.lm_head +
+  // Backward: as much as forward in linear layers, and as much again for gradients of their
+  // weights; five products of attention where forward has two (the scores are computed anew).
+  const double products = request_.weights == nullptr ? 1 : 2;
+  meter.flops += products * (all_kept.flops.linear + all_kept.flops.lm_head) +
                  2.5 * (kept_attention + all_cheap.flops.attention);
   meter.layer_tokens += (streams - 1) * all_kept.layer_tokens + again_kept.layer_tokens;
   meter.forward_tokens += (streams - 1) * static_cast<double>(chunk_.end);
@@ -363,6 +377,8 @@ Result<GatedGradient> gate_gradient(MeteredModel& model, const GatedAttention& a
     if (!(gate >= 0 && gate <= 1))
       return fail(ErrorKind::kInvalidArgument, "a gate is {}; expected 0 to 1", gate);
   STRATA_CHECK(request.loss == PassLoss::kNll || request.teacher != nullptr);
+  STRATA_CHECK(request.weights == nullptr ||
+               (request.loss == PassLoss::kNll && !attention.kept_from_teacher));
   Pass pass(model.model(), attention, request);
   RETURN_IF_ERROR(check_request(model, pass, request));
   return translated([&]() -> Result<GatedGradient> {

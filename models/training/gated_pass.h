@@ -2,10 +2,11 @@
 //
 //   out_u = cheap_u + g_u · (kept_u − cheap_u),   s_u = ∂ loss / ∂ g_u,
 //
-// units in the flat order of a mask. Frozen weights; only what the gates need is differentiated.
-// Layers' inputs are kept; of the rest of a layer's activations only what fits the memory given,
-// from the top layer down, the others are computed a second time (activation checkpointing); the
-// loss is taken over chunks of positions. Deterministic on the CPU. Each call is one thread's.
+// units in the flat order of a mask. Only what the gates need is differentiated, and the weights
+// where a request asks for them. Layers' inputs are kept; of the rest of a layer's activations only
+// what fits the memory given, from the top layer down, the others are computed a second time
+// (activation checkpointing); the loss is taken over chunks of positions. Deterministic on the CPU.
+// Each call is one thread's.
 #pragma once
 
 #include <cstdint>
@@ -43,12 +44,16 @@ class TeacherRows {
   std::uint64_t bytes = 0;
 };
 
+class WeightGradients;  // models/training/weight_gradients.h
+
 struct GatedRequest {
   std::span<const TokenId> prompt, answer;  // as in ForcedRequest
   std::span<const double> gates;            // in [0, 1]
   PassLoss loss = PassLoss::kNll;
   std::int64_t scored = 0;  // last positions of prompt + answer that are scored; 0 = the answer's
   const TeacherRows* teacher = nullptr;  // needed by kDivergence and kHidden, of the same request
+  // Where given, ∂ loss/∂ weights is added to it: of kNll, without kept_from_teacher.
+  WeightGradients* weights = nullptr;
 };
 
 struct GatedGradient {

@@ -60,6 +60,26 @@ void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::s
   command->footer([] { return keys_help(); });
 }
 
+void add_training(CLI::App* command, Arguments& arguments) {
+  command->add_option("-o", arguments.model_out, "the new model's folder")->required();
+  command->add_option("--steps", arguments.train_steps, "steps under the strategy's mask")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--batch", arguments.train_batch, "calibration prompts a step")
+      ->check(CLI::Range(1, 1'000'000));
+  command->add_option("--rate", arguments.train_rate, "AdamW's rate of the weights")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--clip", arguments.train_clip, "largest norm of a gradient; 0 = any")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--activation-mib", arguments.activation_mib,
+                   "memory for activations; what does not fit is computed a second time")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--checkpoint-seconds", arguments.checkpoint_seconds,
+                   "how often weights and moments are written")
+      ->check(CLI::NonNegativeNumber);
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> default_config_dirs() {
@@ -96,6 +116,11 @@ Parsed parse(int argc, char** argv) {
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();
   select->add_option("--selection", arguments.selection_out,
                      "where selection.json (scores, cost) goes");
+  CLI::App* train = app.add_subcommand(
+      "train",
+      "select, train all weights on the calibration prompts under the mask, save the model");
+  add_composition(train, arguments, dirs);
+  add_training(train, arguments);
   CLI::App* bench = app.add_subcommand("bench", "measure this machine");
   bench->require_subcommand(1);
   CLI::App* prefill = bench->add_subcommand(
@@ -187,6 +212,7 @@ Parsed parse(int argc, char** argv) {
   const std::vector<std::pair<CLI::App*, Command>> commands = {
       {run, Command::kRun},
       {select, Command::kSelect},
+      {train, Command::kTrain},
       {decode, Command::kBenchDecode},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},

@@ -13,6 +13,7 @@ namespace strata::cli {
 enum class Command {
   kRun,
   kSelect,
+  kTrain,
   kBenchDecode,
   kBenchPrefill,
   kSamples,
@@ -38,6 +39,9 @@ struct Arguments {
   std::string plan_in;        // export
   std::string plan_out;       // select -o
   std::string selection_out;  // select --selection
+  std::string model_out;      // train -o
+  std::int64_t train_steps = 0, train_batch = 1, activation_mib = 4096;  // train
+  double train_rate = 1e-4, train_clip = 1, checkpoint_seconds = 300;
   std::string format = "text";
   bool ascii = false;
   std::vector<std::string> names;  // run ids, database files

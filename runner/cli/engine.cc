@@ -15,6 +15,7 @@
 #include "runner/cli/terminal_progress.h"
 #include "runner/experiment.h"
 #include "runner/recorded.h"
+#include "runner/training.h"
 
 namespace strata::cli {
 namespace {
@@ -53,6 +54,25 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
               selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),
               selected.selection.mask.size(), arguments.plan_out.c_str());
   warn_of_signs(config.strategy_name(), signs_in(selected.selection.diagnostics));
+  return {};
+}
+
+Status train(const Arguments& arguments, const std::vector<Job>& jobs, TerminalProgress& progress) {
+  if (jobs.size() != 1)
+    return fail(ErrorKind::kInvalidArgument, "train makes one model; the sweep has {} jobs",
+                jobs.size());
+  Workbench workbench;
+  const TrainingRequest request{
+      .directory = arguments.model_out,
+      .steps = arguments.train_steps,
+      .batch = arguments.train_batch,
+      .activation_mib = arguments.activation_mib,
+      .checkpoint_seconds = arguments.checkpoint_seconds,
+      .weights = {.rate = arguments.train_rate, .clip = arguments.train_clip}};
+  ASSIGN_OR_RETURN(const TrainedModel trained,
+                   train_model(jobs[0].config, request, workbench, progress));
+  std::printf("model %s written to %s\n", trained.id.substr(0, 12).c_str(),
+              arguments.model_out.c_str());
   return {};
 }
 
@@ -159,6 +179,7 @@ int run_engine(const Arguments& arguments) {
   Status status;
   switch (arguments.command) {
     case Command::kSelect: status = select(arguments, *jobs, progress); break;
+    case Command::kTrain: status = train(arguments, *jobs, progress); break;
     case Command::kBenchDecode:
     case Command::kBenchPrefill: status = bench(arguments, (*jobs)[0].config, progress); break;
     default:

@@ -162,6 +162,7 @@ int run_light(const Arguments& arguments) {
     case Command::kDbMigrate: code = database(arguments); break;
     case Command::kRun:
     case Command::kSelect:
+    case Command::kTrain:
     case Command::kBenchDecode:
     case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
   }

@@ -242,7 +242,7 @@ TEST_P(GatedPassTest, AttentionGradientsAreThoseOfADenseSoftmax) {
         const at::Tensor d_out = at::randn_like(out);
         const auto expected = torch::autograd::grad({out}, {q, k, v}, {d_out});
         const at::NoGradGuard no_grad;
-        AttentionGradients sum{at::zeros_like(q), at::zeros_like(k), at::zeros_like(v)};
+        AttentionGradients sum{at::zeros_like(q), at::zeros_like(k), at::zeros_like(v), {}};
         add_attention_gradients(q, k, v, query_blocks(entry, first, n, prompt, device()), sinks,
                                 d_out, sum);
         EXPECT_LT((sum.q_BHND - expected[0]).abs().max().item<double>(), 1e-12);

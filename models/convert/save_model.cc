@@ -1,0 +1,77 @@
+#include "models/convert/save_model.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.h"
+#include "models/checkpoint/json_fields.h"
+#include "models/checkpoint/safetensors_writer.h"
+
+namespace strata {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a directory holds beside config.json and weights, where it holds it.
+constexpr const char* kCopied[] = {"tokenizer.json",      "tokenizer_config.json",
+                                   "vocab.json",          "merges.txt",
+                                   "added_tokens.json",   "special_tokens_map.json",
+                                   "chat_template.jinja", "generation_config.json"};
+
+// The parent's, but for the dtype that readers are told to load weights in.
+Result<std::string> config_of(const Checkpoint& parent, DType dtype) {
+  constexpr std::uint64_t kLargest = std::uint64_t{16} << 20;
+  ASSIGN_OR_RETURN(const std::string text,
+                   json_fields::read_text(parent.directory() / "config.json", kLargest));
+  auto config = nlohmann::ordered_json::parse(text);
+  for (const char* key : {"dtype", "torch_dtype"})
+    if (config.contains(key)) config[key] = dtype == DType::kF64 ? "float64" : "float32";
+  return config.dump(2) + "\n";
+}
+
+Result<std::string> write_into(const fs::path& directory, const Checkpoint& parent,
+                               std::span<const TensorView> weights,
+                               const nlohmann::json& transform) {
+  ASSIGN_OR_RETURN(const std::string config, config_of(parent, weights[0].dtype));
+  RETURN_IF_ERROR(write_atomically(directory / "config.json", config));
+  for (const char* name : kCopied)
+    if (fs::exists(parent.directory() / name))
+      fs::copy_file(parent.directory() / name, directory / name);
+  const nlohmann::json origin = {
+      {"format", "strata-model-1"}, {"parents", {parent.model_id()}}, {"transform", transform}};
+  RETURN_IF_ERROR(write_atomically(directory / "strata.json", origin.dump(2) + "\n"));
+  // transformers reads no file that does not say whose layout it has.
+  RETURN_IF_ERROR(write_safetensors(directory / "model.safetensors", weights, {{"format", "pt"}}));
+  ASSIGN_OR_RETURN(const Checkpoint written,
+                   Checkpoint::open(directory, {.cache_model_id = false}));
+  RETURN_IF_ERROR(validate_tensors(written));
+  return written.model_id();
+}
+
+}  // namespace
+
+Result<std::string> save_model(const Checkpoint& parent, std::span<const TensorView> weights,
+                               const nlohmann::json& transform, const fs::path& directory) try {
+  RETURN_IF_ERROR(check_free_for_model(directory));
+  const fs::path target = directory.has_filename() ? directory : directory.parent_path();
+  fs::path partial = target;
+  partial += ".partial";
+  fs::remove_all(partial);
+  fs::create_directories(partial);
+  ASSIGN_OR_RETURN(std::string id, write_into(partial, parent, weights, transform));
+  fs::rename(partial, target);
+  return id;
+} catch (const std::exception& exception) {
+  return fail(make_error(ErrorKind::kIo, "cannot write the model: {}", exception.what())
+                  .at(directory.string()));
+}
+
+Status check_free_for_model(const fs::path& directory) {
+  std::error_code code;
+  if (!fs::exists(directory, code)) return {};
+  return fail(make_error(ErrorKind::kInvalidArgument,
+                         "expected nothing where the model goes, got something")
+                  .at(directory.string())
+                  .with_hint("name a folder that does not exist yet"));
+}
+
+}  // namespace strata

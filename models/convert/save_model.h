@@ -1,0 +1,26 @@
+// Writes a model directory that transformers and strata load: another model's configuration and
+// tokenizer with weights of its own, and strata.json, which says where they come from:
+// {"format": "strata-model-1", "parents": [ModelId], "transform": {…}}.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "models/checkpoint/checkpoint.h"
+
+namespace strata {
+
+// `weights` are all tensors of the parent's architecture. Returns the new ModelId. The directory is
+// there whole or not at all. Errors: something lies at `directory` already; kIo; what
+// Checkpoint::open and validate_tensors say of the result.
+Result<std::string> save_model(const Checkpoint& parent, std::span<const TensorView> weights,
+                               const nlohmann::json& transform,
+                               const std::filesystem::path& directory);
+
+// The first of those errors, to be had before a training begins.
+Status check_free_for_model(const std::filesystem::path& directory);
+
+}  // namespace strata

@@ -1,0 +1,133 @@
+#include "runner/training.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/rng.h"
+#include "core/sha256.h"
+#include "models/checkpoint/json_fields.h"
+#include "models/convert/save_model.h"
+#include "strategies/learned.h"
+#include "strategies/registry.h"
+
+namespace strata {
+namespace {
+
+nlohmann::json cost_json(const Meter& cost) {
+  return {{"forward_tokens", cost.forward_tokens},
+          {"backward_tokens", cost.backward_tokens},
+          {"flops", cost.flops},
+          {"seconds", cost.seconds}};
+}
+
+// Every number that the trained weights depend on.
+nlohmann::json recipe(const ExperimentConfig& config, const TrainingRequest& request,
+                      const CalibrationSet& text) {
+  return {{"method", "strata train"},
+          {"strategy", config.strategy.to_json()},
+          {"steps", request.steps},
+          {"batch", request.batch},
+          {"weights", to_json(request.weights)},
+          {"seed", config.seed},
+          {"strategy_seed", config.strategy_seed()},
+          {"text", text.id},
+          {"window", config.mixer.window},
+          {"sinks", config.mixer.sinks},
+          {"decode_rule", to_string(config.decode_rule)},
+          {"dtype", config.dtype}};
+}
+
+Result<nlohmann::json> train_under_mask(const ExperimentConfig& config,
+                                        const TrainingRequest& request, const Mask& mask,
+                                        const CalibrationSet& text, const nlohmann::json& identity,
+                                        const std::filesystem::path& checkpoint,
+                                        MeteredModel& model, WeightTrainer& trainer,
+                                        Progress& progress) {
+  const GateTraining training{.attention = {.granularity = mask.granularity(),
+                                            .kept = FullAttention{},
+                                            .cheap = config.cheap_mixer(),
+                                            .rule = config.decode_rule},
+                              .steps = request.steps,
+                              .batch = request.batch,
+                              .seed = derive_seed(config.seed, "training"),
+                              .memory_bytes = static_cast<std::uint64_t>(request.activation_mib)
+                                              << 20,
+                              .checkpoint = checkpoint,
+                              .identity = sha256_hex(identity.dump()),
+                              .seconds_between_checkpoints = request.checkpoint_seconds};
+  FixedGates gates(mask);
+  return train_weights(model, training_samples(text, LossTokens::kText), training, trainer, gates,
+                       progress);
+}
+
+}  // namespace
+
+Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingRequest& request,
+                                 Workbench& workbench, Progress& progress) {
+  RETURN_IF_ERROR(check_free_for_model(request.directory));
+  ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
+  const CalibrationSet& text = task->calibration;
+  std::filesystem::path state = request.directory;
+  state += ".training";
+  WeightTrainer trainer(*model, request.weights);
+  ASSIGN_OR_RETURN(const SelectedPlan selected,
+                   run_selection(config, workbench, progress, state / "selection.json", &trainer));
+  if (selected.selection.plan)
+    return fail(ErrorKind::kUnsupported,
+                "strategy {} names its own mixers; weights are trained under a mask and mixer=",
+                config.strategy_name());
+  if (request.steps == 0 && trainer.steps() == 0)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "no step to train: --steps is 0 and strategy {} trains no weights",
+                           config.strategy_name())
+                    .with_hint("--steps N, or strategy=consa strategy.train_weights=true"));
+  nlohmann::json origin = recipe(config, request, text);
+  origin["strategy_steps"] = trainer.steps();
+  origin["plan"] = selected.plan.to_json();
+  Meter cost = selected.cost;
+  if (request.steps > 0) {
+    nlohmann::json identity = origin;
+    identity["parent"] = model->id();
+    identity["numerics"] = kNumericsVersion;
+    MeteredModel metered(*model, run_limits(config), sample_workers(config));
+    ASSIGN_OR_RETURN(origin["training"],
+                     train_under_mask(config, request, selected.selection.mask, text, identity,
+                                      state / "weights.json", metered, trainer, progress));
+    cost += metered.meter();
+  }
+  origin["selection"] = {{"training", selected.selection.training},
+                         {"diagnostics", selected.selection.diagnostics}};
+  origin["cost"] = cost_json(cost);
+  for (const Sample& sample : text.samples) origin["samples"].push_back(sample.id);
+  ASSIGN_OR_RETURN(std::string id, trainer.save_model(origin, request.directory));
+  for (const char* name : {"selection.json", "weights.json"}) remove_checkpoint(state / name);
+  std::error_code gone;
+  std::filesystem::remove(state, gone);
+  return TrainedModel{std::move(id), std::move(origin)};
+}
+
+Status check_not_trained_on(const std::filesystem::path& directory,
+                            const std::vector<Sample>& samples) {
+  const std::filesystem::path file = directory / "strata.json";
+  std::error_code code;
+  if (!std::filesystem::exists(file, code)) return {};
+  constexpr std::uint64_t kLargest = std::uint64_t{64} << 20;
+  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(file, kLargest));
+  const Result<nlohmann::json> origin = json_fields::parse_object(text);
+  if (!origin) return fail(Error(origin.error()).at(file.string()));
+  std::set<std::string> seen;
+  const nlohmann::json::json_pointer place("/transform/samples");
+  if (origin->contains(place) && (*origin)[place].is_array())
+    for (const nlohmann::json& id : (*origin)[place])
+      if (id.is_string()) seen.insert(id.get<std::string>());
+  for (const Sample& sample : samples)
+    if (seen.contains(sample.id))
+      return fail(make_error(ErrorKind::kInvalidArgument,
+                             "the model was trained on test sample {:.12}", sample.id)
+                      .at(file.string())
+                      .with_hint("train on other text, or evaluate other samples"));
+  return {};
+}
+
+}  // namespace strata
