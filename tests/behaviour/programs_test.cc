@@ -50,7 +50,7 @@ TEST(ProgramsTest, StrataLinksNoLibTorch) {
   const Outcome needed = run("readelf -d " + binary_dir() + "/strata");
   ASSERT_EQ(needed.code, 0);
   EXPECT_NE(needed.text.find("libc.so"), std::string::npos);
-  for (const char* library : {"torch", "c10", "cuda", "gomp"})
+  for (const char* library : {"libtorch", "libc10", "libcuda", "libgomp"})
     EXPECT_EQ(needed.text.find(library), std::string::npos) << needed.text;
 }
 

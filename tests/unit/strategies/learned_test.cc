@@ -117,7 +117,7 @@ TEST_F(LearnedTest, DuoAttentionTrainsAtItsOwnWindowAndSelectsForTheEvaluatedOne
   const Selection wide = trained_at({{"window", kPrompt + kAnswer}});
   const auto gates = wide.diagnostics["gates"].get<std::vector<double>>();
   EXPECT_EQ(wide.diagnostics["signs_of_a_bug"][0],
-            fmt::format("all gates are equal ({})", gates[0]));
+            fmt::format("gates: expected not all equal, found all {:.4g}", gates[0]));
   EXPECT_EQ(wide.mask.kept_units(), (std::vector<std::size_t>{0, 1}));  // ties: the lower units
 }
 
