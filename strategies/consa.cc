@@ -102,8 +102,7 @@ nlohmann::json ConsaMasks::update(std::int64_t step, std::span<const GatedGradie
   for (std::size_t i = 0; i < passes.size(); ++i) {
     for (std::size_t u = 0; u < gradient.size(); ++u)
       gradient[u] += passes[i].gradient[u] * slopes_[i][u] / static_cast<double>(passes.size());
-    if (step < config_.training.steps - std::max<std::int64_t>(1, config_.training.steps / 5))
-      continue;
+    if (!is_late(step, config_.training.steps)) continue;
     late_nll_ += std::accumulate(passes[i].nll.begin(), passes[i].nll.end(), 0.0) /
                  static_cast<double>(passes[i].nll.size());
     ++late_passes_;

@@ -46,13 +46,12 @@ class DuoAttention final : public SelectionStrategy {
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
-    LearningTask task{
-        .method = "duo_attention",
-        .config = config::to_json(config_),
-        .learning = config_.training,
-        .attention = gated_attention(request),
-        .loss = PassLoss::kHidden,
-        .tokens = config_.loss_on == DuoLossOn::kAnswer ? LossTokens::kAnswer : LossTokens::kText};
+    LearningTask task{.method = "duo_attention",
+                      .config = config::to_json(config_),
+                      .learning = config_.training,
+                      .attention = gated_attention(request),
+                      .loss = PassLoss::kHidden,
+                      .tokens = config_.loss_on};
     task.attention.kept_from_teacher = config_.fa_stream == FullStream::kTeacher;
     if (auto* sliding = std::get_if<SlidingWindow>(&task.attention.cheap)) {
       sliding->window = config_.window.value_or(sliding->window);
@@ -79,12 +78,11 @@ class Loza final : public SelectionStrategy {
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
-    const LearningTask task{
-        .method = "loza",
-        .config = config::to_json(config_),
-        .learning = config_.training,
-        .attention = gated_attention(request),
-        .tokens = config_.loss == LozaLoss::kText ? LossTokens::kText : LossTokens::kAnswer};
+    const LearningTask task{.method = "loza",
+                            .config = config::to_json(config_),
+                            .learning = config_.training,
+                            .attention = gated_attention(request),
+                            .tokens = config_.loss};
     return learn_and_keep(request, context, task,
                           {.start = config_.start,
                            .rate = config_.rate,

@@ -14,8 +14,6 @@ namespace strata {
 
 enum class FullStream { kTeacher, kMixed };
 enum class GateReduction { kMean, kSum };
-enum class DuoLossOn { kAnswer, kText };
-enum class LozaLoss { kAnswer, kText };
 
 namespace config {
 template <>
@@ -28,16 +26,6 @@ struct EnumTable<GateReduction> {
   static constexpr std::array<std::pair<GateReduction, std::string_view>, 2> kNames{
       {{GateReduction::kMean, "mean"}, {GateReduction::kSum, "sum"}}};
 };
-template <>
-struct EnumTable<DuoLossOn> {
-  static constexpr std::array<std::pair<DuoLossOn, std::string_view>, 2> kNames{
-      {{DuoLossOn::kAnswer, "answer"}, {DuoLossOn::kText, "text"}}};
-};
-template <>
-struct EnumTable<LozaLoss> {
-  static constexpr std::array<std::pair<LozaLoss, std::string_view>, 2> kNames{
-      {{LozaLoss::kAnswer, "answer"}, {LozaLoss::kText, "text"}}};
-};
 }  // namespace config
 
 struct DuoAttentionConfig {
@@ -46,7 +34,7 @@ struct DuoAttentionConfig {
       "gates trained so that the last hidden state stays what it was, few of them open (arXiv "
       "2410.10819)";
   FullStream fa_stream = FullStream::kTeacher;
-  DuoLossOn loss_on = DuoLossOn::kAnswer;
+  LossTokens loss_on = LossTokens::kAnswer;
   double lambda = 0.05;
   GateReduction reg_reduction = GateReduction::kMean;
   double rate = 0.02;
@@ -81,7 +69,7 @@ struct LozaConfig {
   static constexpr std::string_view kName = "loza";
   static constexpr std::string_view kHelp =
       "scalar gates trained on the task's loss alone, the highest kept (arXiv 2512.23966)";
-  LozaLoss loss = LozaLoss::kText;
+  LossTokens loss = LossTokens::kText;
   double start = 0.5;
   double rate = 0.01;
   LearningConfig training{.steps = 500};

@@ -2,10 +2,16 @@
 
 #include <numeric>
 
-#include "models/training/gated_pass.h"
 #include "strategies/shared_scores.h"
 
 namespace strata {
+
+GatedAttention gated_attention(const SelectionRequest& request) {
+  return {.granularity = request.granularity,
+          .kept = request.kept,
+          .cheap = request.cheap,
+          .rule = request.rule};
+}
 
 std::vector<double> GateGradients::mean_gain() const {
   std::vector<double> mean(gain.empty() ? 0 : gain[0].size(), 0.0);
@@ -23,10 +29,7 @@ Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionC
                                      std::span<const double> gates,
                                      std::span<const std::size_t> samples,
                                      std::uint64_t memory_bytes) {
-  const GatedAttention attention{.granularity = request.granularity,
-                                 .kept = request.kept,
-                                 .cheap = request.cheap,
-                                 .rule = request.rule};
+  const GatedAttention attention = gated_attention(request);
   const std::uint64_t memory = memory_bytes / static_cast<std::uint64_t>(context.model->workers());
   GateGradients out{.samples = {samples.begin(), samples.end()},
                     .nll = std::vector<double>(samples.size()),
@@ -63,12 +66,6 @@ UnitScores scores_of(const GateGradients& gradients, const SelectionRequest& req
   std::vector<std::size_t> all(tensor.units());
   std::iota(all.begin(), all.end(), std::size_t{0});
   return scores_of(std::move(tensor), all);
-}
-
-std::vector<std::size_t> all_samples(const CalibrationSet& calibration) {
-  std::vector<std::size_t> all(calibration.samples.size());
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  return all;
 }
 
 }  // namespace strata

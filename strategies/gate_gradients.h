@@ -6,9 +6,13 @@
 #include <span>
 #include <vector>
 
+#include "models/training/gated_pass.h"
 #include "strategies/strategy.h"
 
 namespace strata {
+
+// The request's two mixers, to be mixed by gates.
+GatedAttention gated_attention(const SelectionRequest& request);
 
 struct GateGradients {
   std::vector<std::size_t> samples;  // indices into the calibration set
@@ -29,7 +33,5 @@ Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionC
 // Scores with their evidence: a tensor of one position a sample, marked as derivatives.
 UnitScores scores_of(const GateGradients& gradients, const SelectionRequest& request,
                      const CalibrationSet& calibration);
-
-std::vector<std::size_t> all_samples(const CalibrationSet& calibration);
 
 }  // namespace strata

@@ -9,6 +9,7 @@
 #include "strategies/gate_gradients.h"
 #include "strategies/mask_losses.h"
 #include "strategies/searcher.h"
+#include "strategies/shared_scores.h"
 #include "strategies/signs.h"
 #include "strategies/swaps.h"
 

@@ -15,11 +15,8 @@ double rate_factor(RateShape shape, std::int64_t step, std::int64_t steps) {
   return std::min({1.0, up, down});
 }
 
-GatedAttention gated_attention(const SelectionRequest& request) {
-  return {.granularity = request.granularity,
-          .kept = request.kept,
-          .cheap = request.cheap,
-          .rule = request.rule};
+bool is_late(std::int64_t step, std::int64_t steps) {
+  return step >= steps - std::max<std::int64_t>(1, steps / 5);
 }
 
 std::vector<TrainingSample> training_samples(const CalibrationSet& set, LossTokens tokens) {
@@ -69,7 +66,7 @@ nlohmann::json PlainGates::update(std::int64_t step, std::span<const GatedGradie
     for (std::size_t u = 0; u < gates_.size(); ++u)
       gradient[u] += pass.gradient[u] / static_cast<double>(passes.size());
   adam_.step(gates_, gradient, options_.rate * rate_factor(options_.shape, step, options_.steps));
-  const bool late = step >= options_.steps - std::max<std::int64_t>(1, options_.steps / 5);
+  const bool late = is_late(step, options_.steps);
   double sum = 0;
   for (std::size_t u = 0; u < gates_.size(); ++u) {
     if (late) late_sums_[u] += gates_[u];

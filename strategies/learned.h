@@ -10,13 +10,11 @@
 #include "models/training/adam.h"
 #include "models/training/gate_training.h"
 #include "models/training/weight_training.h"
+#include "strategies/gate_gradients.h"
 #include "strategies/learning_config.h"
 #include "strategies/strategy.h"
 
 namespace strata {
-
-// Which tokens of a calibration prompt the loss is of.
-enum class LossTokens { kAnswer, kText };
 
 // `method` and its whole config identify the training's checkpoint.
 struct LearningTask {
@@ -31,9 +29,16 @@ struct LearningTask {
 // The prompts with their answers, as long as `set` lives.
 std::vector<TrainingSample> training_samples(const CalibrationSet& set, LossTokens tokens);
 
-GatedAttention gated_attention(const SelectionRequest& request);
 Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
                              const LearningTask& task, GateLearner& learner);
+
+// How a rate goes over the steps. Trapezoid: up over the first fifth, down to a tenth over the last
+// (DuoAttention's released code).
+enum class RateShape { kConstant, kTrapezoid };
+double rate_factor(RateShape shape, std::int64_t step, std::int64_t steps);
+
+// Of the steps that end values are averaged over: the last fifth, at least one.
+bool is_late(std::int64_t step, std::int64_t steps);
 
 // Gates themselves are learned, kept in [0, 1] after each step of AdamW, under
 // loss + λ · (mean or sum of |gate|).

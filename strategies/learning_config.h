@@ -1,7 +1,10 @@
 // Keys that every selector which trains has.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
 #include "core/config/fields.h"
 
@@ -25,16 +28,14 @@ struct LearningConfig {
   }
 };
 
-// How a rate goes over the steps. Trapezoid: up over the first fifth, down to a tenth over the last
-// (DuoAttention's released code).
-enum class RateShape { kConstant, kTrapezoid };
-double rate_factor(RateShape shape, std::int64_t step, std::int64_t steps);
+// Which tokens of a calibration prompt a loss is of.
+enum class LossTokens { kAnswer, kText };
 
 namespace config {
 template <>
-struct EnumTable<RateShape> {
-  static constexpr std::array<std::pair<RateShape, std::string_view>, 2> kNames{
-      {{RateShape::kConstant, "constant"}, {RateShape::kTrapezoid, "trapezoid"}}};
+struct EnumTable<LossTokens> {
+  static constexpr std::array<std::pair<LossTokens, std::string_view>, 2> kNames{
+      {{LossTokens::kAnswer, "answer"}, {LossTokens::kText, "text"}}};
 };
 }  // namespace config
 

@@ -1,5 +1,3 @@
-#include <numeric>
-
 #include "core/rng.h"
 #include "strategies/builtin.h"
 #include "strategies/nll_scorer.h"
@@ -81,8 +79,7 @@ class NllGuided final : public SelectionStrategy {
   Result<Selection> by_swaps(const SelectionRequest& request, SelectionContext& context,
                              std::size_t k) const {
     ASSIGN_OR_RETURN(Selection selection, by_single_scores(request, context, k));
-    std::vector<std::size_t> samples(context.calibration->samples.size());
-    std::iota(samples.begin(), samples.end(), std::size_t{0});
+    std::vector<std::size_t> samples = all_samples(*context.calibration);
     Rng(request.seed, "swap samples").shuffle(samples);
     ASSIGN_OR_RETURN(SwapOutcome refined,
                      refine_by_swaps(selection.mask, selection.scores->score, samples,

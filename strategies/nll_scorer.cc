@@ -104,9 +104,8 @@ std::size_t NllScorer::samples() const { return context_.calibration->samples.si
 
 Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
   const std::vector<Sample>& samples = context_.calibration->samples;
-  std::vector<std::size_t> every(samples.size());
-  std::iota(every.begin(), every.end(), std::size_t{0});
-  ASSIGN_OR_RETURN(const std::vector<Rows> nll, run(context, candidates, every));
+  ASSIGN_OR_RETURN(const std::vector<Rows> nll,
+                   run(context, candidates, all_samples(*context_.calibration)));
 
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {

@@ -1,6 +1,7 @@
 #include "strategies/shared_scores.h"
 
 #include <limits>
+#include <numeric>
 
 #include "core/sha256.h"
 #include "models/parallel.h"
@@ -71,6 +72,12 @@ UnitScores plain_scores(std::vector<double> scores) {
   UnitScores out{.score = std::move(scores)};
   out.standard_error.assign(out.score.size(), std::numeric_limits<double>::quiet_NaN());
   return out;
+}
+
+std::vector<std::size_t> all_samples(const CalibrationSet& calibration) {
+  std::vector<std::size_t> all(calibration.samples.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
 }
 
 Status for_each_calibration_sample(SelectionContext& context, std::string_view stage,

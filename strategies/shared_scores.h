@@ -41,6 +41,9 @@ UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates
 // Without a standard error or a tensor.
 UnitScores plain_scores(std::vector<double> scores);
 
+// Their indices, in order.
+std::vector<std::size_t> all_samples(const CalibrationSet& calibration);
+
 // body(model, i) for each of these calibration samples, on as many threads as there are workers. An
 // error names its sample.
 Status for_each_calibration_sample(SelectionContext& context, std::string_view stage,

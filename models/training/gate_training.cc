@@ -11,6 +11,7 @@
 #include "core/atomic_file.h"
 #include "core/json_reader.h"
 #include "core/rng.h"
+#include "models/checkpoint/json_fields.h"
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 #include "models/parallel.h"
@@ -212,11 +213,9 @@ Status Loop::restore() {
             .with_hint("delete it to train from the first step"));
   };
   const auto read = [&]() -> Status {
-    std::ifstream in(training_.checkpoint, std::ios::binary);
-    constexpr std::size_t kLargest = std::size_t{256} << 20;
-    std::string text(
-        std::min<std::size_t>(kLargest, std::filesystem::file_size(training_.checkpoint)), '\0');
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    constexpr std::uint64_t kLargest = std::uint64_t{256} << 20;
+    ASSIGN_OR_RETURN(const std::string text,
+                     json_fields::read_text(training_.checkpoint, kLargest));
     ASSIGN_OR_RETURN(const nlohmann::json file, parse_json(text));
     for (const char* key : {"format", "identity", "next", "curve", "meter", "learner"})
       if (!file.is_object() || !file.contains(key))

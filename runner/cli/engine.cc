@@ -1,5 +1,4 @@
 // Commands that run a model.
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
