@@ -72,12 +72,12 @@ class AttentionMassStrategy final : public SelectionStrategy {
 
   Result<SharedScores> score(const SelectionRequest& request, SelectionContext& context) const {
     const std::vector<Sample>& all = context.calibration->samples;
-    const auto samples =
-        std::span(all).first(std::min(all.size(), static_cast<std::size_t>(config_.max_samples)));
+    std::vector<std::size_t> samples = all_samples(*context.calibration);
+    samples.resize(std::min(all.size(), static_cast<std::size_t>(config_.max_samples)));
     std::vector<std::vector<double>> rows(samples.size());
     RETURN_IF_ERROR(for_each_calibration_sample(
         context, "attention mass", samples, [&](MeteredModel& model, std::size_t i) -> Status {
-          ASSIGN_OR_RETURN(rows[i], masses(request, model, samples[i]));
+          ASSIGN_OR_RETURN(rows[i], masses(request, model, all[samples[i]]));
           return {};
         }));
     return SharedScores{

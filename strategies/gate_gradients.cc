@@ -34,14 +34,13 @@ Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionC
   GateGradients out{.samples = {samples.begin(), samples.end()},
                     .nll = std::vector<double>(samples.size()),
                     .gain = std::vector<std::vector<double>>(samples.size())};
-  std::vector<Sample> texts;
-  for (const std::size_t i : samples) texts.push_back(context.calibration->samples[i]);
   RETURN_IF_ERROR(for_each_calibration_sample(
-      context, "gradients of gates", texts, [&](MeteredModel& model, std::size_t i) -> Status {
+      context, "gradients of gates", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+        const Sample& sample = context.calibration->samples[samples[i]];
         ASSIGN_OR_RETURN(
             GatedGradient here,
             gate_gradient(model, attention,
-                          {.prompt = texts[i].prompt, .answer = texts[i].answer, .gates = gates},
+                          {.prompt = sample.prompt, .answer = sample.answer, .gates = gates},
                           memory));
         out.nll[i] = here.loss;
         out.gain[i] = std::move(here.gradient);

@@ -169,7 +169,8 @@ class HaloRatio final : public SelectionStrategy {
                                     static_cast<std::uint64_t>(context.model->workers())};
     std::vector<std::vector<double>> recall(samples.size()), commonsense(samples.size());
     RETURN_IF_ERROR(for_each_calibration_sample(
-        context, "scoring units", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+        context, "scoring units", all_samples(*context.calibration),
+        [&](MeteredModel& model, std::size_t i) -> Status {
           ASSIGN_OR_RETURN(Metrics here, metrics(request, model, samples[i], reuse));
           recall[i] = std::move(here.recall);
           commonsense[i] = std::move(here.commonsense);

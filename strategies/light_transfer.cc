@@ -115,7 +115,8 @@ class LightTransfer final : public SelectionStrategy {
     const std::vector<Sample>& samples = context.calibration->samples;
     std::vector<std::vector<double>> ratio(samples.size()), rows(samples.size());
     RETURN_IF_ERROR(for_each_calibration_sample(
-        context, "lazy ratios", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+        context, "lazy ratios", all_samples(*context.calibration),
+        [&](MeteredModel& model, std::size_t i) -> Status {
           ASSIGN_OR_RETURN(ratio[i], ratios(request, model, samples[i], keys));
           rows[i] = worth(ratio[i]);
           return {};

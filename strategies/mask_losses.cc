@@ -37,7 +37,8 @@ Result<std::vector<std::vector<double>>> score(const SelectionRequest& request,
   }
   const ActivationReuse own = of_one_worker(reuse, context);
   RETURN_IF_ERROR(for_each_calibration_sample(
-      context, "scoring masks", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+      context, "scoring masks", all_samples(*context.calibration),
+      [&](MeteredModel& model, std::size_t i) -> Status {
         if (asked[i].empty()) return {};
         std::vector<Mask> masks;
         for (const Place& place : asked[i]) masks.push_back(trials[place.trial].mask);

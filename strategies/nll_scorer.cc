@@ -89,12 +89,11 @@ Result<std::vector<NllScorer::Rows>> NllScorer::run(const Mask& context,
                                                     std::span<const std::size_t> candidates,
                                                     std::span<const std::size_t> samples) const {
   STRATA_CHECK(!samples.empty() && !candidates.empty());
-  std::vector<Sample> texts;
-  for (const std::size_t i : samples) texts.push_back(context_.calibration->samples[i]);
+  const std::vector<Sample>& all = context_.calibration->samples;
   std::vector<Rows> rows(samples.size());  // [sample][0 = context, then candidates][position]
   RETURN_IF_ERROR(for_each_calibration_sample(
-      context_, "scoring units", texts, [&](MeteredModel& model, std::size_t i) -> Status {
-        ASSIGN_OR_RETURN(rows[i], toggles(model, texts[i], context, candidates));
+      context_, "scoring units", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+        ASSIGN_OR_RETURN(rows[i], toggles(model, all[samples[i]], context, candidates));
         return {};
       }));
   return rows;

@@ -81,7 +81,7 @@ std::vector<std::size_t> all_samples(const CalibrationSet& calibration) {
 }
 
 Status for_each_calibration_sample(SelectionContext& context, std::string_view stage,
-                                   std::span<const Sample> samples,
+                                   std::span<const std::size_t> samples,
                                    const std::function<Status(MeteredModel&, std::size_t)>& body) {
   STRATA_CHECK(!samples.empty());
   context.progress->begin(stage, static_cast<std::int64_t>(samples.size()));
@@ -90,8 +90,8 @@ Status for_each_calibration_sample(SelectionContext& context, std::string_view s
       [&](MeteredModel& model, std::size_t i) -> Status {
         Status done = body(model, i);
         if (!done)
-          return fail(
-              std::move(done).error().at("calibration sample " + samples[i].id.substr(0, 12)));
+          return fail(std::move(done).error().at(
+              "calibration sample " + context.calibration->samples[samples[i]].id.substr(0, 12)));
         return done;
       },
       [&](std::size_t) -> Status {

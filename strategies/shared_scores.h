@@ -44,10 +44,10 @@ UnitScores plain_scores(std::vector<double> scores);
 // Their indices, in order.
 std::vector<std::size_t> all_samples(const CalibrationSet& calibration);
 
-// body(model, i) for each of these calibration samples, on as many threads as there are workers. An
-// error names its sample.
+// body(model, i) for each of these calibration samples (indices; i counts them), on as many threads
+// as there are workers. An error names its sample.
 Status for_each_calibration_sample(SelectionContext& context, std::string_view stage,
-                                   std::span<const Sample> samples,
+                                   std::span<const std::size_t> samples,
                                    const std::function<Status(MeteredModel&, std::size_t)>& body);
 
 }  // namespace strata

@@ -4,29 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/rng.h"
+#include "tests/unit/results/statistics_golden.h"
 
 namespace strata {
 namespace {
 
 using nlohmann::json;
+using strata::testing::golden;
 using Numbers = std::vector<double>;
 
 constexpr double kTolerance = 1e-9;
-
-// What SciPy and statsmodels say; made by tools/make_statistics_golden.py.
-const json& golden() {
-  static const json kGolden = [] {
-    const char* root = std::getenv("STRATA_SOURCE_DIR");
-    std::ifstream in(std::string(root == nullptr ? "." : root) + "/tests/golden/statistics.json");
-    return json::parse(in);
-  }();
-  return kGolden;
-}
 
 TEST(Statistics, WilsonIntervalsEqualThoseOfStatsmodels) {
   for (const json& c : golden()["wilson"]) {
