@@ -3,6 +3,7 @@
 #include <iterator>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "models/cost.h"
 #include "strategies/mean_error.h"
@@ -51,7 +52,7 @@ Result<std::vector<AnswerScore>> score_toggles(MeteredModel& model, const Select
                                                const ActivationReuse& reuse) {
   std::vector<Mask> masks{context};
   for (const std::size_t unit : candidates) masks.push_back(context.with(unit, !context.at(unit)));
-  return score_masks(model, request, text, masks, reuse);
+  return score_masks(model, request, std::move(text), masks, reuse);
 }
 
 NllScorer::NllScorer(const SelectionRequest& request, SelectionContext& context,
