@@ -1,10 +1,7 @@
 #include "models/training/gate_training.h"
 
-#include <ATen/DeviceAccelerator.h>
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <limits>
 #include <map>
 #include <numeric>
 
@@ -13,6 +10,7 @@
 #include "core/rng.h"
 #include "models/checkpoint/json_fields.h"
 #include "models/decoder/decoder.h"
+#include "models/device_memory.h"
 #include "models/forward.h"
 #include "models/parallel.h"
 #include "models/training/adam.h"
@@ -289,21 +287,6 @@ void remove_checkpoint(const std::filesystem::path& checkpoint) {
   std::error_code gone;
   std::filesystem::remove(checkpoint, gone);
   remove_weights(checkpoint, {});
-}
-
-std::uint64_t free_memory(const Model& model) {
-  const at::Device device = model.decoder().options().device();
-  if (device.is_cpu()) {
-    std::ifstream in("/proc/meminfo");
-    for (std::string name, unit; in >> name;) {
-      std::uint64_t kibibytes = 0;
-      in >> kibibytes >> unit;
-      if (name == "MemAvailable:") return kibibytes << 10;
-      if (name == "HugePages_Total:") break;
-    }
-    return std::numeric_limits<std::uint64_t>::max();  // unknown
-  }
-  return at::accelerator::getMemoryInfo(device.index()).first;
 }
 
 Result<nlohmann::json> train_gates(MeteredModel& model, std::span<const TrainingSample> samples,

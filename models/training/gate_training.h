@@ -62,9 +62,6 @@ std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples
 // The checkpoint and the files of weights beside it.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
 
-// Bytes that are free on the model's device.
-std::uint64_t free_memory(const Model& model);
-
 // The curve: up to about 200 objects with "step" and "loss". Says in the progress how much memory a
 // pass needs. Errors: kUnsupported with both figures where that cannot fit; those of the passes; a
 // checkpoint that is damaged or another training's; kInterrupted, after a checkpoint.

@@ -15,6 +15,7 @@ enum class Command {
   kSelect,
   kTrain,
   kBenchDecode,
+  kBenchGates,
   kBenchPrefill,
   kSamples,
   kExport,

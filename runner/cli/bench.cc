@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/rng.h"
+#include "models/device_memory.h"
+#include "models/training/gated_pass.h"
 #include "runner/experiment.h"
 
 namespace strata::cli {
@@ -43,6 +45,43 @@ Result<std::vector<double>> decode_seconds(MeteredModel& model, const AttentionP
   return seconds;
 }
 
+// One forward and backward pass with every gate half open, the last kAnswer tokens scored.
+Result<nlohmann::json> gated_passes(const Arguments& arguments, const ExperimentConfig& config,
+                                    const Model& model, const Tokens& tokens) {
+  constexpr std::size_t kAnswer = 16;
+  if (tokens.size() <= kAnswer)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "expected more than {} tokens (those that are scored), got {}", kAnswer,
+                           tokens.size())
+                    .at("benchmark.length"));
+  const GatedAttention attention{.granularity = config.granularity,
+                                 .cheap = SlidingWindow{config.mixer.window, config.mixer.sinks},
+                                 .rule = config.decode_rule};
+  const Mask units(config.granularity, model.layout(), false);
+  const std::vector<double> gates(units.size(), 0.5);
+  const std::span<const TokenId> text(tokens);
+  const GatedRequest request{
+      .prompt = text.first(text.size() - kAnswer), .answer = text.last(kAnswer), .gates = gates};
+  MeteredModel metered(model);
+  const PeakMemory peak(model);
+  std::vector<double> seconds;
+  for (int repeat = -1; repeat < arguments.repeats; ++repeat) {
+    const auto start = Clock::now();
+    const auto pass = gate_gradient(metered, attention, request,
+                                    static_cast<std::uint64_t>(arguments.activation_mib) << 20);
+    if (!pass) return fail(pass.error());
+    if (repeat >= 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  nlohmann::json line = {
+      {"seconds", seconds},
+      {"activation_mib", arguments.activation_mib},
+      {"flops", metered.meter().flops / (arguments.repeats + 1)},
+      {"least_bytes", gated_pass_bytes(model.shape(), static_cast<std::int64_t>(tokens.size()), 0)},
+      {"peak_bytes", nullptr}};
+  if (const std::optional<std::uint64_t> bytes = peak.bytes()) line["peak_bytes"] = *bytes;
+  return line;
+}
+
 }  // namespace
 
 Status bench(const Arguments& arguments, const ExperimentConfig& config, Progress& progress) {
@@ -58,16 +97,26 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
     for (std::int64_t i = 0; i < length; ++i)
       prompt.push_back(
           static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
-  MeteredModel metered(*model);
-  ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                   decode ? decode_seconds(metered, selected.plan, prompts, arguments.new_tokens,
-                                           arguments.repeats)
-                          : prefill_seconds(metered, selected.plan, prompts[0], arguments.repeats));
-  nlohmann::json line = {{"tokens", length},           {"threads", worker_threads(config)},
-                         {"dtype", config.dtype},      {"device", model->device_name()},
-                         {"plan", selected.plan.id()}, {"seconds", seconds}};
+  nlohmann::json line = {{"tokens", length},
+                         {"threads", worker_threads(config)},
+                         {"dtype", config.dtype},
+                         {"device", model->device_name()}};
+  if (arguments.command == Command::kBenchGates) {
+    ASSIGN_OR_RETURN(const nlohmann::json measured,
+                     gated_passes(arguments, config, *model, prompts[0]));
+    line.update(measured);
+  } else {
+    MeteredModel metered(*model);
+    ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                     decode
+                         ? decode_seconds(metered, selected.plan, prompts, arguments.new_tokens,
+                                          arguments.repeats)
+                         : prefill_seconds(metered, selected.plan, prompts[0], arguments.repeats));
+    line["plan"] = selected.plan.id();
+    line["seconds"] = seconds;
+  }
   if (decode) {
-    std::vector<double> sorted = seconds;
+    auto sorted = line["seconds"].get<std::vector<double>>();
     std::sort(sorted.begin(), sorted.end());
     line["batch"] = config.batch;
     line["new_tokens"] = arguments.new_tokens;

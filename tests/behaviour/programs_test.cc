@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -165,6 +166,32 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
     EXPECT_NE(refused("strategy=full device=cuda").find("no CUDA device"), std::string::npos);
   }
   std::filesystem::remove(db);
+}
+
+TEST(ProgramsTest, AGatedPassIsMeasuredWhereItsTokensFit) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const auto bench = [&](const std::string& arguments) {
+    return strata("bench gates --repeats 2 strategy=none model.path=" + model_dir() + " " +
+                  arguments);
+  };
+  std::vector<nlohmann::json> lines;
+  for (const char* length : {"48", "96"}) {
+    const Outcome outcome = bench(std::string("benchmark.length=") + length);
+    ASSERT_EQ(outcome.code, 0) << outcome.text;
+    lines.push_back(nlohmann::json::parse(outcome.text.substr(outcome.text.find('{'))));
+    EXPECT_EQ(lines.back()["seconds"].size(), 2U);
+  }
+  // Forward and backward through 106 million weights of layers, 2 operations each a token.
+  const double layers = 2.0 * 106e6 * 48;
+  EXPECT_GT(lines[0]["flops"].get<double>(), 2 * layers);
+  EXPECT_LT(lines[0]["flops"].get<double>(), 3 * layers);
+  // Twice the rows, but as many scored ones.
+  EXPECT_GT(lines[1]["flops"].get<double>(), 1.8 * lines[0]["flops"].get<double>());
+  EXPECT_GT(lines[1]["least_bytes"], lines[0]["least_bytes"]);
+  const Outcome refused = bench("benchmark.length=16");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.text.find("expected more than 16 tokens"), std::string::npos) << refused.text;
 }
 
 TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
