@@ -50,8 +50,7 @@ Result<nlohmann::json> train_under_mask(const ExperimentConfig& config,
                               .steps = request.steps,
                               .batch = request.batch,
                               .seed = derive_seed(config.seed, "training"),
-                              .memory_bytes = static_cast<std::uint64_t>(request.activation_mib)
-                                              << 20,
+                              .limits = pass_limits(model.model(), request.activation_mib),
                               .checkpoint = checkpoint,
                               .identity = sha256_hex(identity.dump()),
                               .seconds_between_checkpoints = request.checkpoint_seconds};

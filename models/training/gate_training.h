@@ -46,7 +46,7 @@ struct GateTraining {
   std::int64_t steps = 0;
   std::int64_t batch = 1;  // passes a step, each of another sample
   std::uint64_t seed = 0;  // of the samples' order
-  std::uint64_t memory_bytes = std::uint64_t{4} << 30;
+  PassLimits limits;
   // Where the checkpoint lies, and whose it is: a file of another identity is refused. Empty =
   // none.
   std::filesystem::path checkpoint;

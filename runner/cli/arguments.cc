@@ -63,7 +63,8 @@ void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::s
 void add_activation_memory(CLI::App* command, Arguments& arguments) {
   command
       ->add_option("--activation-mib", arguments.activation_mib,
-                   "memory for activations; what does not fit is computed a second time")
+                   "memory for activations; what does not fit is computed a second time; 4096 on a "
+                   "CPU, half of what weights leave of a GPU, where not given")
       ->check(CLI::NonNegativeNumber);
 }
 
@@ -132,8 +133,9 @@ Parsed parse(int argc, char** argv) {
       "one prompt of benchmark.length tokens under the strategy's plan, threads= threads");
   CLI::App* decode = bench->add_subcommand(
       "decode", "batch= sequences behind prompts of benchmark.length tokens, step by step");
-  CLI::App* gates = bench->add_subcommand(
-      "gates", "forward and backward pass of half-open gates over benchmark.length tokens");
+  CLI::App* gates = bench->add_subcommand("gates",
+                                          "forward and backward pass of half-open gates over "
+                                          "batch= prompts of benchmark.length tokens");
   for (CLI::App* command : {prefill, decode, gates}) {
     add_composition(command, arguments, dirs);
     command->add_option("--repeats", arguments.repeats, "measurements after one warm-up")

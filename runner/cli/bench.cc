@@ -45,39 +45,46 @@ Result<std::vector<double>> decode_seconds(MeteredModel& model, const AttentionP
   return seconds;
 }
 
-// One forward and backward pass with every gate half open, the last kAnswer tokens scored.
+// Forward and backward passes of all prompts with every gate half open, the last kAnswer tokens of
+// each scored.
 Result<nlohmann::json> gated_passes(const Arguments& arguments, const ExperimentConfig& config,
-                                    const Model& model, const Tokens& tokens) {
+                                    const Model& model, const std::vector<Tokens>& prompts,
+                                    const Progress& progress) {
   constexpr std::size_t kAnswer = 16;
-  if (tokens.size() <= kAnswer)
+  const std::size_t length = prompts[0].size();
+  if (length <= kAnswer)
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "expected more than {} tokens (those that are scored), got {}", kAnswer,
-                           tokens.size())
+                           length)
                     .at("benchmark.length"));
   const GatedAttention attention{.granularity = config.granularity,
                                  .cheap = SlidingWindow{config.mixer.window, config.mixer.sinks},
                                  .rule = config.decode_rule};
   const Mask units(config.granularity, model.layout(), false);
   const std::vector<double> gates(units.size(), 0.5);
-  const std::span<const TokenId> text(tokens);
-  const GatedRequest request{
-      .prompt = text.first(text.size() - kAnswer), .answer = text.last(kAnswer), .gates = gates};
+  std::vector<GatedRequest> requests;
+  for (const Tokens& prompt : prompts) {
+    const std::span<const TokenId> text(prompt);
+    requests.push_back(
+        {.prompt = text.first(length - kAnswer), .answer = text.last(kAnswer), .gates = gates});
+  }
   MeteredModel metered(model);
+  const PassLimits limits = pass_limits(model, arguments.activation_mib);
   const PeakMemory peak(model);
   std::vector<double> seconds;
   for (int repeat = -1; repeat < arguments.repeats; ++repeat) {
     const auto start = Clock::now();
-    const auto pass = gate_gradient(metered, attention, request,
-                                    static_cast<std::uint64_t>(arguments.activation_mib) << 20);
-    if (!pass) return fail(pass.error());
+    const auto passes = gate_gradients(metered, attention, requests, limits, progress, {});
+    if (!passes) return fail(passes.error());
     if (repeat >= 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   nlohmann::json line = {
       {"seconds", seconds},
-      {"activation_mib", arguments.activation_mib},
-      {"flops", metered.meter().flops / (arguments.repeats + 1)},
-      {"least_bytes", gated_pass_bytes(model.shape(), static_cast<std::int64_t>(tokens.size()), 0)},
-      {"peak_bytes", nullptr}};
+      {"batch", prompts.size()},
+      {"memory_bytes", limits.memory_bytes},
+      {"least_bytes", gated_pass_bytes(model.shape(), static_cast<std::int64_t>(length), 0)},
+      {"peak_bytes", nullptr},
+      {"flops", metered.meter().flops / (arguments.repeats + 1)}};
   if (const std::optional<std::uint64_t> bytes = peak.bytes()) line["peak_bytes"] = *bytes;
   return line;
 }
@@ -92,7 +99,8 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
   ASSIGN_OR_RETURN(const std::int64_t length, benchmark_length(config));
   set_operation_threads(worker_threads(config));
   Rng rng(config.seed, "bench");
-  std::vector<Tokens> prompts(decode ? static_cast<std::size_t>(config.batch) : 1);
+  const bool several = arguments.command != Command::kBenchPrefill;
+  std::vector<Tokens> prompts(several ? static_cast<std::size_t>(config.batch) : 1);
   for (Tokens& prompt : prompts)
     for (std::int64_t i = 0; i < length; ++i)
       prompt.push_back(
@@ -103,7 +111,7 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
                          {"device", model->device_name()}};
   if (arguments.command == Command::kBenchGates) {
     ASSIGN_OR_RETURN(const nlohmann::json measured,
-                     gated_passes(arguments, config, *model, prompts[0]));
+                     gated_passes(arguments, config, *model, prompts, progress));
     line.update(measured);
   } else {
     MeteredModel metered(*model);

@@ -172,7 +172,7 @@ TEST(ProgramsTest, AGatedPassIsMeasuredWhereItsTokensFit) {
   if (!std::filesystem::exists(model_dir() + "/config.json"))
     GTEST_SKIP() << "no model at " << model_dir();
   const auto bench = [&](const std::string& arguments) {
-    return strata("bench gates --repeats 2 strategy=none model.path=" + model_dir() + " " +
+    return strata("bench gates --repeats 2 batch=1 strategy=none model.path=" + model_dir() + " " +
                   arguments);
   };
   std::vector<nlohmann::json> lines;
