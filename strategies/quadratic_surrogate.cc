@@ -34,6 +34,7 @@ class QuadraticSurrogate final : public SelectionStrategy {
     rng.shuffle(samples);
     const auto parts = rotating_parts(samples, config_.prompts, static_cast<int>(points.size()));
     std::vector<std::vector<double>> slopes;
+    slopes.reserve(points.size());
     for (std::size_t i = 0; i < points.size(); ++i) {
       ASSIGN_OR_RETURN(const GateGradients here, gate_gradients(request, context, points[i],
                                                                 parts[i], config_.activation_mib));

@@ -96,12 +96,12 @@ at::Tensor GatedBatch::attend_by(const Decoder::Projections& p, int layer,
 at::Tensor GatedBatch::gates_by_head() const {
   const int heads = shape_.heads.query_heads;
   const int units = shape_.heads.units_per_layer(attention_.granularity);
+  const auto unit_of = [&](int layer, int head) { return layer * units + head * units / heads; };
   std::vector<double> gates;
   for (int layer = 0; layer < layers(); ++layer)
     for (const GatedRequest& request : requests_)
       for (int head = 0; head < heads; ++head)
-        gates.push_back(
-            request.gates[static_cast<std::size_t>(layer * units + head * units / heads)]);
+        gates.push_back(request.gates[static_cast<std::size_t>(unit_of(layer, head))]);
   const bool wide = decoder_.options().dtype() == at::kDouble;
   return at::tensor(gates, at::kDouble)
       .to(device_, wide ? at::kDouble : at::kFloat)

@@ -64,8 +64,8 @@ Status check_request(const MeteredModel& model, const GatedRequest& request) {
 Status check_gates(const MeteredModel& model, const GatedAttention& attention,
                    const GatedRequest& request) {
   const HeadLayout& layout = model.layout();
-  const auto units =
-      static_cast<std::size_t>(layout.layers * layout.units_per_layer(attention.granularity));
+  const auto units = static_cast<std::size_t>(layout.layers) *
+                     static_cast<std::size_t>(layout.units_per_layer(attention.granularity));
   if (request.gates.size() != units)
     return fail(ErrorKind::kInvalidArgument, "{} gates given; expected one for each of {} units",
                 request.gates.size(), units);

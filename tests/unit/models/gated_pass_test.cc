@@ -274,12 +274,13 @@ TEST_P(GatedPassTest, APassTakesNoMorePromptsThanFitWithAllActivations) {
     return gated_pass_bytes(model_->shape(), 53, layers, batch);
   };
   const Sizes one_each(7, 1);
+  constexpr std::int64_t kFour = std::int64_t{4} * 53;
   double flops = 0, most = 0;
   EXPECT_EQ(sizes(bytes(kLayers, 3), 1 << 14, flops), (Sizes{3, 3, 1}));
   EXPECT_EQ(sizes(bytes(kLayers, 3) - 1, 1 << 14, most), (Sizes{2, 2, 2, 1}));
   EXPECT_EQ(most, flops);
-  EXPECT_EQ(sizes(kEnough, 4 * 53, most), (Sizes{4, 3}));
-  EXPECT_EQ(sizes(kEnough, 4 * 53 - 1, most), (Sizes{3, 3, 1}));
+  EXPECT_EQ(sizes(kEnough, kFour, most), (Sizes{4, 3}));
+  EXPECT_EQ(sizes(kEnough, kFour - 1, most), (Sizes{3, 3, 1}));
   EXPECT_EQ(sizes(kEnough, 1, most), one_each);
   EXPECT_EQ(most, flops);
   // A prompt whose layers must be run twice goes alone.
