@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/json_reader.h"
 #include "results/inference.h"
+#include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 
 namespace strata {
@@ -81,6 +82,7 @@ class BlockBuilder {
     block_.generated = std::any_of(block_.rows.begin(), block_.rows.end(),
                                    [](const auto& row) { return row.gen_contains.has_value(); });
     block_.claims = selector_claims(all_, clusters_, bootstrap_.seed);
+    block_.comparisons = reference_comparisons(all_, clusters_, bootstrap_.seed, block_.notes);
     mark_task();
     collect_signs();
     note_oracle();
