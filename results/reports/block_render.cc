@@ -9,6 +9,8 @@ namespace strata {
 namespace {
 
 constexpr std::size_t kMaxName = 32;
+constexpr std::size_t kMaxTransfer = 28;  // of it, " ← " included
+constexpr std::size_t kMaxTransferName = 40;
 
 std::string unit_name(Granularity granularity) {
   switch (granularity) {
@@ -19,12 +21,20 @@ std::string unit_name(Granularity granularity) {
   return "unit";
 }
 
-// At most kMaxName code points.
-std::string clipped(const std::string& name) {
-  if (display_width(name) <= kMaxName) return name;
+// At most `width` code points.
+std::string clipped(const std::string& text, std::size_t width) {
+  if (display_width(text) <= width) return text;
   std::size_t end = 0;
-  while (display_width(std::string_view(name).substr(0, end + 1)) < kMaxName) ++end;
-  return name.substr(0, end) + "…";
+  while (display_width(std::string_view(text).substr(0, end + 1)) < width) ++end;
+  return text.substr(0, end) + "…";
+}
+
+// What was transferred from is kept.
+std::string clipped_name(const std::string& name) {
+  const std::size_t sign = name.find(kTransferSign);
+  if (sign == std::string::npos) return clipped(name, kMaxName);
+  const std::string transfer = clipped(name.substr(sign), kMaxTransfer);
+  return clipped(name.substr(0, sign), kMaxTransferName - display_width(transfer)) + transfer;
 }
 
 }  // namespace
@@ -68,7 +78,7 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
 
 TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column) {
   for (auto& row : table.rows)
-    if (!row.empty()) row[name_column] = clipped(row[name_column]);
+    if (!row.empty()) row[name_column] = clipped_name(row[name_column]);
   if (utf8) return table;
   for (TextTable::Column& column : table.columns) column.header = to_ascii(column.header);
   for (auto& row : table.rows)

@@ -45,8 +45,9 @@ enum class RowKind { kRanked, kControl, kReference };
 struct LeaderboardRow {
   RowKind kind = RowKind::kRanked;
   std::optional<int> rank;  // ranked rows with a gap, from 1
-  std::string name;         // label, "periodic-best = periodic[2]", "random (20 draws)"
-  std::size_t draws = 1;    // > 1: value = median, interval = range (5–95 % from 20 draws on)
+  // Label, "periodic-best = periodic[2]", "random (20 draws)", "nll_ablate ← niah length=1024".
+  std::string name;
+  std::size_t draws = 1;  // > 1: value = median, interval = range (5–95 % from 20 draws on)
 
   std::optional<Estimate> gap_closed;    // 1 = full attention
   std::optional<Estimate> gen_contains;  // 0 to 1, Wilson
@@ -95,8 +96,8 @@ struct ReferenceClaim {
 
 struct ReferenceComparison {
   std::string reference;
-  std::string chosen;       // how it was, for people
-  std::string calibration;  // "16 calibration prompts", or ""
+  std::string chosen;                           // how it was, for people
+  std::string calibration;                      // "16 calibration prompts", or ""
   std::optional<double> reference_flops_share;  // as in its claims
   std::size_t clusters = 0;
   std::size_t family = 0;              // tests that Holm's correction is over

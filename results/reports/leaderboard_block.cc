@@ -60,6 +60,11 @@ class BlockBuilder {
       if (member->run.group == "random") random_.push_back(member);
       if (member->run.group == "periodic") periodic_.push_back(member);
     }
+    // An offset's answers are the same whatever chose among them; the setting's own calibration
+    // does where there is one.
+    const auto transferred = [](const Evaluation* offset) { return !offset->transfer.empty(); };
+    if (!std::all_of(periodic_.begin(), periodic_.end(), transferred))
+      std::erase_if(periodic_, transferred);
     for (const Evaluation* offset : periodic_) {
       if (!offset->run.calibration_nll) continue;
       if (best_ == nullptr || *offset->run.calibration_nll < *best_->run.calibration_nll)
@@ -74,10 +79,10 @@ class BlockBuilder {
     add_group(periodic_, "periodic", "offsets");
     for (const Evaluation* member : members_)
       if (member->run.group == "inverted")
-        block_.rows.push_back(single(*member, RowKind::kControl, member->run.label));
+        block_.rows.push_back(single(*member, RowKind::kControl, member->name()));
     for (const Evaluation* reference : {full_, none_})
       if (reference != nullptr)
-        block_.rows.push_back(single(*reference, RowKind::kReference, reference->run.label));
+        block_.rows.push_back(single(*reference, RowKind::kReference, reference->name()));
     tell_apart();
     block_.generated = std::any_of(block_.rows.begin(), block_.rows.end(),
                                    [](const auto& row) { return row.gen_contains.has_value(); });
@@ -87,6 +92,10 @@ class BlockBuilder {
     collect_signs();
     note_oracle();
     note_unmatched();
+    if (std::any_of(members_.begin(), members_.end(),
+                    [](const Evaluation* member) { return !member->transfer.empty(); }))
+      block_.notes.emplace_back(
+          "←: transfer, calibrated on another setting than the evaluated one");
     if (std::string note = single_seed_note(block_.claims); !note.empty())
       block_.notes.push_back(std::move(note));
     return std::move(block_);
@@ -241,7 +250,7 @@ class BlockBuilder {
   void add_group(const Members& group, std::string_view name, std::string_view noun) {
     std::vector<LeaderboardRow> draws;
     for (const Evaluation* member : group)
-      draws.push_back(single(*member, RowKind::kControl, member->run.label));
+      draws.push_back(single(*member, RowKind::kControl, member->name()));
     if (draws.size() == 1) draws[0].beats_random.reset();
     if (draws.size() == 1) block_.rows.push_back(draws[0]);
     if (draws.size() > 1)
@@ -256,10 +265,10 @@ class BlockBuilder {
     for (const Evaluation* member : members_) {
       const std::string& group = member->run.group;
       if (group == "random" || group == "periodic" || group == "inverted") continue;
-      rows.push_back(single(*member, RowKind::kRanked, member->run.label));
+      rows.push_back(single(*member, RowKind::kRanked, member->name()));
     }
     if (best_ != nullptr)
-      rows.push_back(single(*best_, RowKind::kRanked, "periodic-best = " + best_->run.label));
+      rows.push_back(single(*best_, RowKind::kRanked, "periodic-best = " + best_->name()));
     const auto score = [](const LeaderboardRow& row) {
       return row.gap_closed ? row.gap_closed->value : -std::numeric_limits<double>::infinity();
     };
@@ -336,7 +345,7 @@ class BlockBuilder {
                                                           random_median_->answer_nll->value),
                                   .found = fmt::format("{:.3f}", mean(member->nll))}));
       if (!signs.empty()) ++block_.suspects;
-      for (const std::string& sign : signs) block_.signs.push_back(member->run.label + ": " + sign);
+      for (const std::string& sign : signs) block_.signs.push_back(member->name() + ": " + sign);
     }
   }
 
@@ -349,7 +358,7 @@ class BlockBuilder {
       block_.notes.push_back(
           fmt::format("oracle: the best periodic offset on {0} is {1}, NLL {2:.3f} (chosen on "
                       "the {0} samples, so not ranked)",
-                      key_.split, oracle->run.label, mean(oracle->nll)));
+                      key_.split, oracle->name(), mean(oracle->nll)));
   }
 
   void note_unmatched() {
@@ -369,7 +378,7 @@ class BlockBuilder {
       block_.notes.push_back(
           fmt::format("not matched: {} has {:+.1f} % KV bytes and {:+.1f} % prefill FLOPs of "
                       "the median row",
-                      members_[i]->run.label, more_bytes * kPercent, more_flops * kPercent));
+                      members_[i]->name(), more_bytes * kPercent, more_flops * kPercent));
     }
   }
 

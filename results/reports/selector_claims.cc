@@ -24,12 +24,12 @@ std::vector<double> shares_of_gap(const Evaluation& plan, const std::vector<doub
 }
 
 // A group's keys in a run's configuration, as they are for all seeds of a selector.
-std::string setting_of(const nlohmann::json& config, const char* group) {
+nlohmann::json setting_of(const nlohmann::json& config, const char* group) {
   nlohmann::json setting = nlohmann::json::object();
   if (config.is_object() && config.contains(group) && config[group].is_object())
     for (const auto& [key, value] : config[group].items())
       if (key != "seed" && !value.is_null()) setting[key] = value;
-  return setting.dump();
+  return setting;
 }
 
 std::string method_text(const SelectorClaim& claim) {
@@ -49,9 +49,12 @@ std::vector<SelectorRuns> selector_runs(const std::vector<const Evaluation*>& ev
         evaluation->nll.empty())
       continue;
     const auto config = parse_json(evaluation->run.config_json).value_or(nlohmann::json());
-    SelectorRuns fresh{.label = evaluation->run.label,
-                       .strategy = setting_of(config, "strategy"),
-                       .calibration = setting_of(config, "calibration"),
+    nlohmann::json calibration = setting_of(config, "calibration");
+    // The evaluated benchmark, spelt out.
+    if (evaluation->transfer.empty()) calibration.erase("benchmark");
+    SelectorRuns fresh{.label = evaluation->name(),
+                       .strategy = setting_of(config, "strategy").dump(),
+                       .calibration = calibration.dump(),
                        .seeds = {}};
     auto runs = std::find_if(out.begin(), out.end(), [&](const SelectorRuns& known) {
       return std::tie(known.label, known.strategy, known.calibration) ==

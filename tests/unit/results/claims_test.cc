@@ -1,8 +1,11 @@
 // What blocks say of selectors: over calibration seeds, and against a reference.
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "leaderboard_fixture.h"
+#include "results/reports/run_report.h"
+#include "results/reports/text_table.h"
 #include "statistics_golden.h"
 
 namespace strata::test {
@@ -90,6 +93,124 @@ TEST(Claims, OtherSettingsOfASelectorAreNotItsSeeds) {
   EXPECT_NE(block.claims[0].label, block.claims[1].label);
   EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
   EXPECT_EQ(block.claims[1].gap_closed.seed_means.size(), 1U);
+}
+
+// ---- transfer
+
+const std::string kLong = R"({"length":4096,"name":"niah","samples":4,"task":"single"})";
+
+std::string calibrated_on(const std::string& benchmark) {
+  return fmt::format(R"({{"calibration": {{"benchmark": {}, "samples": 8}}}})", benchmark);
+}
+
+const std::string kOnShort =
+    calibrated_on(R"({"length":1024,"name":"niah","task":"single","words":"bundled"})");
+
+std::vector<std::string> names_of(const LeaderboardBlock& block) {
+  std::vector<std::string> names;
+  for (const LeaderboardRow& row : block.rows) names.push_back(row.name);
+  return names;
+}
+
+TEST(Claims, WhatWasCalibratedOnAnotherSettingIsTransferAndStaysApart) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  const auto add = [&](int layer, const std::string& calibration, const std::string& config,
+                       const std::string& label = "nll_ablate") {
+    board.add({.label = label,
+               .layers = {layer},
+               .nll = Numbers(4, 1 + 0.01 * layer),
+               .with_selection = true,
+               .calibration = calibration,
+               .config_json = config,
+               .benchmark_json = kLong});
+  };
+  add(0, "long 1", calibrated_on("null"));
+  add(1, "long 2", calibrated_on(R"({"length":4096,"name":"niah","task":"single"})"));  // the same
+  add(2, "short 1", kOnShort);
+  add(3, "short 2", kOnShort);
+  add(2, "other", calibrated_on(R"({"length":512,"name":"multi_passkey","words":5})"), "gate_path");
+  const LeaderboardTable table = board.table();
+  const LeaderboardBlock& block = table.blocks.at(0);
+  EXPECT_THAT(names_of(block),
+              ElementsAre(StartsWith("nll_ablate #"), StartsWith("nll_ablate #"),
+                          StartsWith("nll_ablate ← niah length=1024 #"),
+                          "gate_path ← multi_passkey length=512",
+                          StartsWith("nll_ablate ← niah length=1024 #"), "full", "none"));
+  std::vector<std::string> claims;
+  for (const SelectorClaim& claim : block.claims) {
+    claims.push_back(claim.label);
+    if (claim.label.starts_with("nll")) {
+      EXPECT_THAT(claim.gap_closed.seed_means, SizeIs(2));
+    }
+  }
+  EXPECT_THAT(claims, ElementsAre("nll_ablate", "nll_ablate ← niah length=1024",
+                                  "gate_path ← multi_passkey length=512"));
+  EXPECT_THAT(block.notes, Contains(StartsWith("←: transfer, calibrated on another setting")));
+  EXPECT_THAT(render(table, {.format = ReportFormat::kCsv}),
+              HasSubstr("gate_path <- multi_passkey length=512"));
+  for (const bool utf8 : {true, false}) {
+    std::istringstream text(render(table, {.utf8 = utf8}));
+    for (std::string line; std::getline(text, line);) EXPECT_LE(display_width(line), 160U) << line;
+  }
+}
+
+TEST(Claims, ARunThatLookedAtNothingIsNoTransfer) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "full",
+             .layers = {0, 1, 2, 3, 4, 5, 6, 7},
+             .nll = {0, 0, 0, 0},
+             .budget = 0,
+             .config_json = kOnShort,
+             .benchmark_json = kLong});
+  board.add({.label = "random[0]",
+             .group = "random",
+             .layers = {2},
+             .nll = {1, 1, 1, 1},
+             .config_json = kOnShort,
+             .benchmark_json = kLong});
+  const LeaderboardBlock block = board.only_block();
+  EXPECT_THAT(names_of(block), ElementsAre("random[0]", "full"));
+  EXPECT_THAT(block.notes, IsEmpty());
+}
+
+TEST(Claims, PeriodicBestIsChosenOnTheSettingsOwnCalibrationWhereThereIsOne) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  const auto add = [&](int offset, double calibration_nll, const std::string& config) {
+    board.add({.label = fmt::format("periodic[{}]", offset),
+               .group = "periodic",
+               .layers = {offset},
+               .nll = Numbers(4, 1.0 + offset),
+               .calibration_nll = calibration_nll,
+               .config_json = config,
+               .benchmark_json = kLong});
+  };
+  add(0, 0.3, kOnShort);
+  add(1, 0.2, kOnShort);
+  EXPECT_THAT(
+      names_of(board.only_block()),
+      ElementsAre("periodic-best = periodic[1] ← niah length=1024", "periodic (2 offsets)"));
+  add(0, 0.8, calibrated_on("null"));
+  add(1, 0.9, calibrated_on("null"));
+  EXPECT_THAT(names_of(board.only_block()),
+              ElementsAre("periodic-best = periodic[0]", "periodic (2 offsets)"));
+}
+
+TEST(Claims, ARunsReportSaysThatItIsTransfer) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "a",
+             .layers = {0},
+             .nll = {1, 1, 1, 1},
+             .with_selection = true,
+             .config_json = kOnShort,
+             .benchmark_json = kLong});
+  const std::string run = board.only_block().rows[0].run_ids[0];
+  EXPECT_THAT(must(run_report(board.store(), run, {})),
+              HasSubstr("\ntransfer: calibrated on niah length=1024\n"));
 }
 
 // ---- against a reference
@@ -218,8 +339,9 @@ TEST(Claims, ASelectorThatChoosesTheReferencesPlansIsEquivalentWithoutAnySpread)
   EXPECT_EQ(claim.equivalence->answer, Equivalence::kEquivalent);
   EXPECT_EQ(claim.sign_flip_p, 1.0);
   const std::string text = render_claims(table, {});
-  EXPECT_THAT(text, HasSubstr("a                     5 (5)  +0.0000  0.0000  +0.0000  yes           0"
-                              "       0  equivalent (2)    1.000"));
+  EXPECT_THAT(text,
+              HasSubstr("a                     5 (5)  +0.0000  0.0000  +0.0000  yes           0"
+                        "       0  equivalent (2)    1.000"));
 }
 
 TEST(Claims, DevelopmentRunsOfTheSameSettingChooseTheReference) {
@@ -307,6 +429,25 @@ TEST(Claims, CalibrationSettingsAreComparedEachWithItsOwnReference) {
     EXPECT_EQ(comparison.family, 1U);
     EXPECT_NEAR(comparison.claims.at(0).mean(), 0.01, kTolerance);
   }
+}
+
+TEST(Claims, TransferIsComparedWithTransfer) {
+  const TemporaryFolder folder;
+  Sweep sweep(folder);
+  for (const std::string& config : {calibrated_on("null"), kOnShort}) {
+    const double own = config == kOnShort ? 0.3 : 0.0;
+    sweep.add({.label = "nll_ablate", .config_json = config, .benchmark_json = kLong},
+              plus(kReference, Numbers(5, own)));
+    sweep.add({.label = "a", .config_json = config, .benchmark_json = kLong},
+              plus(kReference, Numbers(5, own + 0.01)));
+  }
+  const auto comparisons = sweep.comparisons();
+  ASSERT_THAT(comparisons, SizeIs(2));
+  EXPECT_EQ(comparisons[0].reference, "nll_ablate");
+  EXPECT_EQ(comparisons[1].reference, "nll_ablate ← niah length=1024");
+  ASSERT_THAT(comparisons[1].claims, SizeIs(1));
+  EXPECT_EQ(comparisons[1].claims[0].label, "a ← niah length=1024");
+  EXPECT_NEAR(comparisons[1].claims[0].mean(), 0.01, kTolerance);
 }
 
 TEST(Claims, FewClustersSupportNoAnswer) {
