@@ -18,6 +18,7 @@ constexpr std::array<const char*, 2> kCandidates = {"nll_restore", "nll_ablate"}
 constexpr double kAlpha = 0.05;
 constexpr double kPercent = 100;
 constexpr std::size_t kSeedsForTable = 2;
+constexpr double kLargestDifference = 1e6;  // nats; a database may hold any number
 constexpr const char* kNotSupported = "not supported";
 
 const std::string& own_label(const SelectorRuns& runs) { return runs.seeds[0]->run.label; }
@@ -26,25 +27,36 @@ bool same_selector(const SelectorRuns& a, const SelectorRuns& b) {
   return own_label(a) == own_label(b) && a.strategy == b.strategy && a.calibration == b.calibration;
 }
 
-double mean_nll(const SelectorRuns& runs) {
-  std::vector<double> seeds;
-  for (const Evaluation* seed : runs.seeds) seeds.push_back(mean_of(seed->nll).value);
-  return mean_of(seeds).value;
+// The reference's run on the same calibration set, or null.
+const Evaluation* partner_of(const Evaluation& run, const SelectorRuns& reference) {
+  for (const Evaluation* candidate : reference.seeds)
+    if (candidate->selection->calibration_id == run.selection->calibration_id) return candidate;
+  return nullptr;
 }
 
-std::optional<double> mean_calibration_nll(const SelectorRuns& runs) {
-  std::vector<double> seeds;
-  for (const Evaluation* seed : runs.seeds) {
-    if (!seed->run.calibration_nll) return std::nullopt;
-    seeds.push_back(*seed->run.calibration_nll);
-  }
-  return mean_of(seeds).value;
+struct Pair {
+  double first = 0, second = 0;
+  std::size_t seeds = 0;
+};
+
+// Means of two selectors over the calibration sets that both looked at; none where there are none,
+// or where a value is missing.
+template <typename Value>
+std::optional<Pair> shared_means(const SelectorRuns& a, const SelectorRuns& b, Value value) {
+  std::vector<double> of_a, of_b;
+  for (const Evaluation* run : a.seeds)
+    if (const Evaluation* partner = partner_of(*run, b)) {
+      const std::optional<double> first = value(*run);
+      const std::optional<double> second = value(*partner);
+      if (!first || !second) return std::nullopt;
+      of_a.push_back(*first);
+      of_b.push_back(*second);
+    }
+  if (of_a.empty()) return std::nullopt;
+  return Pair{mean_of(of_a).value, mean_of(of_b).value, of_a.size()};
 }
 
-using Pair = std::array<double, 2>;
-
-// Mean NLLs of two selectors on development samples: of the data sets that both answered, the
-// largest.
+// On development samples: of the data sets that both answered, the largest.
 std::optional<Pair> development_nll(const SelectorRuns& a, const SelectorRuns& b,
                                     const std::vector<const Evaluation*>& development) {
   std::map<std::string, std::vector<const Evaluation*>> data_sets;
@@ -60,8 +72,12 @@ std::optional<Pair> development_nll(const SelectorRuns& a, const SelectorRuns& b
       if (same_selector(runs, b)) of_b = &runs;
     }
     if (of_a == nullptr || of_b == nullptr || of_a->seeds[0]->nll.size() <= most) continue;
+    const auto means = shared_means(*of_a, *of_b, [](const Evaluation& evaluation) {
+      return std::optional(mean_of(evaluation.nll).value);
+    });
+    if (!means) continue;
     most = of_a->seeds[0]->nll.size();
-    out = Pair{mean_nll(*of_a), mean_nll(*of_b)};
+    out = means;
   }
   return out;
 }
@@ -78,18 +94,21 @@ Choice choose(const std::vector<const SelectorRuns*>& candidates,
   if (candidates.size() == 1) return {&first, "the only one of nll_restore and nll_ablate here"};
   const SelectorRuns& second = *candidates[1];
   const auto better = [&](const Pair& nll, std::string_view on) -> Choice {
-    const bool takes_first = nll[0] <= nll[1];
+    const bool takes_first = nll.first <= nll.second;
     return {
         takes_first ? &first : &second,
-        fmt::format("chosen on {}: NLL {:.3f}, {} has {:.3f}", on, takes_first ? nll[0] : nll[1],
-                    own_label(takes_first ? second : first), takes_first ? nll[1] : nll[0])};
+        fmt::format("chosen on {}: NLL {:.3f}, {} has {:.3f} ({})", on,
+                    takes_first ? nll.first : nll.second, own_label(takes_first ? second : first),
+                    takes_first ? nll.second : nll.first,
+                    plural(static_cast<std::int64_t>(nll.seeds), "seed"))};
   };
   if (const auto nll = development_nll(first, second, development))
     return better(*nll, "the development split");
-  const auto a = mean_calibration_nll(first);
-  const auto b = mean_calibration_nll(second);
-  if (!a || !b) return {};
-  return better({*a, *b}, "the calibration prompts, as there are no development runs of both");
+  if (const auto nll = shared_means(first, second, [](const Evaluation& evaluation) {
+        return evaluation.run.calibration_nll;
+      }))
+    return better(*nll, "the calibration prompts, as there are no development runs of both");
+  return {};
 }
 
 // The runs of each candidate under a calibration setting; of several settings of a strategy the one
@@ -118,13 +137,6 @@ std::optional<double> flops_without_reuse(const Evaluation& reference) {
   return flops->get<double>();
 }
 
-// The reference's run on the same calibration set, or null.
-const Evaluation* partner_of(const Evaluation& run, const SelectorRuns& reference) {
-  for (const Evaluation* candidate : reference.seeds)
-    if (candidate->selection->calibration_id == run.selection->calibration_id) return candidate;
-  return nullptr;
-}
-
 // FLOPs of the selections, of toggling every unit as the reference does; mean over seeds.
 std::optional<double> flops_share(const SelectorRuns& selector, const SelectorRuns& reference) {
   std::vector<double> shares;
@@ -146,11 +158,12 @@ ReferenceClaim claim_of(const SelectorRuns& selector, const SelectorRuns& refere
     const Evaluation* partner = partner_of(*run, reference);
     if (partner == nullptr) continue;
     std::vector<double> differences;
-    for (std::size_t i = 0; i < run->nll.size(); ++i) {
+    for (std::size_t i = 0; i < run->nll.size(); ++i)
       differences.push_back(run->nll[i] - partner->nll[i]);
-      over_seeds[i] += differences[i];
-    }
-    claim.differences.push_back(mean_of(differences).value);
+    const double mean = mean_of(differences).value;
+    if (!(std::abs(mean) < kLargestDifference)) continue;
+    for (std::size_t i = 0; i < differences.size(); ++i) over_seeds[i] += differences[i];
+    claim.differences.push_back(mean);
     claim.same_plans += run->experiment.plan_id == partner->experiment.plan_id ? 1U : 0U;
   }
   claim.flops_share = flops_share(selector, reference);

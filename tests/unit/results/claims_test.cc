@@ -357,7 +357,7 @@ TEST(Claims, DevelopmentRunsOfTheSameSettingChooseTheReference) {
   EXPECT_EQ(by_calibration[0].reference, "nll_ablate");
   EXPECT_EQ(by_calibration[0].chosen,
             "chosen on the calibration prompts, as there are no development runs of both: NLL "
-            "0.400, nll_restore has 0.500");
+            "0.400, nll_restore has 0.500 (5 seeds)");
   sweep.board().use_samples(100, kSamples);
   sweep.add({.label = "nll_restore", .benchmark_json = development}, {0.2, 0.3});
   sweep.add({.label = "nll_ablate", .window = 22, .benchmark_json = development}, {0.3, 0.6});
@@ -367,11 +367,11 @@ TEST(Claims, DevelopmentRunsOfTheSameSettingChooseTheReference) {
   EXPECT_EQ(sweep.comparisons().at(0).reference, "nll_ablate");  // another length's
   sweep.board().use_samples(200, kSamples);
   sweep.add({.label = "nll_restore", .benchmark_json = development}, {0.2, 0.3});
-  sweep.add({.label = "nll_ablate", .benchmark_json = development}, {0.3, 0.6});
+  sweep.add({.label = "nll_ablate", .benchmark_json = development}, {0.3, 0.6, 0.0});  // 2 shared
   const LeaderboardTable table = sweep.board().table();
   EXPECT_EQ(table.blocks[0].comparisons.at(0).reference, "nll_restore");
   EXPECT_EQ(table.blocks[0].comparisons[0].chosen,
-            "chosen on the development split: NLL 0.250, nll_ablate has 0.450");
+            "chosen on the development split: NLL 0.250, nll_ablate has 0.450 (2 seeds)");
   // Nothing is claimed on development.
   for (std::size_t i = 1; i < table.blocks.size(); ++i) {
     EXPECT_EQ(table.blocks[i].split, "development");
@@ -448,6 +448,18 @@ TEST(Claims, TransferIsComparedWithTransfer) {
   ASSERT_THAT(comparisons[1].claims, SizeIs(1));
   EXPECT_EQ(comparisons[1].claims[0].label, "a ← niah length=1024");
   EXPECT_NEAR(comparisons[1].claims[0].mean(), 0.01, kTolerance);
+}
+
+TEST(Claims, NumbersThatNoModelGivesAreNotCompared) {
+  const TemporaryFolder folder;
+  Sweep sweep(folder);
+  sweep.add({.label = "nll_ablate"}, kReference);
+  sweep.add({.label = "a"}, {0.1, 0.2, 1e308, -1e308, 0.2});
+  sweep.add({.label = "b"}, Numbers(5, 1e308));
+  const auto comparisons = sweep.comparisons();
+  ASSERT_THAT(comparisons, SizeIs(1));
+  ASSERT_THAT(comparisons[0].claims, SizeIs(1));
+  EXPECT_THAT(comparisons[0].claims[0].differences, SizeIs(3));
 }
 
 TEST(Claims, FewClustersSupportNoAnswer) {
