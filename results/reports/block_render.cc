@@ -9,8 +9,8 @@ namespace strata {
 namespace {
 
 constexpr std::size_t kMaxName = 32;
-constexpr std::size_t kMaxTransfer = 28;  // of it, " ← " included
-constexpr std::size_t kMaxTransferName = 40;
+constexpr std::size_t kMaxTransfer = 32;  // of it, " ← " included
+constexpr std::size_t kMaxTransferName = 42;
 
 std::string unit_name(Granularity granularity) {
   switch (granularity) {
