@@ -49,7 +49,7 @@ def markdown(header, rows):
 def toggling_flops(connection, rows):
     """What ablating every unit of a leaderboard's setting costs without reuse; None where no row says."""
     for row in rows:
-        if row["strategy"] != "nll_ablate":
+        if row["strategy"].split(" <- ")[0] != "nll_ablate":  # whatever it was calibrated on
             continue
         found = connection.execute(
             "SELECT s.diagnostics_json FROM runs r JOIN selections s ON s.id = r.selection_id WHERE r.id = ?",
@@ -86,7 +86,9 @@ def selections(connection):
             "SELECT r.benchmark, r.window, r.decode_rule, r.granularity, r.budget_units, r.budget_fraction, r.label,"
             " r.seeds_json, s.mask_json, s.scores_json, r.benchmark_config_json FROM runs r"
             " JOIN selections s ON s.id = r.selection_id WHERE r.status = 'done'"
-            " AND coalesce(json_extract(r.benchmark_config_json, '$.split'), 'test') = 'test' ORDER BY r.started"):
+            " AND coalesce(json_extract(r.benchmark_config_json, '$.split'), 'test') = 'test'"
+            # of one label, the evaluated setting's own calibration stays
+            " ORDER BY json_extract(r.config_json, '$.calibration.benchmark') IS NULL, r.started"):
         key = (row[0], row[10], row[1], row[2], row[3], row[4] or row[5])
         seed = json.loads(row[7])["calibration"]
         if seeds.setdefault(key, seed) != seed:

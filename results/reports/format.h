@@ -11,6 +11,7 @@
 namespace strata {
 
 inline constexpr const char* kNoValue = "–";
+inline constexpr const char* kTransferSign = " ← ";  // between a label and its calibration setting
 
 std::string percent(double share, int decimals = 1);  // 0.5 gives "50.0"
 // "97.3 [93.1, 99.9]", scaled; "–" without a value.

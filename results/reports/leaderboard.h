@@ -22,6 +22,7 @@
 namespace strata {
 
 inline constexpr const char* kTestSplit = "test";  // what results are claimed on
+inline constexpr const char* kDevelopmentSplit = "development";
 
 // Each field that is set must match.
 struct LeaderboardRequest {
@@ -44,8 +45,9 @@ enum class RowKind { kRanked, kControl, kReference };
 struct LeaderboardRow {
   RowKind kind = RowKind::kRanked;
   std::optional<int> rank;  // ranked rows with a gap, from 1
-  std::string name;         // label, "periodic-best = periodic[2]", "random (20 draws)"
-  std::size_t draws = 1;    // > 1: value = median, interval = range (5–95 % from 20 draws on)
+  // Label, "periodic-best = periodic[2]", "random (20 draws)", "nll_ablate ← niah length=1024".
+  std::string name;
+  std::size_t draws = 1;  // > 1: value = median, interval = range (5–95 % from 20 draws on)
 
   std::optional<Estimate> gap_closed;    // 1 = full attention
   std::optional<Estimate> gen_contains;  // 0 to 1, Wilson
@@ -74,6 +76,34 @@ struct SelectorClaim {
   SeedEstimate gap_closed;  // none and full taken as they are
 };
 
+// A selector against a reference, over the calibration sets that both looked at.
+struct ReferenceClaim {
+  std::string label;
+  // NLL(selector) − NLL(reference), mean over the samples; one a calibration set.
+  std::vector<double> differences;
+  std::size_t same_plans = 0;  // calibration sets on which both chose one plan
+  // None below kSeedsForClaim seeds or kClustersForInference clusters.
+  std::optional<NonInferiority> non_inferiority;
+  std::optional<double> holm_p;
+  std::optional<EquivalenceTest> equivalence;
+  std::optional<double> sign_flip_p;  // two-sided, of the mean over seeds
+  std::optional<double> flops_share;  // of toggling every unit as the reference does, without reuse
+
+  double mean() const;
+  std::optional<double> between_seed_sd() const;
+  std::optional<bool> non_inferior() const;  // by the adjusted p
+};
+
+struct ReferenceComparison {
+  std::string reference;
+  std::string chosen;                           // how it was, for people
+  std::string calibration;                      // "16 calibration prompts", or ""
+  std::optional<double> reference_flops_share;  // as in its claims
+  std::size_t clusters = 0;
+  std::size_t family = 0;              // tests that Holm's correction is over
+  std::vector<ReferenceClaim> claims;  // the lowest difference first
+};
+
 struct LeaderboardBlock {
   std::string model_name, model_id;
   std::string benchmark, benchmark_config_json;
@@ -89,6 +119,7 @@ struct LeaderboardBlock {
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
   std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references
   std::vector<SelectorClaim> claims;
+  std::vector<ReferenceComparison> comparisons;
   bool generated = false;          // a row has generated text; else only likelihoods are shown
   bool needles = false;            // the samples say where a needle is
   std::vector<std::string> marks;  // floor, ceiling, too easy, … with the reason
@@ -114,5 +145,8 @@ struct RenderOptions {
 };
 // Text is at most 160 columns wide; masks that do not fit follow the table.
 std::string render(const LeaderboardTable& table, const RenderOptions& options);
+// What the blocks say of selectors alone: the gap closed over calibration seeds, and the tables
+// against a reference, which are what csv holds.
+std::string render_claims(const LeaderboardTable& table, const RenderOptions& options);
 
 }  // namespace strata

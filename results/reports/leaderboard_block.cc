@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/json_reader.h"
 #include "results/inference.h"
+#include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 
 namespace strata {
@@ -59,6 +60,11 @@ class BlockBuilder {
       if (member->run.group == "random") random_.push_back(member);
       if (member->run.group == "periodic") periodic_.push_back(member);
     }
+    // An offset's answers are the same whatever chose among them; the setting's own calibration
+    // does where there is one.
+    const auto transferred = [](const Evaluation* offset) { return !offset->transfer.empty(); };
+    if (!std::all_of(periodic_.begin(), periodic_.end(), transferred))
+      std::erase_if(periodic_, transferred);
     for (const Evaluation* offset : periodic_) {
       if (!offset->run.calibration_nll) continue;
       if (best_ == nullptr || *offset->run.calibration_nll < *best_->run.calibration_nll)
@@ -73,18 +79,23 @@ class BlockBuilder {
     add_group(periodic_, "periodic", "offsets");
     for (const Evaluation* member : members_)
       if (member->run.group == "inverted")
-        block_.rows.push_back(single(*member, RowKind::kControl, member->run.label));
+        block_.rows.push_back(single(*member, RowKind::kControl, member->name()));
     for (const Evaluation* reference : {full_, none_})
       if (reference != nullptr)
-        block_.rows.push_back(single(*reference, RowKind::kReference, reference->run.label));
+        block_.rows.push_back(single(*reference, RowKind::kReference, reference->name()));
     tell_apart();
     block_.generated = std::any_of(block_.rows.begin(), block_.rows.end(),
                                    [](const auto& row) { return row.gen_contains.has_value(); });
     block_.claims = selector_claims(all_, clusters_, bootstrap_.seed);
+    block_.comparisons = reference_comparisons(all_, clusters_, bootstrap_.seed, block_.notes);
     mark_task();
     collect_signs();
     note_oracle();
     note_unmatched();
+    if (std::any_of(members_.begin(), members_.end(),
+                    [](const Evaluation* member) { return !member->transfer.empty(); }))
+      block_.notes.emplace_back(
+          "←: transfer, calibrated on another setting than the evaluated one");
     if (std::string note = single_seed_note(block_.claims); !note.empty())
       block_.notes.push_back(std::move(note));
     return std::move(block_);
@@ -239,7 +250,7 @@ class BlockBuilder {
   void add_group(const Members& group, std::string_view name, std::string_view noun) {
     std::vector<LeaderboardRow> draws;
     for (const Evaluation* member : group)
-      draws.push_back(single(*member, RowKind::kControl, member->run.label));
+      draws.push_back(single(*member, RowKind::kControl, member->name()));
     if (draws.size() == 1) draws[0].beats_random.reset();
     if (draws.size() == 1) block_.rows.push_back(draws[0]);
     if (draws.size() > 1)
@@ -254,10 +265,10 @@ class BlockBuilder {
     for (const Evaluation* member : members_) {
       const std::string& group = member->run.group;
       if (group == "random" || group == "periodic" || group == "inverted") continue;
-      rows.push_back(single(*member, RowKind::kRanked, member->run.label));
+      rows.push_back(single(*member, RowKind::kRanked, member->name()));
     }
     if (best_ != nullptr)
-      rows.push_back(single(*best_, RowKind::kRanked, "periodic-best = " + best_->run.label));
+      rows.push_back(single(*best_, RowKind::kRanked, "periodic-best = " + best_->name()));
     const auto score = [](const LeaderboardRow& row) {
       return row.gap_closed ? row.gap_closed->value : -std::numeric_limits<double>::infinity();
     };
@@ -334,7 +345,7 @@ class BlockBuilder {
                                                           random_median_->answer_nll->value),
                                   .found = fmt::format("{:.3f}", mean(member->nll))}));
       if (!signs.empty()) ++block_.suspects;
-      for (const std::string& sign : signs) block_.signs.push_back(member->run.label + ": " + sign);
+      for (const std::string& sign : signs) block_.signs.push_back(member->name() + ": " + sign);
     }
   }
 
@@ -347,7 +358,7 @@ class BlockBuilder {
       block_.notes.push_back(
           fmt::format("oracle: the best periodic offset on {0} is {1}, NLL {2:.3f} (chosen on "
                       "the {0} samples, so not ranked)",
-                      key_.split, oracle->run.label, mean(oracle->nll)));
+                      key_.split, oracle->name(), mean(oracle->nll)));
   }
 
   void note_unmatched() {
@@ -367,7 +378,7 @@ class BlockBuilder {
       block_.notes.push_back(
           fmt::format("not matched: {} has {:+.1f} % KV bytes and {:+.1f} % prefill FLOPs of "
                       "the median row",
-                      members_[i]->run.label, more_bytes * kPercent, more_flops * kPercent));
+                      members_[i]->name(), more_bytes * kPercent, more_flops * kPercent));
     }
   }
 

@@ -26,6 +26,13 @@ struct BlockKey {
            std::tie(other.model_id, other.tokenizer_id, other.generation, other.data_id,
                     other.split, other.numerics_version);
   }
+  // The same question, whatever the samples: the benchmark's settings are not in the key.
+  bool same_setting(const BlockKey& other) const {
+    return std::tie(model_id, tokenizer_id, numerics_version, window, sinks, decode_rule,
+                    granularity, budget) ==
+           std::tie(other.model_id, other.tokenizer_id, other.numerics_version, other.window,
+                    other.sinks, other.decode_rule, other.granularity, other.budget);
+  }
   bool same_mixer(const BlockKey& other) const {
     return same_task(other) && std::tie(window, sinks, decode_rule) ==
                                    std::tie(other.window, other.sinks, other.decode_rule);
@@ -36,6 +43,7 @@ struct BlockMembers {
   std::vector<const Evaluation*> budgeted;
   const Evaluation* full = nullptr;  // the references; may be missing
   const Evaluation* none = nullptr;
+  std::vector<const Evaluation*> development;  // of a test block: the same setting's runs there
 };
 
 // At least one member.

@@ -1,11 +1,12 @@
 #include "results/reports/leaderboard_data.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <tuple>
 
 #include "core/json_reader.h"
+#include "results/reports/format.h"
 #include "results/reports/picked_responses.h"
 
 namespace strata {
@@ -22,21 +23,21 @@ class Loader {
 
   Result<LeaderboardData> load() {
     ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store_.runs());
-    // (label, experiment, split, calibration data) → the latest run; runs come by start. Two
-    // calibration seeds that select the same plan are two runs.
-    std::map<std::tuple<std::string, std::string, std::string, std::string>, std::size_t> latest;
+    // (label, transfer, experiment, split, calibration data) → the latest run; runs come by start.
+    // Two calibration seeds that select the same plan are two runs.
+    std::map<std::array<std::string, 5>, std::size_t> latest;
     for (std::size_t i = 0; i < runs.size(); ++i) {
       if (!matches(runs[i])) continue;
       if (runs[i].status != RunStatus::kDone || !runs[i].experiment_id) {
         ++unfinished_[std::string(to_string(runs[i].status))];
         continue;
       }
-      std::string calibration;
+      std::optional<SelectionRow> selection;
       if (runs[i].selection_id) {
-        ASSIGN_OR_RETURN(const SelectionRow selection, store_.selection(*runs[i].selection_id));
-        calibration = selection.calibration_id;
+        ASSIGN_OR_RETURN(selection, store_.selection(*runs[i].selection_id));
       }
-      latest[{runs[i].label, *runs[i].experiment_id, evaluated_split(runs[i]), calibration}] = i;
+      latest[{runs[i].label, transfer_of(runs[i], selection), *runs[i].experiment_id,
+              evaluated_split(runs[i]), selection ? selection->calibration_id : ""}] = i;
     }
     std::vector<std::size_t> chosen;
     chosen.reserve(latest.size());
@@ -74,6 +75,7 @@ class Loader {
     ASSIGN_OR_RETURN(AttentionPlan plan, parse_plan(plan_row));
     Evaluation evaluation{.run = run,
                           .split = evaluated_split(run),
+                          .transfer = {},
                           .experiment = experiment,
                           .plan = std::move(plan),
                           .selection = {},
@@ -87,6 +89,7 @@ class Loader {
     if (run.selection_id) {
       ASSIGN_OR_RETURN(evaluation.selection, store_.selection(*run.selection_id));
     }
+    evaluation.transfer = transfer_of(run, evaluation.selection);
     ASSIGN_OR_RETURN(const bool complete, read_responses(evaluation));
     if (complete) out_.evaluations.push_back(std::move(evaluation));
     return {};
@@ -97,7 +100,7 @@ class Loader {
     const DataRow& data = out_.data.at(evaluation.experiment.data_id).row;
     ASSIGN_OR_RETURN(PickedResponses picked, pick_responses(store_, evaluation.experiment, data));
     const std::string run =
-        fmt::format("{} (run {})", evaluation.run.label, evaluation.run.id.substr(0, 8));
+        fmt::format("{} (run {})", evaluation.name(), evaluation.run.id.substr(0, 8));
     if (picked.responses.size() != data.items.size() || data.items.empty()) {
       out_.notes.push_back(fmt::format("{} not shown: {} of {} samples have a response", run,
                                        picked.responses.size(), data.items.size()));
@@ -151,6 +154,27 @@ std::string evaluated_split(const RunRow& run) {
   const auto config = parse_json(run.benchmark_config_json).value_or(nlohmann::json());
   const auto split = config.is_object() ? config.find("split") : config.end();
   return split != config.end() && split->is_string() ? split->get<std::string>() : kTestSplit;
+}
+
+std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& selection) {
+  const bool looked = (selection && !selection->calibration_id.empty()) || run.calibration_nll;
+  const auto config = parse_json(run.config_json).value_or(nlohmann::json());
+  const nlohmann::json::json_pointer place("/calibration/benchmark");
+  if (!looked || !config.is_object() || !config.contains(place)) return "";
+  const nlohmann::json& other = config[place];
+  const auto evaluated = parse_json(run.benchmark_config_json).value_or(nlohmann::json());
+  if (!other.is_object() || !evaluated.is_object()) return "";
+  nlohmann::json differing = nlohmann::json::object();
+  for (const auto& [key, value] : other.items())
+    if (key != "name" && evaluated.contains(key) && evaluated[key] != value) differing[key] = value;
+  const std::string name = other.contains("name") && other["name"].is_string() ? other["name"] : "";
+  if (differing.empty() && name == run.benchmark) return "";
+  const std::string keys = config_text(differing.dump());
+  return name + (keys.empty() ? "" : " ") + keys;
+}
+
+std::string Evaluation::name() const {
+  return transfer.empty() ? run.label : run.label + kTransferSign + transfer;
 }
 
 std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity) {

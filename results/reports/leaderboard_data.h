@@ -14,7 +14,8 @@ namespace strata {
 // A run and the answers to its experiment, in the order of the data set.
 struct Evaluation {
   RunRow run;
-  std::string split;  // evaluated_split() of the run
+  std::string split;     // evaluated_split() of the run
+  std::string transfer;  // transfer_of() the run
   ExperimentRow experiment;
   AttentionPlan plan;
   std::optional<SelectionRow> selection;
@@ -26,6 +27,10 @@ struct Evaluation {
   std::vector<double> kv_bytes;
   std::vector<double> prefill_ms;         // of the samples that were timed
   std::vector<std::string> environments;  // device, threads, dtype, processor
+
+  // The label, with what it was calibrated on where that is another setting:
+  // "nll_ablate ← niah length=1024".
+  std::string name() const;
 };
 
 struct DataFacts {
@@ -40,15 +45,19 @@ struct LeaderboardData {
   std::vector<std::string> notes;
 };
 
-// Of two runs with one label, one experiment, one split and one calibration set, the later. Of
-// several executions of an experiment, the one that answered most samples (of those, the latest);
-// runs with unanswered samples are left out with a note.
+// Of two runs with one label, one calibration setting, one experiment, one split and one
+// calibration set, the later. Of several executions of an experiment, the one that answered most
+// samples (of those, the latest); runs with unanswered samples are left out with a note.
 Result<LeaderboardData> load_leaderboard_data(const Store& store,
                                               const LeaderboardRequest& request);
 
 // The split that a run's samples come from, by its benchmark's configuration; "test" where that
 // names none.
 std::string evaluated_split(const RunRow& run);
+// Where the calibration was of another setting than the evaluated one: the benchmark, and those of
+// its keys that both have and that differ ("niah length=1024"). Empty where it was of the same, or
+// where the run looked at none.
+std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& selection);
 // Kept units of a plan, counted at a granularity: all of a unit's query heads have full attention.
 std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity);
 // Share of full-attention KV cells; a KV head's cells are kept where any of its query heads is.

@@ -59,7 +59,7 @@ TextTable metric_table(const std::vector<ResponseRow>& responses) {
   return table;
 }
 
-void describe_run(const RunRow& run, Lines& lines) {
+void describe_run(const RunRow& run, const std::optional<SelectionRow>& selection, Lines& lines) {
   lines.add("run {}", run.id);
   lines.add("{} · {} · started {}{}", run.label, to_string(run.status), run.started,
             run.finished.empty() ? "" : " · finished " + run.finished);
@@ -72,6 +72,8 @@ void describe_run(const RunRow& run, Lines& lines) {
   lines.add("benchmark {}{}: {}", run.benchmark,
             split == kTestSplit ? "" : fmt::format(", {} split", split),
             config_text(run.benchmark_config_json));
+  if (const std::string transfer = transfer_of(run, selection); !transfer.empty())
+    lines.add("transfer: calibrated on {}", transfer);
   lines.add("seeds: {}", config_text(run.seeds_json));
   lines.add("config {}: {}", short_id(run.config_hash), config_text(run.config_json));
   if (run.calibration_nll)
@@ -162,11 +164,14 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
   ASSIGN_OR_RETURN(const RunRow run, store.run(run_name));
   Lines lines;
   UnitEvidence evidence;
-  describe_run(run, lines);
+  std::optional<SelectionRow> selection;
   if (run.selection_id) {
-    ASSIGN_OR_RETURN(const SelectionRow selection, store.selection(*run.selection_id));
-    describe_selection(selection, lines);
-    ASSIGN_OR_RETURN(evidence, evidence_of(store, run, selection));
+    ASSIGN_OR_RETURN(selection, store.selection(*run.selection_id));
+  }
+  describe_run(run, selection, lines);
+  if (selection) {
+    describe_selection(*selection, lines);
+    ASSIGN_OR_RETURN(evidence, evidence_of(store, run, *selection));
     lines.text.insert(lines.text.end(), evidence.lines.begin(), evidence.lines.end());
   }
   if (options.format == ReportFormat::kCsv) return unit_csv(evidence);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kGap = 2;  // spaces between columns
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kSpellings = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kSpellings = {
     {{"█", "#"},
      {"·", "."},
      {"–", "-"},
@@ -19,7 +19,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kSpellin
      {"…", "..."},
      {"×", "x"},
      {"≥", ">="},
-     {"≤", "<="}}};
+     {"≤", "<="},
+     {"←", "<-"}}};
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; }
 

@@ -20,6 +20,7 @@ enum class Command {
   kBenchPrefill,
   kSamples,
   kExport,
+  kReportClaims,
   kReportLeaderboard,
   kReportRun,
   kDbCheck,
