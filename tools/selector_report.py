@@ -22,7 +22,7 @@ from sweep_agreement import Agreement, stability
 from sweep_rows import ROOT, is_control, marks_of, read_sweep, row_of, strata, toggling_flops
 from sweep_tables import (GAP, GENERATED, Pair, budget_settings, curve, full_table, matrix, other_settings,
                           settings_table, signs_table, transfer)
-from sweep_text import NO_VALUE, markdown, number, percent_of, share, signed, task_text, units
+from sweep_text import NO_VALUE, counted, markdown, number, percent_of, share, signed, task_text, units
 
 DUMP_LIMIT = 20_000_000  # bytes
 MARGIN = 0.02  # nat; strata's own for claims
@@ -85,11 +85,15 @@ class Goal:
             return f"Rule `{self.rule}`: no claim; it takes five calibration seeds of a reference and another selector."
         shown = [k for k in self.runs if self.claims.get(k, {}).get("non_inferior") == "yes"]
         text = f"Rule `{self.rule}`: the reference is `{self.reference}`, {self.chosen}. "
+        if self.family == "0":
+            return text + "No claim is supported: it takes five seeds and 20 clusters."
         if not shown:
             return text + f"None of {self.family} selectors is shown to be within {MARGIN} nat of it."
-        names = ", ".join(f"`{k}` ({percent_of(self.flops[k], self.whole)} % of ablation's FLOPs)"
-                          for k in sorted(shown, key=self.flops.get))
-        return text + f"Shown to be within {MARGIN} nat: {len(shown)} of {self.family}, cheapest first {names}."
+        first, *others = sorted(shown, key=self.flops.get)
+        text += (f"Shown to be within {MARGIN} nat of it: {len(shown)} of {self.family}; the cheapest is `{first}`, at "
+                 f"{percent_of(self.flops[first], self.whole)} % of the FLOPs of ablating every unit without reuse, "
+                 f"{percent_of(self.flops[first], self.reused)} % of those with.")
+        return text + (f" The others: {', '.join(f'`{label}`' for label in others)}." if others else "")
 
 
 def facts(sweep, connection):
@@ -109,7 +113,7 @@ def facts(sweep, connection):
         f"**Centre**: {task_text(centre.task)}, window {centre.window}, {centre.sinks} sinks, "
         f"{share(centre.budget)} of the {units(centre.granularity)} ({first['budget_units']} of {first['units']}); "
         f"{first['samples']} test samples in {first['clusters']} clusters, {sweep.prompts} calibration prompts, "
-        + ", ".join(f"{count} selectors with {n} calibration seed{'s' * (n > 1)}"
+        + ", ".join(f"{counted(count, 'selector')} with {counted(n, 'calibration seed')}"
                     for n, count in sorted(seeds.items(), reverse=True)) + ". Everything else varies from here.",
         "**Rules**: under `same` answer tokens see through the windows as the prompt does, under `full` they see "
         "everything in every layer.",
@@ -153,8 +157,9 @@ GPU: `gunzip -c docs/data/selectors.sql.gz | sqlite3 selectors.db`, then the sec
 def page(sweep, connection, dump_note):
     order, heads = budget_settings(sweep)
     legend = ("Columns: what is selected (L layers, KV heads), rule, share kept. First calibration seed; intervals in "
-              f"`selectors.csv`. {NO_VALUE} not run; ! a sign of a bug fired (last section); periodic: all offsets, "
-              "periodic-best the one with the lowest calibration NLL; ranges of random are 5–95 % from 20 draws on.")
+              f"`selectors.csv`. {NO_VALUE} not run (what a sweep refused is in its log); ! a sign of a bug fired (see "
+              "below); periodic: all offsets, periodic-best the one with the lowest calibration NLL; ranges of random "
+              "are 5–95 % from 20 draws on.")
     parts = ["# Selectors under one protocol",
              "*Generated; every number is computed from the rows of one database.*"]
     goals = [Goal(sweep, rule) for rule in sweep.rules]

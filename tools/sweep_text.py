@@ -15,6 +15,10 @@ def signed(value, digits=3):
     return NO_VALUE if value in ("", None) else f"{round(float(value), digits) + 0.0:+.{digits}f}"
 
 
+def counted(count, noun):
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def with_interval(row, column, digits=1, scale=1.0):
     """A leaderboard's estimate; alone where so few clusters support no inference."""
     text = number(row.get(column), digits, scale)

@@ -151,7 +151,7 @@ def fill(file):
     rows.run("consa[answer]", (3,), flops=80e12, steps=3,
              diagnostics={"checks": [SIGN], "signs_of_a_bug": ["gates: expected not all equal, found all 1"]})
     rows.run("ends", (), granularity="kv_head", error="ends: whole layers only\n  hint: granularity=layer")
-    rows.run("gradient[0.5]", (0,), granularity="kv_head", flops=10e12)
+    rows.run("gradient[0.5]", (2,), granularity="kv_head", flops=10e12)
     rows.run("gradient[0.5]", (1,), benchmark=longer, flops=44e12)
     rows.run("gradient[0.5]", (0,), benchmark=longer, flops=11e12, source=NIAH)
     rows.run("gradient[0.5]", (0,), benchmark=prose, flops=10e12, source=NIAH)
@@ -182,7 +182,7 @@ class SelectorReportTest(unittest.TestCase):
         header = cells(self.page, "Gap closed, %", "selector")
         self.assertEqual([h.split(" [")[0] for h in header[1:]], ["L same 1/4", "KV same 1/4"])
         self.assertEqual(cells(self.page, "Gap closed, %", "nll_ablate"), ["nll_ablate", "90.0", "–"])
-        self.assertEqual(cells(self.page, "Gap closed, %", "gradient[0.5]"), ["gradient[0.5]", "90.0", "90.0"])
+        self.assertEqual(cells(self.page, "Gap closed, %", "gradient[0.5]"), ["gradient[0.5]", "90.0", "5.0"])
         self.assertEqual(cells(self.page, "Gap closed, %", "nll_restore")[1], "5.0")
         self.assertEqual(cells(self.page, "Generated answers right, %", "gradient[0.5]")[1], "100")
         # Gaps of the three draws: 50, 5 and -5 %.
@@ -224,7 +224,8 @@ class SelectorReportTest(unittest.TestCase):
                          ["+0.160", "0.358", "+0.501", "no"])
         self.assertEqual(cells(self.page, "Rule `same`", "**gate_path**")[6:], ["+0.000", "0.000", "+0.000", "yes"])
         self.assertIn("the reference is `nll_ablate`, chosen on the development split", self.page)
-        self.assertIn("1 of 2, cheapest first `gate_path` (20.0 % of ablation's FLOPs)", self.page)
+        self.assertIn("1 of 2; the cheapest is `gate_path`, at 20.0 % of the FLOPs of ablating every unit without reuse, "
+                      "40.0 % of those with.", self.page)
 
     def test_curves_have_a_column_for_each_number_of_prompts(self):
         self.assertEqual(cells(self.page, "Cost and quality", "selector")[1:], ["4 prompts", "16 prompts"])
