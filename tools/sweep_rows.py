@@ -129,7 +129,7 @@ RUNS = """SELECT r.*, s.mask_json, s.scores_json, s.flops, s.forward_tokens, s.b
 
 @dataclass
 class Sweep:
-    """centre: the setting that most runs have, under each rule; prompts: how many calibration prompts it has."""
+    """centre: the setting that most runs have, under each of the rules; prompts: how many it is calibrated on."""
 
     runs: list
     rows: list  # of the leaderboard's csv
@@ -154,14 +154,15 @@ class Sweep:
         if not counts:
             raise SystemExit("error: the database has no run with a budget")
         (self.centre, self.prompts), _ = counts.most_common(1)[0]
-        rules = {r.setting.rule for r in self.runs if replace(r.setting, rule="") == self.centre}
-        self.rules = sorted(rules, reverse=True)  # same, full
         block_of = {run: self.block_key(row) for row in self.rows for run in row["run_ids"].split()
                     if row["kind"] != "reference"}
         self._blocks = {}
         for row in self.rows:
             self._blocks.setdefault(self.block_key(row), []).append(row)
         self._block_of_setting = {r.setting: block_of[r.id] for r in self.runs if r.id in block_of}
+        self.rules = [rule for rule in ("same", "full") if self.block(self.at_centre(rule=rule))]
+        if not self.rules:
+            raise SystemExit("error: no run of the setting that most runs have is finished")
 
     @staticmethod
     def block_key(row):
@@ -187,16 +188,16 @@ class Sweep:
         """label → [run of each calibration seed]; of selectors that look at calibration data."""
         found = {}
         for run in self.find(setting, prompts=self.prompts):
-            if run.selection and run.selection.supervision != "none":
+            if run.row and run.selection and run.selection.supervision != "none":
                 found.setdefault(run.label, {})[run.seed] = run
         return {label: list(seeds.values()) for label, seeds in found.items()}
 
 
 def read_sweep(connection, rows, claims):
-    connection.row_factory = None
     cursor = connection.execute(RUNS)
     names = [column[0] for column in cursor.description]
     return Sweep([run_of(dict(zip(names, values))) for values in cursor], rows, claims)
+
 
 MARK = re.compile(r"(floor|ceiling|too easy|check|sign of a bug|random|periodic-best|no finished run)\b|\d+ clusters")
 
@@ -242,7 +243,8 @@ def ranked_labels(sweep, settings):
         for label, run in sweep.base(setting).items():
             if run.group in ("random", "periodic"):
                 continue
-            places.setdefault(label, (is_control(label), place, -(run.value("gap_closed") or -9)))
+            gap = run.value("gap_closed")
+            places.setdefault(label, (is_control(label), place, float("inf") if gap is None else -gap))
         for run in sweep.find(setting, status="failed"):
             places.setdefault(run.label, (is_control(run.label), len(settings), 0))
         if row_of(sweep, setting, "periodic-best"):
