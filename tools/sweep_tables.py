@@ -12,17 +12,11 @@ from sweep_text import (FEW_CLUSTERS, NO_VALUE, Footnotes, difference, markdown,
                         task_text, units, with_interval)
 
 
-def column_notes(sweep, setting, footnotes):
-    """Letters of the marks of a setting's table; the signs of selections are marked in their cells."""
-    found = []
-    block = sweep.block(setting)
-    for mark in marks_of(block):
-        if mark.startswith("sign of a bug"):
-            continue
-        if re.match(r"\d+ clusters", mark):
-            mark = f"inference is not supported: {block[0]['clusters']} of the {FEW_CLUSTERS} clusters that it takes"
-        found.append(f"[{footnotes.of(mark)}]")
-    return "".join(found)
+def notes_of(block):
+    """What a table's marks say of its setting; signs of a bug are of selections."""
+    few = f"inference is not supported: {block[0]['clusters']} of the {FEW_CLUSTERS} clusters that it takes"
+    return [few if re.match(r"\d+ clusters", mark) else mark
+            for mark in marks_of(block) if not mark.startswith("sign of a bug")]
 
 
 def missing(sweep, setting, label, footnotes):
@@ -50,7 +44,8 @@ def matrix(sweep, settings, heads, cell):
     if not present:
         return "Not run."
     settings = [s for s, _ in present]
-    header = ["selector"] + [f"{head} {column_notes(sweep, s, footnotes)}".strip() for s, head in present]
+    letters = ["".join(f"[{footnotes.of(note)}]" for note in notes_of(sweep.block(s))) for s in settings]
+    header = ["selector"] + [f"{head} {letter}".strip() for (_, head), letter in zip(present, letters)]
     signs = [suspects(sweep, s) for s in settings]
     table = []
     for label in ranked_labels(sweep, settings):
@@ -263,8 +258,7 @@ def settings_table(sweep):
         for label in ("full", "none", "random"):
             row = row_of(sweep, setting, label)
             cells.append(f"{number(row['answer_nll'], 3)} / {number(row['gen_contains'], 0, 100)}" if row else NO_VALUE)
-        marks = [m for m in marks_of(block) if not m.startswith("sign of a bug")]
         table.append([difference(setting, sweep.centre) or "centre", setting.rule, block[0]["samples"],
-                      block[0]["clusters"], str(done), *cells, "; ".join(marks) or NO_VALUE])
+                      block[0]["clusters"], str(done), *cells, "; ".join(notes_of(block)) or NO_VALUE])
     return markdown(["setting", "rule", "samples", "clusters", "runs", "full", "none", "random (median)", "marks"],
                     table)
