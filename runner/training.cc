@@ -124,7 +124,7 @@ Status check_not_trained_on(const std::filesystem::path& directory,
   for (const Sample& sample : samples)
     if (seen.contains(sample.id))
       return fail(make_error(ErrorKind::kInvalidArgument,
-                             "the model was trained on test sample {:.12}", sample.id)
+                             "the model was trained on evaluated sample {:.12}", sample.id)
                       .at(file.string())
                       .with_hint("train on other text, or evaluate other samples"));
   return {};

@@ -286,14 +286,6 @@ def write_csv(file, rows):
             writer.writerow(row)
 
 
-def claims_in(database):
-    """strata's claims; none from a program that has no such report yet."""
-    try:
-        return strata("report", "claims", f"db={database}")
-    except SystemExit:
-        return []
-
-
 def main():
     if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         print(__doc__.strip())
@@ -302,7 +294,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     rows = strata("report", "leaderboard", f"db={database}")
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    claims = claims_in(database)
+    claims = strata("report", "claims", f"db={database}")
     sweep = read_sweep(connection, rows, claims)
     data, note = dump(connection, sweep)
     (out / "selectors.sql.gz").write_bytes(data)

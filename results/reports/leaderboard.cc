@@ -1,9 +1,12 @@
 #include "results/reports/leaderboard.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "core/json_reader.h"
 #include "results/reports/leaderboard_block.h"
 
 namespace strata {
@@ -16,6 +19,7 @@ BlockKey key_of(const Evaluation& evaluation) {
           .tokenizer_id = experiment.tokenizer_id,
           .generation = experiment.generation_json,
           .data_id = experiment.data_id,
+          .split = evaluation.split,
           .numerics_version = experiment.numerics_version,
           .window = run.window,
           .sinks = run.sinks,
@@ -24,11 +28,37 @@ BlockKey key_of(const Evaluation& evaluation) {
           .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity))};
 }
 
+// What was asked and how the answers were generated, whichever samples were drawn.
+nlohmann::json question_of(const Evaluation& evaluation) {
+  auto benchmark = parse_json(evaluation.run.benchmark_config_json).value_or(nlohmann::json());
+  if (benchmark.is_object())
+    for (const char* key : {"samples", "seed", "split"}) benchmark.erase(key);
+  auto generation = parse_json(evaluation.experiment.generation_json).value_or(nlohmann::json());
+  if (generation.is_object()) generation.erase("limit");  // follows from the samples' answers
+  return {evaluation.run.benchmark, benchmark, generation};
+}
+
+using Blocks = std::map<BlockKey, BlockMembers>;
+
+// Runs on development samples of a test block's setting.
+std::vector<const Evaluation*> development_of(const BlockKey& key, const BlockMembers& members,
+                                              const Blocks& blocks) {
+  std::vector<const Evaluation*> out;
+  if (key.split != kTestSplit || members.budgeted.empty()) return out;
+  const nlohmann::json question = question_of(*members.budgeted[0]);
+  for (const auto& [other, development] : blocks)
+    if (other.split == kDevelopmentSplit && key.same_setting(other))
+      std::copy_if(
+          development.budgeted.begin(), development.budgeted.end(), std::back_inserter(out),
+          [&](const Evaluation* evaluation) { return question_of(*evaluation) == question; });
+  return out;
+}
+
 }  // namespace
 
 Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request) {
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
-  std::map<BlockKey, BlockMembers> blocks;
+  Blocks blocks;
   std::map<BlockKey, const Evaluation*> fulls, nones;  // runs come by start: the latest stays
   for (const Evaluation& evaluation : data.evaluations) {
     const BlockKey key = key_of(evaluation);
@@ -69,13 +99,18 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
       if (key.same_task(other)) members.full = evaluation;
     for (const auto& [other, evaluation] : nones)
       if (key.same_mixer(other)) members.none = evaluation;
+    members.development = development_of(key, members, blocks);
     table.blocks.push_back(build_block(data, key, members, request.bootstrap_seed));
   }
-  // Keys order data sets by their ids, which say nothing to a reader: shorter prompts first.
+  // Keys order data sets by their ids, which say nothing to a reader: test before development,
+  // shorter prompts first.
   std::stable_sort(table.blocks.begin(), table.blocks.end(),
                    [](const LeaderboardBlock& a, const LeaderboardBlock& b) {
-                     return std::tuple(a.model_id, a.benchmark, a.prompt_tokens_min) <
-                            std::tuple(b.model_id, b.benchmark, b.prompt_tokens_min);
+                     const auto order = [](const LeaderboardBlock& block) {
+                       return std::tuple(block.model_id, block.benchmark, block.split != kTestSplit,
+                                         block.prompt_tokens_min);
+                     };
+                     return order(a) < order(b);
                    });
   table.notes = data.notes;
   return table;

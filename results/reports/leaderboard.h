@@ -1,9 +1,9 @@
 // The leaderboard: which selection of full-attention units does best at equal budget, and what it
 // cost to find.
 //
-// Built from rows alone. One block for each (model, data set, generation, window, sinks, decode
-// rule, granularity, budget); rows of different blocks are never compared. Ranking: share of the
-// NLL gap between `none` and `full` that is closed. Full, none, random, periodic offsets and
+// Built from rows alone. One block for each (model, data set, split, generation, window, sinks,
+// decode rule, granularity, budget); rows of different blocks are never compared. Ranking: share of
+// the NLL gap between `none` and `full` that is closed. Full, none, random, periodic offsets and
 // inverted stand outside the ranking; `periodic-best` is the offset with the lowest calibration
 // NLL, never the best on test.
 #pragma once
@@ -20,6 +20,9 @@
 #include "results/store.h"
 
 namespace strata {
+
+inline constexpr const char* kTestSplit = "test";  // what results are claimed on
+inline constexpr const char* kDevelopmentSplit = "development";
 
 // Each field that is set must match.
 struct LeaderboardRequest {
@@ -72,9 +75,38 @@ struct SelectorClaim {
   SeedEstimate gap_closed;  // none and full taken as they are
 };
 
+// A selector against a reference, over the calibration sets that both looked at.
+struct ReferenceClaim {
+  std::string label;
+  // NLL(selector) − NLL(reference), mean over the samples; one a calibration set.
+  std::vector<double> differences;
+  std::size_t same_plans = 0;  // calibration sets on which both chose one plan
+  // None below kSeedsForClaim seeds or kClustersForInference clusters.
+  std::optional<NonInferiority> non_inferiority;
+  std::optional<double> holm_p;
+  std::optional<EquivalenceTest> equivalence;
+  std::optional<double> sign_flip_p;  // two-sided, of the mean over seeds
+  std::optional<double> flops_share;  // of toggling every unit as the reference does, without reuse
+
+  double mean() const;
+  std::optional<double> between_seed_sd() const;
+  std::optional<bool> non_inferior() const;  // by the adjusted p
+};
+
+struct ReferenceComparison {
+  std::string reference;
+  std::string chosen;       // how it was, for people
+  std::string calibration;  // "16 calibration prompts", or ""
+  std::optional<double> reference_flops_share;  // as in its claims
+  std::size_t clusters = 0;
+  std::size_t family = 0;              // tests that Holm's correction is over
+  std::vector<ReferenceClaim> claims;  // the lowest difference first
+};
+
 struct LeaderboardBlock {
   std::string model_name, model_id;
   std::string benchmark, benchmark_config_json;
+  std::string split;  // test or development
   std::string data_id;
   std::size_t samples = 0, clusters = 0, beyond_window = 0;
   std::int64_t prompt_tokens_min = 0, prompt_tokens_max = 0;
@@ -86,6 +118,7 @@ struct LeaderboardBlock {
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
   std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references
   std::vector<SelectorClaim> claims;
+  std::vector<ReferenceComparison> comparisons;
   bool generated = false;          // a row has generated text; else only likelihoods are shown
   bool needles = false;            // the samples say where a needle is
   std::vector<std::string> marks;  // floor, ceiling, too easy, … with the reason
@@ -111,5 +144,8 @@ struct RenderOptions {
 };
 // Text is at most 160 columns wide; masks that do not fit follow the table.
 std::string render(const LeaderboardTable& table, const RenderOptions& options);
+// What the blocks say of selectors alone: the gap closed over calibration seeds, and the tables
+// against a reference, which are what csv holds.
+std::string render_claims(const LeaderboardTable& table, const RenderOptions& options);
 
 }  // namespace strata

@@ -14,7 +14,7 @@ namespace strata {
 // What rows of one table share. Full attention is the same under every window and rule, `none` at
 // every budget.
 struct BlockKey {
-  std::string model_id, tokenizer_id, generation, data_id;
+  std::string model_id, tokenizer_id, generation, data_id, split;
   std::int64_t numerics_version = 0, window = 0, sinks = 0;
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
@@ -22,9 +22,16 @@ struct BlockKey {
   auto operator<=>(const BlockKey&) const = default;
 
   bool same_task(const BlockKey& other) const {
-    return std::tie(model_id, tokenizer_id, generation, data_id, numerics_version) ==
+    return std::tie(model_id, tokenizer_id, generation, data_id, split, numerics_version) ==
            std::tie(other.model_id, other.tokenizer_id, other.generation, other.data_id,
-                    other.numerics_version);
+                    other.split, other.numerics_version);
+  }
+  // The same question, whatever the samples: the benchmark's settings are not in the key.
+  bool same_setting(const BlockKey& other) const {
+    return std::tie(model_id, tokenizer_id, numerics_version, window, sinks, decode_rule,
+                    granularity, budget) ==
+           std::tie(other.model_id, other.tokenizer_id, other.numerics_version, other.window,
+                    other.sinks, other.decode_rule, other.granularity, other.budget);
   }
   bool same_mixer(const BlockKey& other) const {
     return same_task(other) && std::tie(window, sinks, decode_rule) ==
@@ -36,6 +43,7 @@ struct BlockMembers {
   std::vector<const Evaluation*> budgeted;
   const Evaluation* full = nullptr;  // the references; may be missing
   const Evaluation* none = nullptr;
+  std::vector<const Evaluation*> development;  // of a test block: the same setting's runs there
 };
 
 // At least one member.

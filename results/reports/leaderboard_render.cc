@@ -1,66 +1,21 @@
 // render(): a leaderboard as text, markdown or csv.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
-#include "core/mask.h"
+#include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 #include "results/reports/text_table.h"
 
 namespace strata {
 namespace {
 
-constexpr std::size_t kMaxWidth = 160;
-constexpr std::size_t kMaxName = 32;  // in text; markdown and csv have the whole name
 constexpr double kTera = 1e12;
 constexpr double kPercent = 100;
-
-std::string unit_name(Granularity granularity) {
-  switch (granularity) {
-    case Granularity::kLayer: return "layer";
-    case Granularity::kKvHead: return "KV head";
-    case Granularity::kQueryHead: return "query head";
-  }
-  return "unit";
-}
-
-std::string joined(const std::vector<std::string>& values, const std::string& separator) {
-  std::string out;
-  for (const std::string& value : values) out += (out.empty() ? "" : separator) + value;
-  return out;
-}
-
-std::vector<std::string> header_lines(const LeaderboardBlock& block) {
-  std::vector<std::string> lines;
-  const std::string tokens =
-      block.prompt_tokens_min == block.prompt_tokens_max
-          ? fmt::format("{}", block.prompt_tokens_min)
-          : fmt::format("{}–{}", block.prompt_tokens_min, block.prompt_tokens_max);
-  lines.push_back(fmt::format(
-      "{} ({}) · {} · {}, {} · prompts of {} tokens", block.model_name, short_id(block.model_id),
-      block.benchmark, plural(static_cast<std::int64_t>(block.samples), "sample"),
-      plural(static_cast<std::int64_t>(block.clusters), "cluster"), tokens));
-  const std::string budget = block.budget_units == 0
-                                 ? "no budget"
-                                 : fmt::format("budget {} of {}", block.budget_units,
-                                               plural(block.units, unit_name(block.granularity)));
-  lines.push_back(fmt::format("window {} · sinks {} · decode rule {} · {} · {}", block.window,
-                              block.sinks, to_string(block.decode_rule), budget,
-                              joined(block.devices, "; ")));
-  if (block.decode_rule == DecodeRule::kFull)
-    lines.push_back(
-        "KV saved: 0 (under decode rule full every layer keeps the whole cache; only prefill gets "
-        "cheaper)");
-  if (const std::string config = config_text(block.benchmark_config_json); !config.empty())
-    lines.push_back("benchmark: " + config);
-  if (block.needles)
-    lines.push_back(fmt::format("needle beyond the window: {} of {} samples", block.beyond_window,
-                                block.samples));
-  for (const std::string& mark : block.marks) lines.push_back("! " + mark);
-  return lines;
-}
 
 // Under a table.
 std::vector<std::string> note_lines(const LeaderboardBlock& block) {
@@ -100,6 +55,9 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "evals, "
        "tokens, TFLOP, s: what the selection ran; given: what it was shown."),
       "One small model: no claims about others."};
+  if (std::any_of(table.blocks.begin(), table.blocks.end(),
+                  [](const LeaderboardBlock& block) { return !block.comparisons.empty(); }))
+    lines.insert(lines.end() - 1, comparison_footer());
   for (const std::string& note : table.notes) lines.push_back("note: " + note);
   return lines;
 }
@@ -218,24 +176,6 @@ TextTable table_of(const LeaderboardBlock& block, bool with_strip,
   return table;
 }
 
-// At most kMaxName code points.
-std::string clipped(const std::string& name) {
-  if (display_width(name) <= kMaxName) return name;
-  std::size_t end = 0;
-  while (display_width(std::string_view(name).substr(0, end + 1)) < kMaxName) ++end;
-  return name.substr(0, end) + "…";
-}
-
-TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column = 1) {
-  for (auto& row : table.rows)
-    if (!row.empty()) row[name_column] = clipped(row[name_column]);
-  if (utf8) return table;
-  for (TextTable::Column& column : table.columns) column.header = to_ascii(column.header);
-  for (auto& row : table.rows)
-    for (std::string& cell : row) cell = to_ascii(cell);
-  return table;
-}
-
 std::string strip_list(const LeaderboardBlock& block) {
   std::string out = "layers:\n";
   for (const LeaderboardRow& row : block.rows) {
@@ -261,16 +201,20 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
   for (const LeaderboardBlock& block : table.blocks) {
     for (const std::string& header : header_lines(block)) out += line(header);
     out += '\n';
-    const TextTable with_strip = for_terminal(table_of(block, true, {&quality_part(block)}), utf8);
+    const TextTable with_strip =
+        for_terminal(table_of(block, true, {&quality_part(block)}), utf8, 1);
     if (text_width(with_strip) <= kMaxWidth) {
       out += as_text(with_strip);
     } else {
-      out += as_text(for_terminal(table_of(block, false, {&quality_part(block)}), utf8));
+      out += as_text(for_terminal(table_of(block, false, {&quality_part(block)}), utf8, 1));
       out += utf8 ? strip_list(block) : to_ascii(strip_list(block));
     }
-    out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8));
+    out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8, 1));
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += '\n' + as_text(for_terminal(claims, utf8, 0));
+    for (const ReferenceComparison& comparison : block.comparisons)
+      out += '\n' + line(comparison_heading(comparison)) +
+             as_text(for_terminal(comparison_table(comparison), utf8, 0));
     for (const std::string& note : note_lines(block)) out += line(note);
     out += '\n';
   }
@@ -285,6 +229,9 @@ std::string render_markdown(const LeaderboardTable& table, bool utf8) {
     out += "\n" + as_markdown(table_of(block, true, {&quality_part(block), &cost_part()})) + "\n";
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += as_markdown(claims) + "\n";
+    for (const ReferenceComparison& comparison : block.comparisons)
+      out += "- " + comparison_heading(comparison) + "\n\n" +
+             as_markdown(comparison_table(comparison)) + "\n";
     const std::vector<std::string> notes = note_lines(block);
     for (const std::string& note : notes) out += "- " + note + "\n";
     if (!notes.empty()) out += "\n";
@@ -314,24 +261,9 @@ constexpr std::string_view kind_name(RowKind kind) {
 }
 
 Cells csv_header() {
-  Cells cells = {"model",
-                 "model_id",
-                 "benchmark",
-                 "data_id",
-                 "samples",
-                 "clusters",
-                 "beyond_window_samples",
-                 "window",
-                 "sinks",
-                 "decode_rule",
-                 "granularity",
-                 "budget_units",
-                 "units",
-                 "devices",
-                 "kind",
-                 "rank",
-                 "strategy",
-                 "draws"};
+  Cells cells = block_csv_header();
+  for (const char* name : {"devices", "kind", "rank", "strategy", "draws"})
+    cells.emplace_back(name);
   for (const char* name : {"gap_closed", "gen_contains", "tf_exact", "gen_contains_beyond",
                            "answer_nll", "nll_minus_full", "nll_minus_periodic_best"})
     for (const char* suffix : {"", "_low", "_high"}) cells.push_back(std::string(name) + suffix);
@@ -345,24 +277,10 @@ Cells csv_header() {
 
 Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   const auto text = [](auto value) { return fmt::format("{}", value); };
-  Cells cells = {block.model_name,
-                 block.model_id,
-                 block.benchmark,
-                 block.data_id,
-                 text(block.samples),
-                 text(block.clusters),
-                 text(block.beyond_window),
-                 text(block.window),
-                 text(block.sinks),
-                 text(to_string(block.decode_rule)),
-                 text(to_string(block.granularity)),
-                 text(block.budget_units),
-                 text(block.units),
-                 joined(block.devices, "; "),
-                 text(kind_name(row.kind)),
-                 row.rank ? text(*row.rank) : "",
-                 row.name,
-                 text(row.draws)};
+  Cells cells = block_csv_cells(block);
+  for (std::string cell : {joined(block.devices, "; "), text(kind_name(row.kind)),
+                           row.rank ? text(*row.rank) : std::string(), row.name, text(row.draws)})
+    cells.push_back(std::move(cell));
   add_estimate(cells, row.gap_closed);
   add_estimate(cells, row.gen_contains);
   add_estimate(cells, row.tf_exact);

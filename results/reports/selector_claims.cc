@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "core/json_reader.h"
 #include "results/reports/format.h"
@@ -21,15 +23,12 @@ std::vector<double> shares_of_gap(const Evaluation& plan, const std::vector<doub
   return out;
 }
 
-// What a selector's seeds have in common: the strategy's and the calibration's keys, seeds apart.
-std::string setting_of(const RunRow& run) {
-  const nlohmann::json config = parse_json(run.config_json).value_or(nlohmann::json());
+// A group's keys in a run's configuration, as they are for all seeds of a selector.
+std::string setting_of(const nlohmann::json& config, const char* group) {
   nlohmann::json setting = nlohmann::json::object();
-  for (const char* group : {"strategy", "calibration"}) {
-    if (!config.is_object() || !config.contains(group) || !config[group].is_object()) continue;
+  if (config.is_object() && config.contains(group) && config[group].is_object())
     for (const auto& [key, value] : config[group].items())
-      if (key != "seed" && !value.is_null()) setting[group][key] = value;
-  }
+      if (key != "seed" && !value.is_null()) setting[key] = value;
   return setting.dump();
 }
 
@@ -43,6 +42,38 @@ std::string method_text(const SelectorClaim& claim) {
 
 }  // namespace
 
+std::vector<SelectorRuns> selector_runs(const std::vector<const Evaluation*>& evaluations) {
+  std::vector<SelectorRuns> out;
+  for (const Evaluation* evaluation : evaluations) {
+    if (!evaluation->selection || evaluation->selection->calibration_id.empty() ||
+        evaluation->nll.empty())
+      continue;
+    const auto config = parse_json(evaluation->run.config_json).value_or(nlohmann::json());
+    SelectorRuns fresh{.label = evaluation->run.label,
+                       .strategy = setting_of(config, "strategy"),
+                       .calibration = setting_of(config, "calibration"),
+                       .seeds = {}};
+    auto runs = std::find_if(out.begin(), out.end(), [&](const SelectorRuns& known) {
+      return std::tie(known.label, known.strategy, known.calibration) ==
+             std::tie(fresh.label, fresh.strategy, fresh.calibration);
+    });
+    if (runs == out.end()) runs = out.insert(out.end(), std::move(fresh));
+    const auto same =
+        std::find_if(runs->seeds.begin(), runs->seeds.end(), [&](const Evaluation* seed) {
+          return seed->selection->calibration_id == evaluation->selection->calibration_id;
+        });
+    if (same == runs->seeds.end())
+      runs->seeds.push_back(evaluation);
+    else
+      *same = evaluation;
+  }
+  std::map<std::string, int> settings;
+  for (const SelectorRuns& runs : out) ++settings[runs.label];
+  for (SelectorRuns& runs : out)
+    if (settings[runs.label] > 1) runs.label += " #" + runs.seeds[0]->run.id.substr(0, 6);
+  return out;
+}
+
 std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
                                            const std::vector<std::size_t>& clusters,
                                            std::uint64_t bootstrap_seed) {
@@ -51,40 +82,12 @@ std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
   if (none.empty() || members.full->nll.empty()) return {};
   const double gap = mean_of(none).value - mean_of(members.full->nll).value;
   if (!(gap > 0)) return {};
-  // In the order of their first run: setting, and the latest run on each calibration set.
-  struct Group {
-    std::string label, setting;
-    std::vector<const Evaluation*> seeds;
-  };
-  std::vector<Group> groups;
-  for (const Evaluation* member : members.budgeted) {
-    if (!member->selection || member->selection->calibration_id.empty() || member->nll.empty())
-      continue;
-    const std::string setting = setting_of(member->run);
-    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& known) {
-      return known.label == member->run.label && known.setting == setting;
-    });
-    if (group == groups.end())
-      group = groups.insert(groups.end(), {member->run.label, setting, {}});
-    const auto same =
-        std::find_if(group->seeds.begin(), group->seeds.end(), [&](const Evaluation* seed) {
-          return seed->selection->calibration_id == member->selection->calibration_id;
-        });
-    if (same == group->seeds.end())
-      group->seeds.push_back(member);
-    else
-      *same = member;
-  }
   std::vector<SelectorClaim> claims;
-  for (const Group& group : groups) {
+  for (const SelectorRuns& runs : selector_runs(members.budgeted)) {
     std::vector<std::vector<double>> seeds;
-    for (const Evaluation* seed : group.seeds) seeds.push_back(shares_of_gap(*seed, none, gap));
-    const auto of_label = std::count_if(groups.begin(), groups.end(), [&](const Group& other) {
-      return other.label == group.label;
-    });
-    const std::string first_run = " #" + group.seeds[0]->run.id.substr(0, 6);
-    claims.push_back({group.label + (of_label > 1 ? first_run : ""),
-                      seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters})});
+    for (const Evaluation* seed : runs.seeds) seeds.push_back(shares_of_gap(*seed, none, gap));
+    claims.push_back(
+        {runs.label, seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters})});
   }
   return claims;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "results/reports/leaderboard_block.h"
@@ -9,9 +10,18 @@
 
 namespace strata {
 
-// One for each label and setting (strategy's and calibration's keys, seeds apart) whose selection
-// looked at calibration data, in the order of their first run; its seeds are the runs on different
-// calibration data. None where the gap has no value (gap_closed()).
+struct SelectorRuns {
+  std::string label;  // with the beginning of its first run's id where settings share it
+  std::string strategy, calibration;     // the settings' keys as JSON, seeds apart
+  std::vector<const Evaluation*> seeds;  // at least one, all with a selection and an answer NLL
+};
+
+// One for each label and setting whose selection looked at calibration data, in the order of their
+// first run; its seeds are the runs on different calibration data, the latest on each.
+std::vector<SelectorRuns> selector_runs(const std::vector<const Evaluation*>& evaluations);
+
+// The share of the gap that each of selector_runs() closes. None where the gap has no value
+// (gap_closed()).
 std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
                                            const std::vector<std::size_t>& clusters,
                                            std::uint64_t bootstrap_seed);

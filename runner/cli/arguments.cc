@@ -156,18 +156,21 @@ Parsed parse(int argc, char** argv) {
   report->require_subcommand(1);
   CLI::App* leaderboard =
       report->add_subcommand("leaderboard", "strategies compared at equal budget");
+  CLI::App* claims = report->add_subcommand(
+      "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
-  for (CLI::App* command : {leaderboard, run_report}) {
+  for (CLI::App* command : {claims, leaderboard, run_report}) {
     command->add_option("--format", arguments.format, "text, md or csv")
         ->check(CLI::IsMember({"text", "md", "csv"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
   }
 
-  leaderboard
-      ->add_option("overrides", arguments.load.overrides,
-                   "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
-      ->option_text("KEY=VALUE");
+  for (CLI::App* command : {claims, leaderboard})
+    command
+        ->add_option("overrides", arguments.load.overrides,
+                     "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
+        ->option_text("KEY=VALUE");
   run_report
       ->add_option("words", arguments.load.overrides, "a run's id or its beginning, and db=FILE")
       ->option_text("RUN [db=FILE]")
@@ -217,6 +220,7 @@ Parsed parse(int argc, char** argv) {
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
       {export_plan, Command::kExport},
+      {claims, Command::kReportClaims},
       {leaderboard, Command::kReportLeaderboard},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},

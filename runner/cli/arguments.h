@@ -18,6 +18,7 @@ enum class Command {
   kBenchPrefill,
   kSamples,
   kExport,
+  kReportClaims,
   kReportLeaderboard,
   kReportRun,
   kDbCheck,

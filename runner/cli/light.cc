@@ -71,7 +71,8 @@ Result<int> report(const Arguments& arguments) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
-    text = render(table, options);
+    text = arguments.command == Command::kReportClaims ? render_claims(table, options)
+                                                       : render(table, options);
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;
@@ -154,6 +155,7 @@ int run_light(const Arguments& arguments) {
   switch (arguments.command) {
     case Command::kSamples: code = samples(arguments); break;
     case Command::kExport: code = export_plan(arguments); break;
+    case Command::kReportClaims:
     case Command::kReportLeaderboard:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:

@@ -207,6 +207,40 @@ TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
   std::filesystem::remove_all(dir);
 }
 
+TEST(ProgramsTest, DevelopmentSamplesAreEvaluatedAndReportedApartFromTheTest) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path dir = std::filesystem::path(::testing::TempDir()) / "strata_splits";
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir / "q.jsonl")
+      << R"({"id": "a", "prompt": "One and one is", "answer": " two", "split": "test"})"
+      << "\n"
+      << R"({"id": "b", "prompt": "Two and two is", "answer": " four", "split": "calibration"})"
+      << "\n"
+      << R"({"id": "c", "prompt": "Two and one is", "answer": " three", "split": "development"})"
+      << "\n";
+  const std::string db = " db=" + (dir / "r.db").string();
+  const std::string keys =
+      " benchmark=jsonl calibration.samples=1 benchmark.path=" + (dir / "q.jsonl").string() +
+      " model.path=" + model_dir();
+  const Outcome ran = strata("run -m strategy=full benchmark.split=test,development" + keys + db);
+  ASSERT_EQ(ran.code, 0) << ran.text;
+  EXPECT_NE(ran.text.find("2 runs recorded"), std::string::npos) << ran.text;
+  const Outcome report = strata("report leaderboard" + db);
+  const std::size_t test = report.text.find(" · jsonl · 1 sample, ");
+  const std::size_t development = report.text.find(" · jsonl, development split · 1 sample, ");
+  EXPECT_LT(test, development) << report.text;
+  EXPECT_NE(development, std::string::npos) << report.text;
+  for (const std::string split : {"test", "development"}) {
+    const Outcome samples = strata("samples benchmark.split=" + split + keys);
+    EXPECT_NE(samples.text.find(split == "test" ? " two" : " three"), std::string::npos)
+        << samples.text;
+    EXPECT_EQ(samples.text.find(split == "test" ? " three" : " two"), std::string::npos)
+        << samples.text;
+  }
+  std::filesystem::remove_all(dir);
+}
+
 // The csv cell of the row whose strategy is `strategy`.
 std::string csv_cell(const std::string& csv, const std::string& strategy, const std::string& name) {
   std::istringstream in(csv);

@@ -31,7 +31,6 @@ SAMPLES = 20
 LAYERS = 4
 NLL = {(): 2.1, (0, 1, 2, 3): 0.1, (0,): 0.3, (1,): 1.1, (2,): 2.0, (3,): 2.2}
 NIAH = {"haystack": "bundled", "length": 1024, "name": "niah", "samples": SAMPLES, "seed": None, "task": "single"}
-HAS_CLAIMS = "claims" in subprocess.run([STRATA, "report", "--help"], capture_output=True, text=True, check=True).stdout
 SIGN = {"name": "gates", "expected": "not all equal", "found": "all 1", "outcome": "sign"}
 
 
@@ -216,7 +215,6 @@ class SelectorReportTest(unittest.TestCase):
         self.assertEqual(cells(self.page, "Rule `same`", "nll_ablate")[1:6],
                          ["5", "50.0", "50.0", "100.0", "0.300"])
 
-    @unittest.skipUnless(HAS_CLAIMS, "this program has no `report claims`")
     def test_the_goal_is_judged_by_strata_s_claims_over_seeds(self):
         self.assertEqual(cells(self.page, "Rule `same`", "nll_ablate")[6], "reference")
         # Differences to nll_ablate: 0, 0, 0, 0, 0.8. Mean 0.16, SD 0.3578, bound 0.16 + 2.1318 · 0.3578 / √5.

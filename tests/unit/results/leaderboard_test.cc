@@ -106,77 +106,6 @@ TEST(Leaderboard, ChoosesPeriodicBestOnCalibrationAndNamesTheOracleApart) {
                   "are needed)"));
 }
 
-TEST(Leaderboard, AClaimAboutASelectorIsTheTIntervalOverItsCalibrationSeeds) {
-  const TemporaryFolder folder;
-  Board board(folder.file("a.db"), 4);
-  board.add_references();  // the gap is 2 nat
-  const std::vector<double> nll = {0.5, 0.7, 0.7, 1.1, 0.9};
-  for (int seed = 0; seed < 5; ++seed)
-    board.add({.label = "nll_guided",
-               .layers = {seed},
-               .nll = std::vector<double>(4, nll[static_cast<std::size_t>(seed)]),
-               .with_selection = true,
-               .calibration = fmt::format("seed {}", seed)});
-  board.add({.label = "other", .layers = {6}, .nll = {1, 1, 1, 1}, .with_selection = true});
-  board.add({.label = "unsupervised", .layers = {7}, .nll = {1, 1, 1, 1}});
-  const LeaderboardTable table = board.table();
-  const LeaderboardBlock& block = table.blocks.at(0);
-  ASSERT_EQ(block.claims.size(), 2U);
-  EXPECT_EQ(block.claims[0].label, "nll_guided");
-  const SeedEstimate& gap = block.claims[0].gap_closed;
-  std::vector<double> per_seed = nll;
-  for (double& value : per_seed) value = (2.1 - value) / 2;
-  for (std::size_t s = 0; s < 5; ++s) EXPECT_NEAR(gap.seed_means[s], per_seed[s], kTolerance);
-  EXPECT_EQ(gap.method, SeedMethod::kT);
-  EXPECT_NEAR(gap.interval()->low, t_estimate(per_seed).interval->low, kTolerance);
-  EXPECT_NEAR(gap.interval()->high, t_estimate(per_seed).interval->high, kTolerance);
-  EXPECT_THAT(block.notes, ElementsAre("1 seed: other (says nothing of the selector: 5 "
-                                       "calibration seeds are needed)"));
-  // Per-seed gaps 80, 70, 70, 50, 60: mean 66, SD 11.4, t interval 66 ± 2.776 · 11.4 / √5.
-  EXPECT_THAT(
-      render(table, {}),
-      HasSubstr("nll_guided      5  66.0 [51.8, 80.2]           11.4  t over per-seed means\n"));
-}
-
-TEST(Leaderboard, SeedsThatSelectTheSamePlanCountEach) {
-  const TemporaryFolder folder;
-  Board board(folder.file("a.db"), 4);
-  board.add_references();
-  for (const char* calibration : {"one", "two", "two"})
-    board.add({.label = "a",
-               .layers = {1},
-               .nll = {1, 1, 1, 1},
-               .with_selection = true,
-               .calibration = calibration});
-  const LeaderboardBlock block = board.only_block();
-  ASSERT_EQ(block.claims.size(), 1U);
-  EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
-}
-
-TEST(Leaderboard, OtherSettingsOfASelectorAreNotItsSeeds) {
-  const TemporaryFolder folder;
-  Board board(folder.file("a.db"), 4);
-  board.add_references();
-  const auto add = [&](int layer, const char* calibration, const char* config) {
-    board.add({.label = "a",
-               .layers = {layer},
-               .nll = {1, 1, 1, 1},
-               .with_selection = true,
-               .calibration = calibration,
-               .config_json = config});
-  };
-  add(1, "one", R"({"calibration": {"samples": 8, "seed": 1}, "seed": 0})");
-  add(2, "two", R"({"calibration": {"samples": 8, "seed": 2, "benchmark": null}, "seed": 1})");
-  add(3, "three", R"({"calibration": {"samples": 64, "seed": 1}, "seed": 0})");
-  add(4, "two", R"({"calibration": {"samples": 8, "seed": 2}, "seed": 0})");  // two again
-  const LeaderboardBlock block = board.only_block();
-  ASSERT_EQ(block.claims.size(), 2U);
-  EXPECT_THAT(block.claims[0].label, StartsWith("a #"));
-  EXPECT_NE(block.claims[0].label, block.claims[1].label);
-  EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
-  EXPECT_EQ(block.claims[1].gap_closed.seed_means.size(), 1U);
-}
-
 TEST(Leaderboard, LikelihoodsAloneAreShownAsHarmToFullAttention) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);
@@ -339,6 +268,43 @@ TEST(Leaderboard, KeepsWindowsAndBudgetsInBlocksOfTheirOwn) {
   EXPECT_EQ(nothing.error().text(),
             folder.file("a.db") +
                 ": no finished run to show\n  hint: 'strata run' records runs; check the filters");
+}
+
+TEST(Leaderboard, DevelopmentSamplesMakeABlockOfTheirOwnThatSaysSoBehindTheTest) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  const std::string development = R"({"length":512,"split":"development"})";
+  board.use_samples(0, 4);
+  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}, .benchmark_json = development});
+  board.add_references({1, 1, 1, 1}, {0, 0, 0, 0}, development);
+  board.use_samples(10, 4);  // longer prompts
+  board.add({.label = "a",
+             .layers = {1},
+             .nll = {1, 1, 1, 1},
+             .benchmark_json = R"({"length":512,"split":"test"})"});
+  const LeaderboardTable table = board.table();
+  ASSERT_THAT(table.blocks, SizeIs(2));
+  EXPECT_EQ(table.blocks[0].split, "test");
+  EXPECT_THAT(table.blocks[0].rows, SizeIs(1));  // the references stand in for nothing
+  EXPECT_THAT(table.blocks[0].marks, Contains(HasSubstr("no finished run of full and none")));
+  EXPECT_EQ(table.blocks[1].split, "development");
+  EXPECT_THAT(table.blocks[1].rows, SizeIs(3));
+  const std::string text = render(table, {});
+  EXPECT_THAT(text, StartsWith("toy (9372c470) · niah · 4 samples"));
+  EXPECT_THAT(text, HasSubstr("toy (9372c470) · niah, development split · 4 samples"));
+}
+
+TEST(Leaderboard, TheSameSamplesUnderTwoSplitsAreTwoBlocks) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  for (const char* split : {"test", "development"}) {
+    const std::string benchmark = fmt::format(R"({{"split":"{}"}})", split);
+    board.add_references({1, 1, 1, 1}, {0, 0, 0, 0}, benchmark);
+    board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}, .benchmark_json = benchmark});
+  }
+  const LeaderboardTable table = board.table();
+  ASSERT_THAT(table.blocks, SizeIs(2));
+  for (const LeaderboardBlock& block : table.blocks) EXPECT_THAT(block.rows, SizeIs(3));
 }
 
 TEST(Leaderboard, ShowsShorterPromptsFirstWhateverTheOrderOfTheirRuns) {

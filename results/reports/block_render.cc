@@ -1,0 +1,104 @@
+#include "results/reports/block_render.h"
+
+#include <fmt/format.h>
+
+#include "core/mask.h"
+#include "results/reports/format.h"
+
+namespace strata {
+namespace {
+
+constexpr std::size_t kMaxName = 32;
+
+std::string unit_name(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kLayer: return "layer";
+    case Granularity::kKvHead: return "KV head";
+    case Granularity::kQueryHead: return "query head";
+  }
+  return "unit";
+}
+
+// At most kMaxName code points.
+std::string clipped(const std::string& name) {
+  if (display_width(name) <= kMaxName) return name;
+  std::size_t end = 0;
+  while (display_width(std::string_view(name).substr(0, end + 1)) < kMaxName) ++end;
+  return name.substr(0, end) + "…";
+}
+
+}  // namespace
+
+std::string joined(const std::vector<std::string>& values, const std::string& separator) {
+  std::string out;
+  for (const std::string& value : values) out += (out.empty() ? "" : separator) + value;
+  return out;
+}
+
+std::vector<std::string> header_lines(const LeaderboardBlock& block) {
+  std::vector<std::string> lines;
+  const std::string tokens =
+      block.prompt_tokens_min == block.prompt_tokens_max
+          ? fmt::format("{}", block.prompt_tokens_min)
+          : fmt::format("{}–{}", block.prompt_tokens_min, block.prompt_tokens_max);
+  lines.push_back(fmt::format(
+      "{} ({}) · {}{} · {}, {} · prompts of {} tokens", block.model_name, short_id(block.model_id),
+      block.benchmark, block.split == kTestSplit ? "" : fmt::format(", {} split", block.split),
+      plural(static_cast<std::int64_t>(block.samples), "sample"),
+      plural(static_cast<std::int64_t>(block.clusters), "cluster"), tokens));
+  const std::string budget = block.budget_units == 0
+                                 ? "no budget"
+                                 : fmt::format("budget {} of {}", block.budget_units,
+                                               plural(block.units, unit_name(block.granularity)));
+  lines.push_back(fmt::format("window {} · sinks {} · decode rule {} · {} · {}", block.window,
+                              block.sinks, to_string(block.decode_rule), budget,
+                              joined(block.devices, "; ")));
+  if (block.decode_rule == DecodeRule::kFull)
+    lines.push_back(
+        "KV saved: 0 (under decode rule full every layer keeps the whole cache; only prefill gets "
+        "cheaper)");
+  if (const std::string config = config_text(block.benchmark_config_json); !config.empty())
+    lines.push_back("benchmark: " + config);
+  if (block.needles)
+    lines.push_back(fmt::format("needle beyond the window: {} of {} samples", block.beyond_window,
+                                block.samples));
+  for (const std::string& mark : block.marks) lines.push_back("! " + mark);
+  return lines;
+}
+
+TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column) {
+  for (auto& row : table.rows)
+    if (!row.empty()) row[name_column] = clipped(row[name_column]);
+  if (utf8) return table;
+  for (TextTable::Column& column : table.columns) column.header = to_ascii(column.header);
+  for (auto& row : table.rows)
+    for (std::string& cell : row) cell = to_ascii(cell);
+  return table;
+}
+
+std::vector<std::string> block_csv_header() {
+  return {"model",        "model_id", "benchmark",   "split",
+          "data_id",      "samples",  "clusters",    "beyond_window_samples",
+          "window",       "sinks",    "decode_rule", "granularity",
+          "budget_units", "units"};
+}
+
+std::vector<std::string> block_csv_cells(const LeaderboardBlock& block) {
+  const auto text = [](auto value) { return fmt::format("{}", value); };
+  return {block.model_name,
+          block.model_id,
+          block.benchmark,
+          block.split,
+          block.data_id,
+          text(block.samples),
+          text(block.clusters),
+          text(block.beyond_window),
+          text(block.window),
+          text(block.sinks),
+          text(to_string(block.decode_rule)),
+          text(to_string(block.granularity)),
+          text(block.budget_units),
+          text(block.units)};
+}
+
+}  // namespace strata
