@@ -22,7 +22,7 @@ def notes_of(block):
 def missing(sweep, setting, label, footnotes):
     """Why a cell is empty: not run, or refused with a reason."""
     refused = sweep.find(setting, label=label, status="failed")
-    return f"refused [{footnotes.of(refused[-1].error.splitlines()[0])}]" if refused else NO_VALUE
+    return f"refused [{footnotes.of(refused[-1].error.partition(chr(10))[0])}]" if refused else NO_VALUE
 
 
 def suspects(sweep, setting):
