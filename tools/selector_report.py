@@ -3,195 +3,306 @@
 
     tools/selector_report.py DB [OUTPUT_DIR]      # docs/data by default; STRATA names the program (build/strata)
 
-Writes selectors.md (this page is generated), selectors.csv (strata's own leaderboards, every row names its run) and
-selectors.sql.gz (all rows of the database but the prompts, which the seeds give again).
+Writes, into OUTPUT_DIR: selectors.md (the page), selectors_agreement.md (long matrices), selectors.csv and
+selectors_claims.csv (strata's own tables, every row names its runs) and selectors.sql.gz (all rows of the database
+without the prompts, which the seeds give again).
 """
 
 import csv
 import gzip
-import io
-import itertools
-import json
-import os
+import re
 import sqlite3
-import subprocess
+import statistics
 import sys
-from collections import defaultdict
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-CONTROLS = ("full", "none", "random", "periodic", "inverted")
+from sweep_agreement import Agreement, stability
+from sweep_rows import ROOT, is_control, marks_of, read_sweep, row_of, strata, toggling_flops
+from sweep_tables import (GAP, GENERATED, Pair, budget_settings, curve, full_table, matrix, other_settings,
+                          settings_table, signs_table, transfer)
+from sweep_text import NO_VALUE, counted, markdown, number, percent_of, share, signed, task_text, units
+
+DUMP_LIMIT = 20_000_000  # bytes
+MARGIN = 0.02  # nat; strata's own for claims
 
 
-def leaderboard(database):
-    strata = os.environ.get("STRATA", str(ROOT / "build" / "strata"))
-    text = subprocess.run([strata, "report", "leaderboard", f"db={database}", "--format", "csv"],
-                          check=True, capture_output=True, text=True).stdout
-    return text, list(csv.DictReader(io.StringIO(text)))
+def claims_of(sweep, setting):
+    """label → what strata says of a selector against the reference there; empty where it says nothing."""
+    block = sweep.block(setting)
+    # Where other numbers of prompts were run, strata tells the settings of a label apart by a run's id behind it.
+    return {row["selector"].split(" #")[0]: row for row in sweep.claims
+            if block and sweep.block_key(row) == sweep.block_key(block[0])
+            and row["calibration"].split()[:1] == [str(sweep.prompts)]}
 
 
-def number(text, digits=1, scale=1.0):
-    return "–" if text in ("", None) else f"{float(text) * scale:.{digits}f}"
+class Goal:
+    """Selectors over calibration seeds at the centre under one rule: strata's claims against a reference, and costs."""
+
+    def __init__(self, sweep, rule):
+        setting = sweep.at_centre(rule=rule)
+        self.rule = rule
+        self.runs = {k: v for k, v in sweep.over_seeds(setting).items() if len(v) > 1 and not is_control(k)}
+        self.ends = {end: row_of(sweep, setting, end) for end in ("full", "none", "random")}
+        self.whole, self.reused = toggling_flops(sweep, setting)
+        self.claims = claims_of(sweep, setting)
+        self.flops = {k: statistics.fmean(r.selection.flops for r in v) for k, v in self.runs.items()}
+        self.nll = {k: statistics.fmean(r.value("answer_nll") for r in v) for k, v in self.runs.items()}
+        first = next(iter(self.claims.values()), {})
+        self.reference = first.get("reference", "").split(" #")[0]
+        self.chosen, self.family = first.get("reference_chosen", ""), first.get("family", "0")
+
+    def frontier(self):
+        """Selectors without a cheaper one of a lower or equal NLL."""
+        return {k for k in self.runs if not any(
+            self.flops[o] <= self.flops[k] and self.nll[o] <= self.nll[k] and
+            (self.flops[o], self.nll[o]) != (self.flops[k], self.nll[k]) for o in self.runs)}
+
+    def table(self):
+        """Cheapest first."""
+        frontier, table = self.frontier(), []
+        for label in sorted(self.runs, key=lambda k: (self.flops[k], k)):
+            claim = self.claims.get(label, {})
+            judged = [signed(claim.get("nll_difference")), number(claim.get("between_seed_sd"), 3),
+                      signed(claim.get("upper")), claim.get("non_inferior", NO_VALUE)]
+            if label == self.reference:
+                judged = ["reference"] + 3 * [NO_VALUE]
+            table.append([f"**{label}**" if label in frontier else label, str(len(self.runs[label])),
+                          number(self.flops[label], 1, 1e-12), percent_of(self.flops[label], self.whole),
+                          percent_of(self.flops[label], self.reused), number(self.nll[label], 3), *judged])
+        return markdown(["selector", "seeds", "selection TFLOP", "% without reuse", "% with reuse", "NLL",
+                         "Δ to reference, nat", "SD over seeds", "95 % upper bound", f"within {MARGIN} nat"], table)
+
+    def scale(self):
+        """What an NLL may be here."""
+        return "NLL of " + ", ".join(f"{'the median random set' if end == 'random' else end}: "
+                                     f"{number(row['answer_nll'], 3)}" for end, row in self.ends.items() if row) + "."
+
+    def answer(self):
+        """One sentence: what is shown to be as good as the reference, cheapest first."""
+        if not self.claims:
+            return f"Rule `{self.rule}`: no claim; it takes five calibration seeds of a reference and another selector."
+        shown = [k for k in self.runs if self.claims.get(k, {}).get("non_inferior") == "yes"]
+        text = f"Rule `{self.rule}`: the reference is `{self.reference}`, {self.chosen}. "
+        if self.family == "0":
+            return text + "No claim is supported: it takes five seeds and 20 clusters."
+        if not shown:
+            return text + f"None of {self.family} selectors is shown to be within {MARGIN} nat of it."
+        first, *others = sorted(shown, key=self.flops.get)
+        text += (f"Shown to be within {MARGIN} nat of it: {len(shown)} of {self.family}; the cheapest is `{first}`, at "
+                 f"{percent_of(self.flops[first], self.whole)} % of the FLOPs of ablating every unit without reuse, "
+                 f"{percent_of(self.flops[first], self.reused)} % of those with.")
+        return text + (f" The others: {', '.join(f'`{label}`' for label in others)}." if others else "")
 
 
-def setting_of(row):
-    """What one leaderboard is of."""
-    benchmark = row["benchmark"] + ("" if row["split"] == "test" else f" ({row['split']} split)")
-    return (benchmark, row["data_id"][:8], int(row["window"]), row["decode_rule"], row["granularity"],
-            int(row["budget_units"] or 0), int(row["units"] or 0))
-
-
-def markdown(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def toggling_flops(connection, rows):
-    """What ablating every unit of a leaderboard's setting costs without reuse; None where no row says."""
-    for row in rows:
-        if row["strategy"].split(" <- ")[0] != "nll_ablate":  # whatever it was calibrated on
-            continue
-        found = connection.execute(
-            "SELECT s.diagnostics_json FROM runs r JOIN selections s ON s.id = r.selection_id WHERE r.id = ?",
-            (row["run_ids"].split()[0],)).fetchone()
-        return json.loads(found[0]).get("flops_without_reuse")
-    return None
-
-
-def quality(rows, whole):
-    """One line a selector of one leaderboard, best first, controls behind."""
-    ranked = sorted((r for r in rows if r["kind"] == "ranked"), key=lambda r: -float(r["gap_closed"] or "-inf"))
-    others = [r for r in rows if r["kind"] != "ranked" and r["strategy"] not in ("full", "none")]
-    ends = [r for r in rows if r["strategy"] in ("full", "none")]
-    table = []
-    for row in ranked + others + ends:
-        gap = number(row["gap_closed"], 1, 100)
-        if row["gap_closed_low"]:
-            gap += f" [{number(row['gap_closed_low'], 1, 100)}, {number(row['gap_closed_high'], 1, 100)}]"
-        generated = number(row["gen_contains"], 1, 100)
-        if row["gen_contains_low"]:
-            generated += f" [{number(row['gen_contains_low'], 1, 100)}, {number(row['gen_contains_high'], 1, 100)}]"
-        table.append([row["strategy"], gap, generated, number(row["tf_exact"], 1, 100), number(row["answer_nll"], 3),
-                      number(row["selection_flops"], 1, 1e-12),
-                      number(row["selection_flops"], 1, 100 / whole) if whole else "–", number(row["selection_seconds"], 1), row["supervision"]])
-    return markdown(["selector", "NLL gap closed %", "generated right %", "teacher-forced exact %", "answer NLL",
-                     "selection TFLOP", "% of ablating without reuse", "s", "given"], table)
-
-
-def selections(connection):
-    """(setting, label) -> (kept units, flat scores or None), of the first calibration seed and the test split."""
-    found = {}
-    seeds = {}
-    for row in connection.execute(
-            "SELECT r.benchmark, r.window, r.decode_rule, r.granularity, r.budget_units, r.budget_fraction, r.label,"
-            " r.seeds_json, s.mask_json, s.scores_json, r.benchmark_config_json FROM runs r"
-            " JOIN selections s ON s.id = r.selection_id WHERE r.status = 'done'"
-            " AND coalesce(json_extract(r.benchmark_config_json, '$.split'), 'test') = 'test'"
-            # of one label, the evaluated setting's own calibration stays
-            " ORDER BY json_extract(r.config_json, '$.calibration.benchmark') IS NULL, r.started"):
-        key = (row[0], row[10], row[1], row[2], row[3], row[4] or row[5])
-        seed = json.loads(row[7])["calibration"]
-        if seeds.setdefault(key, seed) != seed:
-            continue
-        kept = frozenset(i for i, on in enumerate(itertools.chain(*json.loads(row[8]))) if on)
-        scores = json.loads(row[9])
-        found[key, row[6]] = (kept, None if scores is None else list(itertools.chain(*scores)))
-    return found
-
-
-def ranks(values):
-    """Average ranks of ties."""
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    out = [0.0] * len(values)
-    for _, group in itertools.groupby(enumerate(order), key=lambda pair: values[pair[1]]):
-        group = list(group)
-        for _, i in group:
-            out[i] = sum(position for position, _ in group) / len(group)
-    return out
-
-
-def spearman(a, b):
-    pairs = [(x, y) for x, y in zip(a, b) if x is not None and y is not None]
-    if len(pairs) < 3:
-        return None
-    a, b = ranks([x for x, _ in pairs]), ranks([y for _, y in pairs])
-    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
-    cross = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b))
-    spread = (sum((x - mean_a) ** 2 for x in a) * sum((y - mean_b) ** 2 for y in b)) ** 0.5
-    return cross / spread if spread > 0 else None
-
-
-def agreement(found, key):
-    labels = [label for (k, label) in found if k == key and label.split("[")[0] not in CONTROLS]
-    table = []
-    for row in labels:
-        cells = []
-        for column in labels:
-            kept, scores = found[key, row]
-            other, other_scores = found[key, column]
-            jaccard = len(kept & other) / len(kept | other)
-            rho = spearman(scores, other_scores) if scores and other_scores else None
-            cells.append("" if row == column else f"{jaccard:.2f} / " + ("–" if rho is None else f"{rho:.2f}"))
-        table.append([row] + cells)
-    return markdown([""] + labels, table)
-
-
-def heading(setting):
-    benchmark, _, window, rule, granularity, kept, units = setting
-    return f"{benchmark}, window {window}, rule `{rule}`, {kept} of {units} {granularity.replace('_', ' ')}s"
-
-
-def page(rows, connection):
-    by_setting = defaultdict(list)
-    for row in rows:
-        by_setting[setting_of(row)].append(row)
-    first = rows[0]
-    parts = [
-        "# Selectors under one protocol",
-        f"Made by `tools/selector_sweep` and `tools/selector_report.py`. Model {first['model']} "
-        f"({first['model_id'][:8]}); {first['devices']}. Every number is one model's and says nothing of others. "
-        "Intervals: bootstrap over clusters of samples and Wilson, 95 %; a mask's interval speaks for that mask, a "
-        "claim about a selector needs five calibration seeds. Rows of `random` and `periodic` are medians [range, or "
-        "5–95 % from 20 draws on]. Learned selectors trained for fewer steps than their papers' (the sweep's head says "
-        "so). `selectors.csv` has every column and run id; `selectors.sql.gz` every row but the prompts.",
+def facts(sweep, connection):
+    """What is compared, in a list."""
+    centre = sweep.centre
+    first = sweep.block(sweep.at_centre(rule=sweep.rules[0]))[0]
+    name, layers, heads, parameters = connection.execute(
+        "SELECT name, layers, kv_heads, parameters FROM models WHERE id = ?", (first["model_id"],)).fetchone()
+    builds = [row[0] for row in connection.execute("SELECT DISTINCT build FROM executions ORDER BY build")]
+    statuses = Counter(r.status for r in sweep.runs)
+    seeds = Counter(len(runs) for runs in sweep.over_seeds(sweep.at_centre(rule=sweep.rules[0])).values())
+    unfinished = ", ".join(f"{count} {status}" for status, count in statuses.items() if status != "done")
+    devices = dict.fromkeys(d for row in sweep.rows for d in row["devices"].split("; "))
+    return [
+        f"**Model**: {name} ({first['model_id'][:8]}), {parameters / 1e6:.0f} M parameters, {layers} layers of {heads} "
+        "KV heads. One small model: rankings on it are no claims about others.",
+        f"**Centre**: {task_text(centre.task)}, window {centre.window}, {centre.sinks} sinks, "
+        f"{share(centre.budget)} of the {units(centre.granularity)} ({first['budget_units']} of {first['units']}); "
+        f"{first['samples']} test samples in {first['clusters']} clusters, {sweep.prompts} calibration prompts, "
+        + ", ".join(f"{counted(count, 'selector')} with {counted(n, 'calibration seed')}"
+                    for n, count in sorted(seeds.items(), reverse=True)) + ". Everything else varies from here.",
+        "**Rules**: under `same` answer tokens see through the windows as the prompt does, under `full` they see "
+        "everything in every layer.",
+        f"**Runs**: {statuses['done']} finished" + (f", {unfinished}" if unfinished else "") +
+        f"; on {'; '.join(devices)}; strata {', '.join(builds)}.",
+        "**NLL** is nats a token of the teacher-forced answer; *gap closed* is (NLL_none − NLL) / (NLL_none − "
+        "NLL_full). Selectors see calibration prompts alone, which share no text, key or value with the test. What "
+        "each selector does: [selectors](../selectors.md).",
+        "**Intervals** are 95 %: bootstrap over clusters (gap), Wilson (generated), t (NLL). A mask's interval speaks "
+        "for that mask; a claim about a selector needs five calibration seeds. Fewer than 20 clusters: no claim.",
+        "**Cost** is what ran, counted: FLOPs are exact, activation reuse included. Seconds are no clean timings: "
+        "other processes may have used the device meanwhile. *% without reuse* and *% with reuse* are of `nll_ablate` "
+        "over every unit on the same prompts.",
+        *learned(sweep),
     ]
-    for setting, block in by_setting.items():
-        parts += [f"## {heading(setting)}",
-                  f"{block[0]['samples']} samples, {block[0]['clusters']} clusters."
-                  + "".join(f" **{mark.strip()}**" for mark in sorted({r["marks"] for r in block if r["marks"]})),
-                  quality(block, toggling_flops(connection, block))]
-    found = selections(connection)
-    parts.append("## Agreement between selectors: Jaccard of their sets / Spearman of their scores")
-    for key in dict.fromkeys(k for k, _ in found):
-        parts += [f"### window {key[2]}, rule `{key[3]}`, {key[4]}, budget {key[5]}", agreement(found, key)]
+
+
+def learned(sweep):
+    """How long the learned selectors were trained, where there are any."""
+    steps = {r.steps for r in sweep.runs if r.steps and r.status == "done"}
+    if not steps:
+        return []
+    return [f"**Learned selectors** were trained for {' or '.join(map(str, sorted(steps)))} steps (column *given*), "
+            "their papers say 2,000 to 3,200: their rows say nothing against the papers."]
+
+
+GOAL = (f"*Within {MARGIN} nat*: a one-sided t test over per-seed means of the paired difference in NLL to the "
+        "reference says so at 5 %, Holm-adjusted over the selectors of a table; the upper bound is that of one test. "
+        "FLOPs are the selection's, a mean over seeds, in % of `nll_ablate` over every unit of the same prompts, without "
+        "and with activation reuse. Cheapest first; **bold**: no cheaper selector has as low an NLL.")
+
+REGENERATE = """```
+tools/selector_sweep selectors.db          # hours on a GPU; repeat it to carry on
+tools/selector_report.py selectors.db      # this page, selectors_agreement.md, the csv files, selectors.sql.gz
+```
+
+`selectors.csv` has every row with its intervals and run ids, `selectors_claims.csv` every claim over seeds. Without a
+GPU: `gunzip -c docs/data/selectors.sql.gz | sqlite3 selectors.db`, then the second command."""
+
+
+def page(sweep, connection, dump_note):
+    order, heads = budget_settings(sweep)
+    legend = ("Columns: what is selected (L layers, KV heads), rule, share kept. First calibration seed; intervals in "
+              f"`selectors.csv`. {NO_VALUE} not run (what a sweep refused is in its log); ! a sign of a bug fired (see "
+              "below); periodic: all offsets, periodic-best the one with the lowest calibration NLL; ranges of random "
+              "are 5–95 % from 20 draws on.")
+    parts = ["# Selectors under one protocol",
+             "*Generated; every number is computed from the rows of one database.*"]
+    goals = [Goal(sweep, rule) for rule in sweep.rules]
+    parts += ["\n".join(f"- {goal.answer()}" for goal in goals), "## Cost against quality, over calibration seeds", GOAL]
+    for goal in goals:
+        parts += [f"### Rule `{goal.rule}`", goal.scale(),
+                  goal.table() if goal.runs else "No selector has two calibration seeds."]
+    parts += ["## What is compared", "\n".join(f"- {fact}" for fact in facts(sweep, connection)),
+              REGENERATE + (f" {dump_note}" if dump_note else "")]
+    parts += ["## Gap closed, %", legend, matrix(sweep, order, heads, GAP),
+              "## Generated answers right, %", matrix(sweep, order, heads, GENERATED)]
+    parts += ["## Other windows, tasks and lengths: gap closed % / generated right %",
+              f"At {share(sweep.centre.budget)} of the {units(sweep.centre.granularity)}; what each column changes of "
+              "the centre."]
+    for rule in sweep.rules:
+        settings, names = other_settings(sweep, rule)
+        parts += [f"### Rule `{rule}`", matrix(sweep, settings, names, Pair(GAP, GENERATED))]
+    parts += ["## The centre in full",
+              "*Harm to running text*: NLL of local text minus full attention's, of the same selector's set (chosen on "
+              "the centre's calibration prompts, not on text)."]
+    for rule in sweep.rules:
+        parts += [f"### Rule `{rule}`", full_table(sweep, rule)]
+    parts += ["## Cost and quality: NLL (TFLOP) by calibration prompts"]
+    for rule in sweep.rules:
+        parts += [f"### Rule `{rule}`", curve(sweep, rule)]
+    parts += ["## Transfer", *transfer(sweep, connection)]
+    parts += ["## Stability and agreement",
+              "Sets that one selector chose with different calibration seeds, at the centre."]
+    for rule in sweep.rules:
+        parts += [f"### Rule `{rule}`", stability(sweep, rule)]
+    parts += ["### Between selectors", "Each pair: [selectors_agreement.md](selectors_agreement.md)."]
+    for rule in sweep.rules:
+        block = sweep.block(sweep.at_centre(rule=rule))
+        parts.append(Agreement(sweep, rule).summary(block[0]))
+    parts += ["## Signs of a bug", "What each check means: [diagnostics](../diagnostics.md). All settings together.",
+              signs_table(sweep)]
+    parts += ["## What was run", "References: NLL / generated right %.", settings_table(sweep)]
     return "\n\n".join(parts) + "\n"
+
+
+def agreement_page(sweep):
+    parts = ["# Agreement between selectors", "Jaccard of the sets / Spearman of the scores, at the centre of "
+             "[selectors.md](selectors.md), first calibration seed, best selector first. Selectors that only order "
+             f"sets have no scores ({NO_VALUE})."]
+    for rule in sweep.rules:
+        agreement = Agreement(sweep, rule)
+        parts += [f"## Rule `{rule}`", agreement.summary(sweep.block(agreement.setting)[0]), agreement.matrix()]
+    return "\n\n".join(parts) + "\n"
+
+
+DROP_TENSORS = ("DELETE FROM score_tensors WHERE id NOT IN "
+                "(SELECT score_tensor_id FROM selections WHERE score_tensor_id > '')")
+# What a dump leaves out where it is too long, one after the other: what the page says of it, and how.
+LEFT_OUT = (
+    ("", ()),
+    ("the score tensors of selections outside the centre", (
+        "UPDATE selections SET score_tensor_id = NULL WHERE id NOT IN "
+        "(SELECT selection_id FROM runs JOIN temp.centre USING (id) WHERE selection_id IS NOT NULL)", DROP_TENSORS)),
+    ("all score tensors", ("UPDATE selections SET score_tensor_id = NULL", DROP_TENSORS)),
+    ("all score tensors, generated tokens and times of samples", (
+        "UPDATE responses SET tokens_json = '[]', argmax_json = '[]', timings_json = '{}'",)),
+)
 
 
 def without_prompts(connection):
     copy = sqlite3.connect(":memory:")
     connection.backup(copy)
-    columns = {row[1] for row in copy.execute("PRAGMA table_info(samples)")}
-    for column in columns & {"prompt_text", "prompt_tokens"}:
-        copy.execute(f"UPDATE samples SET {column} = ''")
+    copy.execute("UPDATE samples SET prompt_text = ''")
     copy.execute("UPDATE models SET path_hint = ''")
     copy.execute("UPDATE runs SET config_json = json_remove(config_json, '$.model.path')")
+    return copy
+
+
+def sql_of(copy):
+    """Gzipped statements that make the database anew. A response names its three ids by number: a hash does not
+    compress, and they would be a third of the file."""
     copy.commit()
-    return "\n".join(copy.iterdump()) + "\n"
+    lines = [f"PRAGMA {name} = {copy.execute(f'PRAGMA {name}').fetchone()[0]};"
+             for name in ("application_id", "user_version")]
+    lines.append("CREATE TEMP TABLE ids (n INTEGER PRIMARY KEY, id TEXT);")
+    numbers = {}
+    for line in copy.iterdump():
+        if line.startswith('INSERT INTO "responses"'):
+            for name in re.findall(r"'[0-9a-f]{64}'", line)[:3]:
+                if name not in numbers:
+                    numbers[name] = len(numbers)
+                    lines.append(f"INSERT INTO ids VALUES({numbers[name]},{name});")
+                line = line.replace(name, f"(SELECT id FROM ids WHERE n={numbers[name]})", 1)
+        lines.append(line)
+    return gzip.compress("\n".join([*lines, ""]).encode(), mtime=0)
+
+
+def dump(connection, sweep, limit=DUMP_LIMIT):
+    """The database as gzipped SQL, and what was left out of it so that it is at most `limit` bytes."""
+    centre = [r.id for r in sweep.runs if replace(r.setting, rule=sweep.centre.rule) == sweep.centre]
+    copy = without_prompts(connection)
+    copy.execute("CREATE TEMP TABLE centre (id)")
+    copy.executemany("INSERT INTO centre VALUES (?)", [(run,) for run in centre])
+    whole = None
+    for what, statements in LEFT_OUT:
+        for statement in statements:
+            copy.execute(statement)
+        data = sql_of(copy)
+        whole = whole or len(data)
+        if len(data) <= limit:
+            break
+    note = f"The dump leaves out {what}: with them it had {whole / 1e6:.1f} MB." if what else ""
+    return data, note
+
+
+def write_csv(file, rows):
+    """The program's rows, without other selections' signs of a bug (a table's marks repeat them in every row)."""
+    if not rows:
+        file.unlink(missing_ok=True)
+        return
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            if "marks" in row:
+                own = f"sign of a bug: {row['strategy']}: "
+                kept = [m for m in marks_of([row]) if not m.startswith("sign of a bug: ") or m.startswith(own)]
+                row = row | {"marks": "; ".join(kept)}
+            writer.writerow(row)
 
 
 def main():
     if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         print(__doc__.strip())
         return 0 if sys.argv[1:2] in (["--help"], ["-h"]) else 2
-    out = Path(sys.argv[2]) if len(sys.argv) == 3 else ROOT / "docs" / "data"
+    database, out = sys.argv[1], Path(sys.argv[2] if len(sys.argv) == 3 else ROOT / "docs" / "data")
     out.mkdir(parents=True, exist_ok=True)
-    text, rows = leaderboard(sys.argv[1])
-    connection = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
-    (out / "selectors.csv").write_text(text)
-    (out / "selectors.md").write_text(page(rows, connection))
-    with gzip.GzipFile(out / "selectors.sql.gz", "wb", mtime=0) as file:
-        file.write(without_prompts(connection).encode())
-    print(f"{out}/selectors.md, selectors.csv and selectors.sql.gz are written")
+    rows = strata("report", "leaderboard", f"db={database}")
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    claims = strata("report", "claims", f"db={database}")
+    sweep = read_sweep(connection, rows, claims)
+    data, note = dump(connection, sweep)
+    (out / "selectors.sql.gz").write_bytes(data)
+    write_csv(out / "selectors.csv", rows)
+    write_csv(out / "selectors_claims.csv", claims)
+    (out / "selectors.md").write_text(page(sweep, connection, note))
+    (out / "selectors_agreement.md").write_text(agreement_page(sweep))
+    print(f"{out}: selectors.md, selectors_agreement.md, selectors.csv, selectors.sql.gz ({len(data) / 1e6:.1f} MB)")
     return 0
 
 
