@@ -15,7 +15,7 @@ Result<Selection> learn_and_keep(const SelectionRequest& request, SelectionConte
                                  const LearningTask& task, const PlainGates::Options& options) {
   ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
   const auto train = [&]() -> Result<SharedScores> {
-    PlainGates learner(Mask(request.granularity, request.layout, false).size(), options);
+    PlainGates learner(units_in(request), options);
     SharedScores entry;
     ASSIGN_OR_RETURN(entry.training, learn(request, context, task, learner));
     entry.scores = plain_scores(learner.late_means());

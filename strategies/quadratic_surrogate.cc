@@ -22,7 +22,7 @@ class QuadraticSurrogate final : public SelectionStrategy {
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-    const std::size_t units = Mask(request.granularity, request.layout, false).size();
+    const std::size_t units = units_in(request);
     Rng rng(request.seed, "quadratic surrogate");
     std::vector<std::vector<double>> points;
     for (const double gate : {0.0, 0.5, 1.0}) points.emplace_back(units, gate);

@@ -29,6 +29,10 @@ std::vector<std::size_t> units_with(const Mask& mask, bool kept) {
   return units;
 }
 
+std::size_t units_in(const SelectionRequest& request) {
+  return Mask(request.granularity, request.layout, false).size();
+}
+
 Result<std::size_t> units_of(const SelectionRequest& request) {
   return units_to_keep(request.budget, request.layout, request.granularity);
 }

@@ -21,6 +21,9 @@ struct SearchOutcome {
   std::vector<MeanError> leads = {};
 };
 
+// Units of the model at the request's granularity.
+std::size_t units_in(const SelectionRequest& request);
+
 // Flat indices of the units that a mask keeps, or drops, ascending.
 std::vector<std::size_t> units_with(const Mask& mask, bool kept);
 
