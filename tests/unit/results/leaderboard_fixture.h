@@ -31,6 +31,7 @@ struct Entry {
   std::string config_json = {};       // of the run; "" = the fixture's
   std::string diagnostics_json = {};  // of the selection; "" = the fixture's
   bool generated = true;              // false: the answers were only teacher-forced
+  std::string model = {};             // that answers; "" = the fixture's
 };
 
 class Board {
