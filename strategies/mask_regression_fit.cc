@@ -74,10 +74,10 @@ Ridge ridge(const Design& design, const Tensor& features_MF) {
       residuals_M / (inverse_MM.diagonal() - design.block_means_MM.diagonal());
   const double freedom = inverse_MM.trace().item<double>() - design.blocks;
   const double variance = residuals_M.square().sum().item<double>() / freedom;
-  Tensor weights_MF = inverse_MM.mm(features_MF);
+  const Tensor weights_MF = inverse_MM.mm(features_MF);
   return {.effects_F = features_MF.t().mv(residuals_M),
           .standard_errors_F = weights_MF.square().sum(0).mul(variance).sqrt(),
-          .weights_MF = std::move(weights_MF),
+          .weights_MF = weights_MF,
           .left_out_error = left_out_M.square().mean().item<double>()};
 }
 

@@ -42,8 +42,8 @@ class QuadraticSurrogate final : public SelectionStrategy {
       for (double& slope : slopes.back()) slope = -slope;
     }
     const QuadraticFit fit = fit_quadratic(points, slopes);
-    std::vector<std::vector<std::size_t>> starts;
-    for (int i = 0; i < 16; ++i) starts.push_back(rng.sample(units, k));
+    std::vector<std::vector<std::size_t>> starts(16);
+    for (std::vector<std::size_t>& start : starts) start = rng.sample(units, k);
     Selection selection{.mask = Mask(request.granularity, request.layout, false)};
     for (const std::size_t unit : least_set(fit, k, starts))
       selection.mask = selection.mask.with(unit, true);

@@ -6,7 +6,7 @@
 namespace strata::testing {
 namespace {
 
-config::Value list(std::vector<double> values) {
+config::Value list(const std::vector<double>& values) {
   config::List out;
   for (const double value : values) out.emplace_back(value);
   return config::Value(out);
