@@ -13,11 +13,15 @@ namespace {
 struct BenchmarkCommon {
   std::string name;
   std::int64_t samples = 32;
+  std::string split = "test";
   std::optional<std::uint64_t> seed;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("name", self.name, "which benchmark");
     visit("samples", self.samples, "how many samples; 0 = all", config::at_least(0));
+    visit("split", self.split,
+          "what is evaluated: test, or development to choose hyper-parameters on",
+          config::one_of({"test", "development"}));
     visit("seed", self.seed, "null = derived from seed");
   }
 };
@@ -112,6 +116,9 @@ std::int64_t ExperimentConfig::benchmark_samples() const {
   return samples != nullptr && samples->if_int() != nullptr ? *samples->if_int()
                                                             : BenchmarkCommon{}.samples;
 }
+Split ExperimentConfig::benchmark_split() const {
+  return parse_split(name_in(benchmark, "split")).value_or(Split::kTest);
+}
 std::uint64_t ExperimentConfig::benchmark_seed() const {
   return seed_of(benchmark, seed, "benchmark");
 }
@@ -129,7 +136,7 @@ std::string ExperimentConfig::strategy_name() const { return name_in(strategy, "
 
 config::Value ExperimentConfig::benchmark_own() const {
   config::Value own = benchmark;
-  for (const char* key : {"name", "samples", "seed"}) own.if_map()->erase(key);
+  for (const char* key : {"name", "samples", "split", "seed"}) own.if_map()->erase(key);
   return own;
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "benchmarks/benchmark.h"
 #include "core/budget.h"
 #include "core/config/binder.h"
 #include "core/config/fields.h"
@@ -158,10 +159,11 @@ struct ExperimentConfig {
   }
 
   std::int64_t benchmark_samples() const;  // 0 = all
+  Split benchmark_split() const;           // of what is evaluated: test or development
   std::uint64_t benchmark_seed() const;
   std::uint64_t calibration_seed() const;
   std::uint64_t strategy_seed() const;
-  config::Value benchmark_own() const;             // without name, samples, seed
+  config::Value benchmark_own() const;             // without name, samples, split, seed
   std::string calibration_benchmark_name() const;  // "" = the evaluated one
   std::string benchmark_name() const;
   std::string strategy_name() const;

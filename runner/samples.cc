@@ -43,8 +43,9 @@ Result<std::vector<nlohmann::json>> sample_lines(const ExperimentConfig& config)
   ASSIGN_OR_RETURN(const std::unique_ptr<Benchmark> benchmark,
                    make_benchmark(config.benchmark_name(), config.benchmark_own()));
   ASSIGN_OR_RETURN(const TextTools text, load_text_tools(config.model));
-  ASSIGN_OR_RETURN(const std::vector<Sample> samples,
-                   draw_samples(config, *benchmark, text, /*max_positions=*/0, Split::kTest));
+  ASSIGN_OR_RETURN(
+      const std::vector<Sample> samples,
+      draw_samples(config, *benchmark, text, /*max_positions=*/0, config.benchmark_split()));
   std::vector<nlohmann::json> lines;
   for (const Sample& sample : samples)
     lines.push_back({{"id", sample.id},

@@ -27,7 +27,8 @@ Result<std::vector<Sample>> draw_samples(const ExperimentConfig& config, const B
                                          const TextTools& text, std::int64_t max_positions,
                                          Split split);
 
-// `strata samples`: id, prompt, answers, metadata of each test sample.
+// `strata samples`: id, prompt, answers, metadata of each sample that would be
+// evaluated.
 Result<std::vector<nlohmann::json>> sample_lines(const ExperimentConfig& config);
 
 }  // namespace strata

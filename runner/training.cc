@@ -48,8 +48,7 @@ Result<nlohmann::json> train_under_mask(const ExperimentConfig& config,
                               .steps = request.steps,
                               .batch = request.batch,
                               .seed = derive_seed(config.seed, "training"),
-                              .memory_bytes = static_cast<std::uint64_t>(request.activation_mib)
-                                              << 20,
+                              .limits = pass_limits(model.model(), request.activation_mib),
                               .checkpoint = checkpoint,
                               .identity = sha256_hex(identity.dump()),
                               .seconds_between_checkpoints = request.checkpoint_seconds};
@@ -157,7 +156,7 @@ Status check_not_trained_on(const std::filesystem::path& directory,
   for (const Sample& sample : samples)
     if (seen.contains(sample.id))
       return fail(make_error(ErrorKind::kInvalidArgument,
-                             "the model was trained on test sample {:.12}", sample.id)
+                             "the model was trained on evaluated sample {:.12}", sample.id)
                       .at(file.string())
                       .with_hint("train on other text, or evaluate other samples"));
   return {};

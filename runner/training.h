@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,10 @@
 namespace strata {
 
 struct TrainingRequest {
-  std::filesystem::path directory;  // where the model goes; nothing may lie there
-  std::int64_t steps = 0;           // under the mask, behind a strategy's own
-  std::int64_t batch = 1;           // calibration prompts a step
-  std::int64_t activation_mib = 4096;
+  std::filesystem::path directory;             // where the model goes; nothing may lie there
+  std::int64_t steps = 0;                      // under the mask, behind a strategy's own
+  std::int64_t batch = 1;                      // calibration prompts a step
+  std::optional<std::int64_t> activation_mib;  // as in pass_limits
   double checkpoint_seconds = 300;
   WeightOptions weights;
 };

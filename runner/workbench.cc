@@ -70,8 +70,8 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
   ASSIGN_OR_RETURN(task->benchmark,
                    make_benchmark(config.benchmark_name(), config.benchmark_own()));
   const std::int64_t positions = loaded->shape().max_positions;
-  ASSIGN_OR_RETURN(task->samples,
-                   draw_samples(config, *task->benchmark, *tools, positions, Split::kTest));
+  ASSIGN_OR_RETURN(task->samples, draw_samples(config, *task->benchmark, *tools, positions,
+                                               config.benchmark_split()));
   RETURN_IF_ERROR(check_not_trained_on(config.model.path, task->samples));
   std::unique_ptr<Benchmark> other;
   if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {

@@ -38,7 +38,7 @@ class Workbench {
  public:
   Result<const Model*> model(const ExperimentConfig& config);
   Result<const TextTools*> text(const ExperimentConfig& config);
-  // Test samples and a disjoint calibration set; checked by content.
+  // Samples to evaluate and a disjoint calibration set; checked by content.
   Result<const Task*> task(const ExperimentConfig& config);
   ScoreCache& scores() { return scores_; }
 

@@ -28,25 +28,30 @@ double GateGradients::mean_nll() const {
 Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionContext& context,
                                      std::span<const double> gates,
                                      std::span<const std::size_t> samples,
-                                     std::uint64_t memory_bytes) {
-  const GatedAttention attention = gated_attention(request);
-  const std::uint64_t memory = memory_bytes / static_cast<std::uint64_t>(context.model->workers());
-  GateGradients out{.samples = {samples.begin(), samples.end()},
-                    .nll = std::vector<double>(samples.size()),
-                    .gain = std::vector<std::vector<double>>(samples.size())};
-  RETURN_IF_ERROR(for_each_calibration_sample(
-      context, "gradients of gates", samples, [&](MeteredModel& model, std::size_t i) -> Status {
-        const Sample& sample = context.calibration->samples[samples[i]];
-        ASSIGN_OR_RETURN(
-            GatedGradient here,
-            gate_gradient(model, attention,
-                          {.prompt = sample.prompt, .answer = sample.answer, .gates = gates},
-                          memory));
-        out.nll[i] = here.loss;
-        out.gain[i] = std::move(here.gradient);
-        for (double& gain : out.gain[i]) gain = -gain;
-        return {};
-      }));
+                                     std::optional<std::int64_t> activation_mib) {
+  STRATA_CHECK(!samples.empty());
+  std::vector<GatedRequest> requests;
+  for (const std::size_t index : samples) {
+    const Sample& sample = context.calibration->samples[index];
+    requests.push_back({.prompt = sample.prompt,
+                        .answer = sample.answer,
+                        .gates = gates,
+                        .name = name_of(sample)});
+  }
+  Progress& progress = *context.progress;
+  progress.begin("gradients of gates", static_cast<std::int64_t>(samples.size()));
+  Result<std::vector<GatedGradient>> passes = gate_gradients(
+      *context.model, gated_attention(request), requests,
+      pass_limits(context.model->model(), activation_mib), progress,
+      [&](std::size_t prompts) { progress.advance(static_cast<std::int64_t>(prompts)); });
+  progress.end();
+  if (!passes) return fail(std::move(passes).error());
+  GateGradients out{.samples = {samples.begin(), samples.end()}};
+  for (GatedGradient& pass : *passes) {
+    out.nll.push_back(pass.loss);
+    for (double& gain : pass.gradient) gain = -gain;
+    out.gain.push_back(std::move(pass.gradient));
+  }
   return out;
 }
 

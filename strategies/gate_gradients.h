@@ -1,8 +1,9 @@
 // Gradients of teacher-forced answer NLL in gates (models/training/gated_pass.h) over calibration
-// samples: one forward and backward pass a sample, for all units at once.
+// samples: each goes forward and backward once, for all units at once.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,12 +24,12 @@ struct GateGradients {
   double mean_nll() const;
 };
 
-// At one set of gates, on some of the samples. memory_bytes: for activations of all workers.
-// Errors: those of the model, kInterrupted.
+// At one set of gates, on some of the samples. activation_mib: as in pass_limits. Errors: those of
+// the model, at their sample; kInterrupted.
 Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionContext& context,
                                      std::span<const double> gates,
                                      std::span<const std::size_t> samples,
-                                     std::uint64_t memory_bytes);
+                                     std::optional<std::int64_t> activation_mib);
 
 // Scores with their evidence: a tensor of one position a sample, marked as derivatives.
 UnitScores scores_of(const GateGradients& gradients, const SelectionRequest& request,

@@ -52,9 +52,7 @@ class GatePath final : public SelectionStrategy {
     GateGradients last;
     for (const std::vector<std::size_t>& part :
          rotating_parts(samples, config_.prompts, config_.rounds)) {
-      ASSIGN_OR_RETURN(last,
-                       gate_gradients(request, context, gates, part,
-                                      static_cast<std::uint64_t>(config_.activation_mib) << 20));
+      ASSIGN_OR_RETURN(last, gate_gradients(request, context, gates, part, config_.activation_mib));
       selection.training.push_back({{"step", selection.training.size()},
                                     {"loss", last.mean_nll()},
                                     {"gates", gates},

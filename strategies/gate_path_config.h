@@ -21,7 +21,7 @@ struct GatePathConfig {
   int swap_rounds = 2;
   int swap_candidates = 3;
   int swap_stages = 3;
-  std::int64_t activation_mib = 4096;
+  std::optional<std::int64_t> activation_mib;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("rounds", self.rounds, "gradients, each at the gates that the one before led to",
@@ -43,7 +43,8 @@ struct GatePathConfig {
           "on all",
           config::at_least(1));
     visit("activation_mib", self.activation_mib,
-          "memory for activations, MiB; what does not fit is computed a second time",
+          "memory for activations, MiB; null = 4096 on a CPU, half of what weights leave of a GPU. "
+          "What does not fit is computed a second time",
           config::at_least(0));
   }
 };

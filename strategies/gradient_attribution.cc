@@ -42,7 +42,7 @@ class GradientAttribution final : public SelectionStrategy {
       std::vector<double> gates(selection.mask.size(), 0.0);
       for (const std::size_t unit : order) gates[unit] = 1.0;
       ASSIGN_OR_RETURN(const GateGradients here,
-                       gate_gradients(request, context, gates, samples, memory_bytes()));
+                       gate_gradients(request, context, gates, samples, config_.activation_mib));
       std::vector<double> gains = here.mean_gain();
       if (order.empty()) selection.scores = scores_of(here, request, *context.calibration);
       for (const std::size_t unit : order) gains[unit] = -std::numeric_limits<double>::infinity();
@@ -53,10 +53,6 @@ class GradientAttribution final : public SelectionStrategy {
     }
     selection.diagnostics["order"] = order;
     return selection;
-  }
-
-  std::uint64_t memory_bytes() const {
-    return static_cast<std::uint64_t>(config_.activation_mib) << 20;
   }
 
   // Means over the points.
@@ -71,7 +67,7 @@ class GradientAttribution final : public SelectionStrategy {
     for (const double gate : config_.gates) {
       ASSIGN_OR_RETURN(const GateGradients here,
                        gate_gradients(request, context, std::vector<double>(units, gate), samples,
-                                      memory_bytes()));
+                                      config_.activation_mib));
       for (std::size_t i = 0; i < samples.size(); ++i) {
         mean.nll[i] += share * here.nll[i];
         for (std::size_t u = 0; u < units; ++u) mean.gain[i][u] += share * here.gain[i][u];

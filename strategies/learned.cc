@@ -45,7 +45,7 @@ Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& 
       .steps = task.learning.steps,
       .batch = task.learning.batch,
       .seed = request.seed,
-      .memory_bytes = static_cast<std::uint64_t>(task.learning.activation_mib) << 20,
+      .limits = pass_limits(context.model->model(), task.learning.activation_mib),
       .checkpoint = context.checkpoint,
       .identity = sha256_hex(identity.dump()),
       .seconds_between_checkpoints = task.learning.checkpoint_seconds};

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -13,14 +14,15 @@ namespace strata {
 struct LearningConfig {
   std::int64_t steps = 0;
   std::int64_t batch = 1;
-  std::int64_t activation_mib = 4096;
+  std::optional<std::int64_t> activation_mib;
   double checkpoint_seconds = 10;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("steps", self.steps, "training steps", config::at_least(1));
     visit("batch", self.batch, "calibration prompts a step", config::at_least(1));
     visit("activation_mib", self.activation_mib,
-          "memory for activations, MiB; what does not fit is computed a second time",
+          "memory for activations, MiB; null = 4096 on a CPU, half of what weights leave of a GPU. "
+          "What does not fit is computed a second time",
           config::at_least(0));
     visit("checkpoint_seconds", self.checkpoint_seconds,
           "how often the state is written, so that a killed run goes on from there",

@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "core/score_tensor.h"
-#include "models/parallel.h"
 #include "models/self_patch.h"
 #include "strategies/gate_gradients.h"
 #include "strategies/learned.h"
@@ -18,7 +17,6 @@ namespace {
 
 using Outcome = Check::Outcome;
 
-constexpr std::uint64_t kGatedPassMemory = std::uint64_t{4} << 30;
 constexpr double kSteep = 0.01;    // nats: no smaller slope or difference is judged
 constexpr double kDrowned = 0.25;  // nor one of which rounding may be a larger share
 
@@ -209,20 +207,10 @@ ModelProbe probe_of(const SelectionRequest& request, SelectionContext& context) 
       [&model, &progress, attention = gated_attention(request)](
           const Sample& sample,
           std::span<const std::vector<double>> gates) -> Result<std::vector<GatedGradient>> {
-    std::vector<GatedGradient> out(gates.size());
-    const std::uint64_t memory = kGatedPassMemory / static_cast<std::uint64_t>(model.workers());
-    RETURN_IF_ERROR(for_each_sample(
-        model, gates.size(), progress,
-        [&](MeteredModel& worker, std::size_t i) -> Status {
-          ASSIGN_OR_RETURN(
-              out[i],
-              gate_gradient(worker, attention,
-                            {.prompt = sample.prompt, .answer = sample.answer, .gates = gates[i]},
-                            memory));
-          return {};
-        },
-        {}));
-    return out;
+    std::vector<GatedRequest> requests;
+    for (const std::vector<double>& at : gates)
+      requests.push_back({.prompt = sample.prompt, .answer = sample.answer, .gates = at});
+    return gate_gradients(model, attention, requests, pass_limits(model.model(), {}), progress, {});
   };
   probe.self_patch = [&model](const Sample& sample) {
     return self_patch_change(model, sample.prompt);

@@ -35,9 +35,8 @@ class QuadraticSurrogate final : public SelectionStrategy {
     const auto parts = rotating_parts(samples, config_.prompts, static_cast<int>(points.size()));
     std::vector<std::vector<double>> slopes;
     for (std::size_t i = 0; i < points.size(); ++i) {
-      ASSIGN_OR_RETURN(const GateGradients here,
-                       gate_gradients(request, context, points[i], parts[i],
-                                      static_cast<std::uint64_t>(config_.activation_mib) << 20));
+      ASSIGN_OR_RETURN(const GateGradients here, gate_gradients(request, context, points[i],
+                                                                parts[i], config_.activation_mib));
       slopes.push_back(here.mean_gain());
       for (double& slope : slopes.back()) slope = -slope;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "core/config/fields.h"
@@ -16,7 +17,7 @@ struct QuadraticSurrogateConfig {
   int masks = 8;
   double prompts = 0.25;
   int held_out = 8;
-  std::int64_t activation_mib = 4096;
+  std::optional<std::int64_t> activation_mib;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("masks", self.masks,
@@ -30,7 +31,8 @@ struct QuadraticSurrogateConfig {
           "random sets that are measured and predicted, for the R2 in the diagnostics; 0 = none",
           config::between(0, 256));
     visit("activation_mib", self.activation_mib,
-          "memory for activations, MiB; what does not fit is computed a second time",
+          "memory for activations, MiB; null = 4096 on a CPU, half of what weights leave of a GPU. "
+          "What does not fit is computed a second time",
           config::at_least(0));
   }
 };

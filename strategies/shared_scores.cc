@@ -74,6 +74,10 @@ UnitScores plain_scores(std::vector<double> scores) {
   return out;
 }
 
+std::string name_of(const Sample& sample) {
+  return "calibration sample " + sample.id.substr(0, 12);
+}
+
 std::vector<std::size_t> all_samples(const CalibrationSet& calibration) {
   std::vector<std::size_t> all(calibration.samples.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
@@ -90,8 +94,8 @@ Status for_each_calibration_sample(SelectionContext& context, std::string_view s
       [&](MeteredModel& model, std::size_t i) -> Status {
         Status done = body(model, i);
         if (!done)
-          return fail(std::move(done).error().at(
-              "calibration sample " + context.calibration->samples[samples[i]].id.substr(0, 12)));
+          return fail(
+              std::move(done).error().at(name_of(context.calibration->samples[samples[i]])));
         return done;
       },
       [&](std::size_t) -> Status {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -41,6 +42,9 @@ UnitScores scores_of(ScoreTensor tensor);
 
 // Without a standard error or a tensor.
 UnitScores plain_scores(std::vector<double> scores);
+
+// "calibration sample 0123456789ab": where an error is.
+std::string name_of(const Sample& sample);
 
 // Their indices, in order.
 std::vector<std::size_t> all_samples(const CalibrationSet& calibration);

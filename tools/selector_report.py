@@ -36,7 +36,8 @@ def number(text, digits=1, scale=1.0):
 
 def setting_of(row):
     """What one leaderboard is of."""
-    return (row["benchmark"], row["data_id"][:8], int(row["window"]), row["decode_rule"], row["granularity"],
+    benchmark = row["benchmark"] + ("" if row["split"] == "test" else f" ({row['split']} split)")
+    return (benchmark, row["data_id"][:8], int(row["window"]), row["decode_rule"], row["granularity"],
             int(row["budget_units"] or 0), int(row["units"] or 0))
 
 
@@ -78,13 +79,14 @@ def quality(rows, whole):
 
 
 def selections(connection):
-    """(setting, label) -> (kept units, flat scores or None), of the first calibration seed."""
+    """(setting, label) -> (kept units, flat scores or None), of the first calibration seed and the test split."""
     found = {}
     seeds = {}
     for row in connection.execute(
             "SELECT r.benchmark, r.window, r.decode_rule, r.granularity, r.budget_units, r.budget_fraction, r.label,"
             " r.seeds_json, s.mask_json, s.scores_json, r.benchmark_config_json FROM runs r"
-            " JOIN selections s ON s.id = r.selection_id WHERE r.status = 'done' ORDER BY r.started"):
+            " JOIN selections s ON s.id = r.selection_id WHERE r.status = 'done'"
+            " AND coalesce(json_extract(r.benchmark_config_json, '$.split'), 'test') = 'test' ORDER BY r.started"):
         key = (row[0], row[10], row[1], row[2], row[3], row[4] or row[5])
         seed = json.loads(row[7])["calibration"]
         if seeds.setdefault(key, seed) != seed:

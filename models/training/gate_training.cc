@@ -1,10 +1,7 @@
 #include "models/training/gate_training.h"
 
-#include <ATen/DeviceAccelerator.h>
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <limits>
 #include <map>
 #include <numeric>
 
@@ -13,9 +10,9 @@
 #include "core/rng.h"
 #include "models/checkpoint/json_fields.h"
 #include "models/decoder/decoder.h"
+#include "models/device_memory.h"
 #include "models/forward.h"
 #include "models/meter_json.h"
-#include "models/parallel.h"
 #include "models/training/adam.h"
 #include "models/training/weight_gradients.h"
 #include "models/training/weight_training.h"
@@ -69,7 +66,8 @@ class Loop {
   Status step(std::int64_t step);
   Status restore();
   Status save();
-  Result<TeacherRows> teacher_of(MeteredModel& model, std::size_t sample, const GatedRequest& of);
+  Status teach(std::span<const std::size_t> drawn, std::span<GatedRequest> requests,
+               std::vector<TeacherRows>& teachers);
 
   MeteredModel& model_;
   std::span<const TrainingSample> samples_;
@@ -102,52 +100,60 @@ Result<std::string> Loop::memory_plan() const {
                      rows, readable(there));
 }
 
-Result<TeacherRows> Loop::teacher_of(MeteredModel& model, std::size_t sample,
-                                     const GatedRequest& of) {
-  const auto known = teachers_.find(sample);
-  if (known != teachers_.end()) return known->second;
-  return teacher_rows(model, of);
+// Runs the unmasked model where its rows are not kept from an earlier step.
+Status Loop::teach(std::span<const std::size_t> drawn, std::span<GatedRequest> requests,
+                   std::vector<TeacherRows>& teachers) {
+  teachers.resize(drawn.size());
+  std::vector<std::size_t> missing;
+  std::vector<GatedRequest> of_missing;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    requests[i].teacher = &teachers[i];
+    const auto known = teachers_.find(drawn[i]);
+    if (known != teachers_.end()) {
+      teachers[i] = known->second;
+    } else {
+      missing.push_back(i);
+      of_missing.push_back(requests[i]);
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<TeacherRows> rows,
+                   teacher_rows(model_, of_missing, training_.limits, progress_));
+  for (std::size_t m = 0; m < missing.size(); ++m) {
+    const std::size_t i = missing[m];
+    teachers[i] = rows[m];
+    if (teacher_bytes_ + rows[m].bytes <= training_.limits.memory_bytes / 4 &&
+        teachers_.emplace(drawn[i], rows[m]).second)
+      teacher_bytes_ += rows[m].bytes;
+  }
+  return {};
 }
 
 Status Loop::step(std::int64_t step) {
   const std::vector<std::size_t> drawn =
       samples_of_step(training_.seed, samples_.size(), training_.batch, step);
-  std::vector<std::vector<double>> gates;
-  for (std::size_t pass = 0; pass < drawn.size(); ++pass)
-    gates.push_back(learner_.gates(step, pass));
-  std::vector<GatedGradient> passes(drawn.size());
-  std::vector<TeacherRows> teachers(drawn.size());
   WeightGradients* weights = nullptr;
   if (training_.weights != nullptr) {
     weights = &training_.weights->gradients();
     weights->clear();  // of a step that was interrupted
   }
-  RETURN_IF_ERROR(for_each_sample(
-      model_, drawn.size(), progress_,
-      [&](MeteredModel& model, std::size_t i) -> Status {
-        const TrainingSample& sample = samples_[drawn[i]];
-        GatedRequest request{.prompt = sample.prompt,
-                             .answer = sample.answer,
-                             .gates = gates[i],
-                             .loss = training_.loss,
-                             .scored = sample.scored,
-                             .weights = weights};
-        if (training_.loss != PassLoss::kNll) {
-          ASSIGN_OR_RETURN(teachers[i], teacher_of(model, drawn[i], request));
-          request.teacher = &teachers[i];
-        }
-        ASSIGN_OR_RETURN(
-            passes[i],
-            gate_gradient(model, training_.attention, request,
-                          training_.memory_bytes / static_cast<std::uint64_t>(model_.workers())));
-        return {};
-      },
-      {}));
-  if (training_.loss != PassLoss::kNll)
-    for (std::size_t i = 0; i < drawn.size(); ++i)
-      if (teacher_bytes_ + teachers[i].bytes <= training_.memory_bytes / 4 &&
-          teachers_.emplace(drawn[i], teachers[i]).second)
-        teacher_bytes_ += teachers[i].bytes;
+  std::vector<std::vector<double>> gates;
+  for (std::size_t pass = 0; pass < drawn.size(); ++pass)
+    gates.push_back(learner_.gates(step, pass));
+  std::vector<GatedRequest> requests;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    const TrainingSample& sample = samples_[drawn[i]];
+    requests.push_back({.prompt = sample.prompt,
+                        .answer = sample.answer,
+                        .gates = gates[i],
+                        .loss = training_.loss,
+                        .scored = sample.scored,
+                        .weights = weights});
+  }
+  std::vector<TeacherRows> teachers;
+  if (training_.loss != PassLoss::kNll) RETURN_IF_ERROR(teach(drawn, requests, teachers));
+  ASSIGN_OR_RETURN(
+      const std::vector<GatedGradient> passes,
+      gate_gradients(model_, training_.attention, requests, training_.limits, progress_, {}));
   double loss = 0;
   for (const GatedGradient& pass : passes) loss += pass.loss / static_cast<double>(passes.size());
   nlohmann::json point = learner_.update(step, passes);
@@ -267,21 +273,6 @@ void remove_checkpoint(const std::filesystem::path& checkpoint) {
   std::error_code gone;
   std::filesystem::remove(checkpoint, gone);
   remove_weights(checkpoint, {});
-}
-
-std::uint64_t free_memory(const Model& model) {
-  const at::Device device = model.decoder().options().device();
-  if (device.is_cpu()) {
-    std::ifstream in("/proc/meminfo");
-    for (std::string name, unit; in >> name;) {
-      std::uint64_t kibibytes = 0;
-      in >> kibibytes >> unit;
-      if (name == "MemAvailable:") return kibibytes << 10;
-      if (name == "HugePages_Total:") break;
-    }
-    return std::numeric_limits<std::uint64_t>::max();  // unknown
-  }
-  return at::accelerator::getMemoryInfo(device.index()).first;
 }
 
 Result<nlohmann::json> train_gates(MeteredModel& model, std::span<const TrainingSample> samples,

@@ -46,7 +46,7 @@ struct GateTraining {
   std::int64_t steps = 0;
   std::int64_t batch = 1;  // passes a step, each of another sample
   std::uint64_t seed = 0;  // of the samples' order
-  std::uint64_t memory_bytes = std::uint64_t{4} << 30;
+  PassLimits limits;
   // Where the checkpoint lies, and whose it is: a file of another identity is refused. Empty =
   // none.
   std::filesystem::path checkpoint;
@@ -61,9 +61,6 @@ std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples
 
 // The checkpoint and the files of weights beside it.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
-
-// Bytes that are free on the model's device.
-std::uint64_t free_memory(const Model& model);
 
 // The curve: up to about 200 objects with "step" and "loss". Says in the progress how much memory a
 // pass needs. Errors: kUnsupported with both figures where that cannot fit; those of the passes; a

@@ -5,17 +5,22 @@
 // units in the flat order of a mask. Only what the gates need is differentiated, and the weights
 // where a request asks for them. Layers' inputs are kept; of the rest of a layer's activations only
 // what fits the memory given, from the top layer down, the others are computed a second time
-// (activation checkpointing); the loss is taken over chunks of positions. Deterministic on the CPU.
-// Each call is one thread's.
+// (activation checkpointing); the loss is taken over chunks of positions. Prompts of one shape go
+// through the model as one pass where all activations of all of them fit: what is counted of a
+// prompt does not depend on who went with it. Deterministic on the CPU.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/mask.h"
 #include "core/mixer_spec.h"
+#include "core/progress.h"
 #include "models/model.h"
 
 namespace strata {
@@ -54,6 +59,7 @@ struct GatedRequest {
   const TeacherRows* teacher = nullptr;  // needed by kDivergence and kHidden, of the same request
   // Where given, ∂ loss/∂ weights is added to it: of kNll, without kept_from_teacher.
   WeightGradients* weights = nullptr;
+  std::string name;  // in errors; may be empty
 };
 
 struct GatedGradient {
@@ -62,13 +68,37 @@ struct GatedGradient {
   std::vector<double> gradient;  // s, of each unit
 };
 
-// Bytes that a pass over `rows` tokens needs beside the weights where `kept_layers` layers keep all
-// their activations: an estimate that is meant to lie above what is measured.
-std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int kept_layers);
+struct PassLimits {
+  std::uint64_t memory_bytes = std::uint64_t{4} << 30;  // for activations, of all workers
+  std::int64_t batch_rows = 1;  // tokens of all prompts in a pass; a pass has at least one prompt
+  std::int64_t logits = std::int64_t{1} << 26;  // that exist at once; at least those of a position
+};
 
-// Errors: those of MeteredModel::check; gates of another count or outside [0, 1]; out of memory.
-Result<GatedGradient> gate_gradient(MeteredModel& model, const GatedAttention& attention,
-                                    const GatedRequest& request, std::uint64_t memory_bytes);
-Result<TeacherRows> teacher_rows(MeteredModel& model, const GatedRequest& request);
+// What suits the model's device. On a CPU, where workers take a prompt each: 4 GiB, one prompt a
+// pass. On a GPU: half of its memory that weights leave, whether it is free now or not (so that the
+// same passes cost the same), and as many tokens as bring speed. activation_mib, where given,
+// replaces the memory.
+PassLimits pass_limits(const Model& model, std::optional<std::int64_t> activation_mib);
+
+// Bytes that a pass over `batch` prompts of `rows` tokens needs beside the weights where
+// `kept_layers` layers keep all their activations: an estimate that is meant to lie above what is
+// measured.
+std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int kept_layers,
+                               std::int64_t batch = 1);
+
+// Of each request, in their order; on the model's workers (models/parallel.h), within the limits.
+// Requests of equal lengths, loss, scored and weights make passes together, in the order in which
+// such come first. After each pass, finished(prompts in it), which may be empty, runs on the
+// calling thread. Errors: those of MeteredModel::check; gates of another count or outside [0, 1];
+// out of memory (at the first prompt of the pass); kInterrupted between passes.
+Result<std::vector<GatedGradient>> gate_gradients(MeteredModel& model,
+                                                  const GatedAttention& attention,
+                                                  std::span<const GatedRequest> requests,
+                                                  const PassLimits& limits,
+                                                  const Progress& progress,
+                                                  const std::function<void(std::size_t)>& finished);
+Result<std::vector<TeacherRows>> teacher_rows(MeteredModel& model,
+                                              std::span<const GatedRequest> requests,
+                                              const PassLimits& limits, const Progress& progress);
 
 }  // namespace strata

@@ -71,8 +71,9 @@ class FixedGates final : public GateLearner {
 };
 
 // train_gates on trainer.model(), with a step of the trainer in each step; its curve has
-// "gradient_norm" too. Passes of a step run one after the other, each on all of `model`'s threads.
-// The loss is kNll. What it costs is added to `model`'s meter.
+// "gradient_norm" too. Passes of a step run one after the other, each on all of `model`'s threads
+// (several prompts a pass where the limits allow). The loss is kNll. What it costs is added to
+// `model`'s meter.
 Result<nlohmann::json> train_weights(MeteredModel& model, std::span<const TrainingSample> samples,
                                      GateTraining training, WeightTrainer& trainer,
                                      GateLearner& learner, Progress& progress);

@@ -16,6 +16,7 @@ BlockKey key_of(const Evaluation& evaluation) {
           .tokenizer_id = experiment.tokenizer_id,
           .generation = experiment.generation_json,
           .data_id = experiment.data_id,
+          .split = evaluation.split,
           .numerics_version = experiment.numerics_version,
           .window = run.window,
           .sinks = run.sinks,
@@ -71,11 +72,15 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
       if (key.same_mixer(other)) members.none = evaluation;
     table.blocks.push_back(build_block(data, key, members, request.bootstrap_seed));
   }
-  // Keys order data sets by their ids, which say nothing to a reader: shorter prompts first.
+  // Keys order data sets by their ids, which say nothing to a reader: test before development,
+  // shorter prompts first.
   std::stable_sort(table.blocks.begin(), table.blocks.end(),
                    [](const LeaderboardBlock& a, const LeaderboardBlock& b) {
-                     return std::tuple(a.model_id, a.benchmark, a.prompt_tokens_min) <
-                            std::tuple(b.model_id, b.benchmark, b.prompt_tokens_min);
+                     const auto order = [](const LeaderboardBlock& block) {
+                       return std::tuple(block.model_id, block.benchmark, block.split != kTestSplit,
+                                         block.prompt_tokens_min);
+                     };
+                     return order(a) < order(b);
                    });
   table.notes = data.notes;
   return table;

@@ -1,9 +1,9 @@
 // The leaderboard: which selection of full-attention units does best at equal budget, and what it
 // cost to find.
 //
-// Built from rows alone. One block for each (model, data set, generation, window, sinks, decode
-// rule, granularity, budget); rows of different blocks are never compared. Ranking: share of the
-// NLL gap between `none` and `full` that is closed. Full, none, random, periodic offsets and
+// Built from rows alone. One block for each (model, data set, split, generation, window, sinks,
+// decode rule, granularity, budget); rows of different blocks are never compared. Ranking: share of
+// the NLL gap between `none` and `full` that is closed. Full, none, random, periodic offsets and
 // inverted stand outside the ranking; `periodic-best` is the offset with the lowest calibration
 // NLL, never the best on test.
 #pragma once
@@ -20,6 +20,8 @@
 #include "results/store.h"
 
 namespace strata {
+
+inline constexpr const char* kTestSplit = "test";  // what results are claimed on
 
 // Each field that is set must match.
 struct LeaderboardRequest {
@@ -75,6 +77,7 @@ struct SelectorClaim {
 struct LeaderboardBlock {
   std::string model_name, model_id;
   std::string benchmark, benchmark_config_json;
+  std::string split;  // test or development
   std::string data_id;
   std::size_t samples = 0, clusters = 0, beyond_window = 0;
   std::int64_t prompt_tokens_min = 0, prompt_tokens_max = 0;

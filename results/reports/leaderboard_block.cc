@@ -97,6 +97,7 @@ class BlockBuilder {
     block_.model_id = model.id;
     block_.benchmark = any.run.benchmark;
     block_.benchmark_config_json = any.run.benchmark_config_json;
+    block_.split = key_.split;
     block_.data_id = key_.data_id;
     block_.samples = facts_.samples.size();
     block_.clusters = 1 + *std::max_element(clusters_.begin(), clusters_.end());
@@ -344,9 +345,9 @@ class BlockBuilder {
         oracle = offset;
     if (oracle != nullptr && periodic_.size() > 1)
       block_.notes.push_back(
-          fmt::format("oracle: the best periodic offset on test is {}, NLL {:.3f} (chosen on "
-                      "the test samples, so not ranked)",
-                      oracle->run.label, mean(oracle->nll)));
+          fmt::format("oracle: the best periodic offset on {0} is {1}, NLL {2:.3f} (chosen on "
+                      "the {0} samples, so not ranked)",
+                      key_.split, oracle->run.label, mean(oracle->nll)));
   }
 
   void note_unmatched() {

@@ -15,7 +15,7 @@ namespace strata {
 // every budget. model_id: of plans with weights of their own, what these have in common
 // (Evaluation::training).
 struct BlockKey {
-  std::string model_id, tokenizer_id, generation, data_id;
+  std::string model_id, tokenizer_id, generation, data_id, split;
   std::int64_t numerics_version = 0, window = 0, sinks = 0;
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
@@ -23,9 +23,9 @@ struct BlockKey {
   auto operator<=>(const BlockKey&) const = default;
 
   bool same_task(const BlockKey& other) const {
-    return std::tie(model_id, tokenizer_id, generation, data_id, numerics_version) ==
+    return std::tie(model_id, tokenizer_id, generation, data_id, split, numerics_version) ==
            std::tie(other.model_id, other.tokenizer_id, other.generation, other.data_id,
-                    other.numerics_version);
+                    other.split, other.numerics_version);
   }
   bool same_mixer(const BlockKey& other) const {
     return same_task(other) && std::tie(window, sinks, decode_rule) ==

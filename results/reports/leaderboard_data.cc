@@ -22,9 +22,9 @@ class Loader {
 
   Result<LeaderboardData> load() {
     ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store_.runs());
-    // (label, experiment, calibration data) → the latest run; runs come by start. Two calibration
-    // seeds that select the same plan are two runs.
-    std::map<std::tuple<std::string, std::string, std::string>, std::size_t> latest;
+    // (label, experiment, split, calibration data) → the latest run; runs come by start. Two
+    // calibration seeds that select the same plan are two runs.
+    std::map<std::tuple<std::string, std::string, std::string, std::string>, std::size_t> latest;
     for (std::size_t i = 0; i < runs.size(); ++i) {
       if (!matches(runs[i])) continue;
       if (runs[i].status != RunStatus::kDone || !runs[i].experiment_id) {
@@ -36,7 +36,7 @@ class Loader {
         ASSIGN_OR_RETURN(const SelectionRow selection, store_.selection(*runs[i].selection_id));
         calibration = selection.calibration_id;
       }
-      latest[{runs[i].label, *runs[i].experiment_id, calibration}] = i;
+      latest[{runs[i].label, *runs[i].experiment_id, evaluated_split(runs[i]), calibration}] = i;
     }
     std::vector<std::size_t> chosen;
     chosen.reserve(latest.size());
@@ -73,6 +73,7 @@ class Loader {
     ASSIGN_OR_RETURN(const PlanRow plan_row, store_.plan(experiment.plan_id));
     ASSIGN_OR_RETURN(AttentionPlan plan, parse_plan(plan_row));
     Evaluation evaluation{.run = run,
+                          .split = evaluated_split(run),
                           .experiment = experiment,
                           .plan = std::move(plan),
                           .selection = {},
@@ -171,6 +172,12 @@ bool is_full(const PaletteEntry& entry) {
 Result<LeaderboardData> load_leaderboard_data(const Store& store,
                                               const LeaderboardRequest& request) {
   return Loader(store, request).load();
+}
+
+std::string evaluated_split(const RunRow& run) {
+  const auto config = parse_json(run.benchmark_config_json).value_or(nlohmann::json());
+  const auto split = config.is_object() ? config.find("split") : config.end();
+  return split != config.end() && split->is_string() ? split->get<std::string>() : kTestSplit;
 }
 
 std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity) {

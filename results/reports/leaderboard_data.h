@@ -14,6 +14,7 @@ namespace strata {
 // A run and the answers to its experiment, in the order of the data set.
 struct Evaluation {
   RunRow run;
+  std::string split;  // evaluated_split() of the run
   ExperimentRow experiment;
   AttentionPlan plan;
   std::optional<SelectionRow> selection;
@@ -43,12 +44,15 @@ struct LeaderboardData {
   std::vector<std::string> notes;
 };
 
-// Of two runs with one label, one experiment and one calibration set, the later. Of several
-// executions of an experiment, the one that answered most samples (of those, the latest); runs with
-// unanswered samples are left out with a note.
+// Of two runs with one label, one experiment, one split and one calibration set, the later. Of
+// several executions of an experiment, the one that answered most samples (of those, the latest);
+// runs with unanswered samples are left out with a note.
 Result<LeaderboardData> load_leaderboard_data(const Store& store,
                                               const LeaderboardRequest& request);
 
+// The split that a run's samples come from, by its benchmark's configuration; "test" where that
+// names none.
+std::string evaluated_split(const RunRow& run);
 // Kept units of a plan, counted at a granularity: all of a unit's query heads have full attention.
 std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity);
 // Share of full-attention KV cells; a KV head's cells are kept where any of its query heads is.

@@ -39,8 +39,9 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
           ? fmt::format("{}", block.prompt_tokens_min)
           : fmt::format("{}–{}", block.prompt_tokens_min, block.prompt_tokens_max);
   lines.push_back(fmt::format(
-      "{} ({}) · {} · {}, {} · prompts of {} tokens", block.model_name, short_id(block.model_id),
-      block.benchmark, plural(static_cast<std::int64_t>(block.samples), "sample"),
+      "{} ({}) · {}{} · {}, {} · prompts of {} tokens", block.model_name, short_id(block.model_id),
+      block.benchmark, block.split == kTestSplit ? "" : fmt::format(", {} split", block.split),
+      plural(static_cast<std::int64_t>(block.samples), "sample"),
       plural(static_cast<std::int64_t>(block.clusters), "cluster"), tokens));
   const std::string budget = block.budget_units == 0
                                  ? "no budget"
@@ -314,24 +315,11 @@ constexpr std::string_view kind_name(RowKind kind) {
 }
 
 Cells csv_header() {
-  Cells cells = {"model",
-                 "model_id",
-                 "benchmark",
-                 "data_id",
-                 "samples",
-                 "clusters",
-                 "beyond_window_samples",
-                 "window",
-                 "sinks",
-                 "decode_rule",
-                 "granularity",
-                 "budget_units",
-                 "units",
-                 "devices",
-                 "kind",
-                 "rank",
-                 "strategy",
-                 "draws"};
+  Cells cells = {"model",        "model_id", "benchmark",   "split",
+                 "data_id",      "samples",  "clusters",    "beyond_window_samples",
+                 "window",       "sinks",    "decode_rule", "granularity",
+                 "budget_units", "units",    "devices",     "kind",
+                 "rank",         "strategy", "draws"};
   for (const char* name : {"gap_closed", "gen_contains", "tf_exact", "gen_contains_beyond",
                            "answer_nll", "nll_minus_full", "nll_minus_periodic_best"})
     for (const char* suffix : {"", "_low", "_high"}) cells.push_back(std::string(name) + suffix);
@@ -348,6 +336,7 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   Cells cells = {block.model_name,
                  block.model_id,
                  block.benchmark,
+                 block.split,
                  block.data_id,
                  text(block.samples),
                  text(block.clusters),

@@ -68,7 +68,10 @@ void describe_run(const RunRow& run, Lines& lines) {
             run.strategy, to_string(run.granularity),
             run.budget_units ? plural(*run.budget_units, "unit") : std::string("none asked for"),
             to_string(run.decode_rule), run.window, run.sinks);
-  lines.add("benchmark {}: {}", run.benchmark, config_text(run.benchmark_config_json));
+  const std::string split = evaluated_split(run);
+  lines.add("benchmark {}{}: {}", run.benchmark,
+            split == kTestSplit ? "" : fmt::format(", {} split", split),
+            config_text(run.benchmark_config_json));
   lines.add("seeds: {}", config_text(run.seeds_json));
   lines.add("config {}: {}", short_id(run.config_hash), config_text(run.config_json));
   if (run.calibration_nll)

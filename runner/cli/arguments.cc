@@ -72,6 +72,14 @@ CLI::Validator above_zero(bool or_zero) {
           ""};
 }
 
+void add_activation_memory(CLI::App* command, Arguments& arguments) {
+  command
+      ->add_option("--activation-mib", arguments.activation_mib,
+                   "memory for activations; what does not fit is computed a second time; 4096 on a "
+                   "CPU, half of what weights leave of a GPU, where not given")
+      ->check(above_zero(true));
+}
+
 void add_training(CLI::App* command, Arguments& arguments) {
   command->add_option("-o", arguments.model_out, "the new model's folder")->required();
   command->add_option("--steps", arguments.train_steps, "steps under the strategy's mask")
@@ -82,10 +90,7 @@ void add_training(CLI::App* command, Arguments& arguments) {
       ->check(above_zero(false));
   command->add_option("--clip", arguments.train_clip, "largest norm of a gradient; 0 = any")
       ->check(above_zero(true));
-  command
-      ->add_option("--activation-mib", arguments.activation_mib,
-                   "memory for activations; what does not fit is computed a second time")
-      ->check(above_zero(true));
+  add_activation_memory(command, arguments);
   command
       ->add_option("--checkpoint-seconds", arguments.checkpoint_seconds,
                    "how often weights and moments are written")
@@ -140,11 +145,15 @@ Parsed parse(int argc, char** argv) {
       "one prompt of benchmark.length tokens under the strategy's plan, threads= threads");
   CLI::App* decode = bench->add_subcommand(
       "decode", "batch= sequences behind prompts of benchmark.length tokens, step by step");
-  for (CLI::App* command : {prefill, decode}) {
+  CLI::App* gates = bench->add_subcommand("gates",
+                                          "forward and backward pass of half-open gates over "
+                                          "batch= prompts of benchmark.length tokens");
+  for (CLI::App* command : {prefill, decode, gates}) {
     add_composition(command, arguments, dirs);
     command->add_option("--repeats", arguments.repeats, "measurements after one warm-up")
         ->check(CLI::Range(1, 1000));
   }
+  add_activation_memory(gates, arguments);
   decode->add_option("--new-tokens", arguments.new_tokens, "steps of each measurement")
       ->check(CLI::Range(1, 100000));
   CLI::App* samples =
@@ -226,6 +235,7 @@ Parsed parse(int argc, char** argv) {
       {select, Command::kSelect},
       {train, Command::kTrain},
       {decode, Command::kBenchDecode},
+      {gates, Command::kBenchGates},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
       {export_plan, Command::kExport},

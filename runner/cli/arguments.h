@@ -2,6 +2,7 @@
 // and hands the rest, word for word, to `strata-engine` beside it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ enum class Command {
   kSelect,
   kTrain,
   kBenchDecode,
+  kBenchGates,
   kBenchPrefill,
   kSamples,
   kExport,
@@ -33,14 +35,15 @@ struct Arguments {
   bool resolve = false;        // --resolve
   bool show_defaults = false;  // --info defaults-tree
   bool dry_run = false;
-  std::string resume;         // run --resume: a run's id, or its beginning
-  int repeats = 7;            // bench
-  int new_tokens = 32;        // bench decode
-  std::string plan_in;        // export
-  std::string plan_out;       // select -o
-  std::string selection_out;  // select --selection
-  std::string model_out;      // train -o
-  std::int64_t train_steps = 0, train_batch = 1, activation_mib = 4096;  // train
+  std::string resume;                             // run --resume: a run's id, or its beginning
+  int repeats = 7;                                // bench
+  int new_tokens = 32;                            // bench decode
+  std::string plan_in;                            // export
+  std::string plan_out;                           // select -o
+  std::string selection_out;                      // select --selection
+  std::string model_out;                          // train -o
+  std::int64_t train_steps = 0, train_batch = 1;  // train
+  std::optional<std::int64_t> activation_mib;
   double train_rate = 1e-4, train_clip = 1, checkpoint_seconds = 300;
   std::string format = "text";
   bool ascii = false;

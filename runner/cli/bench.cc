@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/rng.h"
+#include "models/device_memory.h"
+#include "models/training/gated_pass.h"
 #include "runner/experiment.h"
 
 namespace strata::cli {
@@ -43,6 +45,50 @@ Result<std::vector<double>> decode_seconds(MeteredModel& model, const AttentionP
   return seconds;
 }
 
+// Forward and backward passes of all prompts with every gate half open, the last kAnswer tokens of
+// each scored.
+Result<nlohmann::json> gated_passes(const Arguments& arguments, const ExperimentConfig& config,
+                                    const Model& model, const std::vector<Tokens>& prompts,
+                                    const Progress& progress) {
+  constexpr std::size_t kAnswer = 16;
+  const std::size_t length = prompts[0].size();
+  if (length <= kAnswer)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "expected more than {} tokens (those that are scored), got {}", kAnswer,
+                           length)
+                    .at("benchmark.length"));
+  const GatedAttention attention{.granularity = config.granularity,
+                                 .cheap = SlidingWindow{config.mixer.window, config.mixer.sinks},
+                                 .rule = config.decode_rule};
+  const Mask units(config.granularity, model.layout(), false);
+  const std::vector<double> gates(units.size(), 0.5);
+  std::vector<GatedRequest> requests;
+  for (const Tokens& prompt : prompts) {
+    const std::span<const TokenId> text(prompt);
+    requests.push_back(
+        {.prompt = text.first(length - kAnswer), .answer = text.last(kAnswer), .gates = gates});
+  }
+  MeteredModel metered(model);
+  const PassLimits limits = pass_limits(model, arguments.activation_mib);
+  const PeakMemory peak(model);
+  std::vector<double> seconds;
+  for (int repeat = -1; repeat < arguments.repeats; ++repeat) {
+    const auto start = Clock::now();
+    const auto passes = gate_gradients(metered, attention, requests, limits, progress, {});
+    if (!passes) return fail(passes.error());
+    if (repeat >= 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  nlohmann::json line = {
+      {"seconds", seconds},
+      {"batch", prompts.size()},
+      {"memory_bytes", limits.memory_bytes},
+      {"least_bytes", gated_pass_bytes(model.shape(), static_cast<std::int64_t>(length), 0)},
+      {"peak_bytes", nullptr},
+      {"flops", metered.meter().flops / (arguments.repeats + 1)}};
+  if (const std::optional<std::uint64_t> bytes = peak.bytes()) line["peak_bytes"] = *bytes;
+  return line;
+}
+
 }  // namespace
 
 Status bench(const Arguments& arguments, const ExperimentConfig& config, Progress& progress) {
@@ -53,21 +99,32 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
   ASSIGN_OR_RETURN(const std::int64_t length, benchmark_length(config));
   set_operation_threads(worker_threads(config));
   Rng rng(config.seed, "bench");
-  std::vector<Tokens> prompts(decode ? static_cast<std::size_t>(config.batch) : 1);
+  const bool several = arguments.command != Command::kBenchPrefill;
+  std::vector<Tokens> prompts(several ? static_cast<std::size_t>(config.batch) : 1);
   for (Tokens& prompt : prompts)
     for (std::int64_t i = 0; i < length; ++i)
       prompt.push_back(
           static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
-  MeteredModel metered(*model);
-  ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                   decode ? decode_seconds(metered, selected.plan, prompts, arguments.new_tokens,
-                                           arguments.repeats)
-                          : prefill_seconds(metered, selected.plan, prompts[0], arguments.repeats));
-  nlohmann::json line = {{"tokens", length},           {"threads", worker_threads(config)},
-                         {"dtype", config.dtype},      {"device", model->device_name()},
-                         {"plan", selected.plan.id()}, {"seconds", seconds}};
+  nlohmann::json line = {{"tokens", length},
+                         {"threads", worker_threads(config)},
+                         {"dtype", config.dtype},
+                         {"device", model->device_name()}};
+  if (arguments.command == Command::kBenchGates) {
+    ASSIGN_OR_RETURN(const nlohmann::json measured,
+                     gated_passes(arguments, config, *model, prompts, progress));
+    line.update(measured);
+  } else {
+    MeteredModel metered(*model);
+    ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                     decode
+                         ? decode_seconds(metered, selected.plan, prompts, arguments.new_tokens,
+                                          arguments.repeats)
+                         : prefill_seconds(metered, selected.plan, prompts[0], arguments.repeats));
+    line["plan"] = selected.plan.id();
+    line["seconds"] = seconds;
+  }
   if (decode) {
-    std::vector<double> sorted = seconds;
+    auto sorted = line["seconds"].get<std::vector<double>>();
     std::sort(sorted.begin(), sorted.end());
     line["batch"] = config.batch;
     line["new_tokens"] = arguments.new_tokens;

@@ -164,6 +164,7 @@ int run_light(const Arguments& arguments) {
     case Command::kSelect:
     case Command::kTrain:
     case Command::kBenchDecode:
+    case Command::kBenchGates:
     case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
   }
   return code ? *code : report_error(code.error());

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -167,6 +168,32 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
   std::filesystem::remove(db);
 }
 
+TEST(ProgramsTest, AGatedPassIsMeasuredWhereItsTokensFit) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const auto bench = [&](const std::string& arguments) {
+    return strata("bench gates --repeats 2 batch=1 strategy=none model.path=" + model_dir() + " " +
+                  arguments);
+  };
+  std::vector<nlohmann::json> lines;
+  for (const char* length : {"48", "96"}) {
+    const Outcome outcome = bench(std::string("benchmark.length=") + length);
+    ASSERT_EQ(outcome.code, 0) << outcome.text;
+    lines.push_back(nlohmann::json::parse(outcome.text.substr(outcome.text.find('{'))));
+    EXPECT_EQ(lines.back()["seconds"].size(), 2U);
+  }
+  // Forward and backward through 106 million weights of layers, 2 operations each a token.
+  const double layers = 2.0 * 106e6 * 48;
+  EXPECT_GT(lines[0]["flops"].get<double>(), 2 * layers);
+  EXPECT_LT(lines[0]["flops"].get<double>(), 3 * layers);
+  // Twice the rows, but as many scored ones.
+  EXPECT_GT(lines[1]["flops"].get<double>(), 1.8 * lines[0]["flops"].get<double>());
+  EXPECT_GT(lines[1]["least_bytes"], lines[0]["least_bytes"]);
+  const Outcome refused = bench("benchmark.length=16");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.text.find("expected more than 16 tokens"), std::string::npos) << refused.text;
+}
+
 TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
   if (!std::filesystem::exists(model_dir() + "/config.json"))
     GTEST_SKIP() << "no model at " << model_dir();
@@ -203,6 +230,40 @@ TEST(ProgramsTest, ARecordedRunIsSkippedUntilItsDataChanges) {
   for (const char* named : {"check db=", "check ", "migrate ", "dump "}) {
     const Outcome done = strata(std::string("db ") + named + (dir / "r.db").string());
     EXPECT_EQ(done.code, 0) << done.text;
+  }
+  std::filesystem::remove_all(dir);
+}
+
+TEST(ProgramsTest, DevelopmentSamplesAreEvaluatedAndReportedApartFromTheTest) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path dir = std::filesystem::path(::testing::TempDir()) / "strata_splits";
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir / "q.jsonl")
+      << R"({"id": "a", "prompt": "One and one is", "answer": " two", "split": "test"})"
+      << "\n"
+      << R"({"id": "b", "prompt": "Two and two is", "answer": " four", "split": "calibration"})"
+      << "\n"
+      << R"({"id": "c", "prompt": "Two and one is", "answer": " three", "split": "development"})"
+      << "\n";
+  const std::string db = " db=" + (dir / "r.db").string();
+  const std::string keys =
+      " benchmark=jsonl calibration.samples=1 benchmark.path=" + (dir / "q.jsonl").string() +
+      " model.path=" + model_dir();
+  const Outcome ran = strata("run -m strategy=full benchmark.split=test,development" + keys + db);
+  ASSERT_EQ(ran.code, 0) << ran.text;
+  EXPECT_NE(ran.text.find("2 runs recorded"), std::string::npos) << ran.text;
+  const Outcome report = strata("report leaderboard" + db);
+  const std::size_t test = report.text.find(" · jsonl · 1 sample, ");
+  const std::size_t development = report.text.find(" · jsonl, development split · 1 sample, ");
+  EXPECT_LT(test, development) << report.text;
+  EXPECT_NE(development, std::string::npos) << report.text;
+  for (const std::string split : {"test", "development"}) {
+    const Outcome samples = strata("samples benchmark.split=" + split + keys);
+    EXPECT_NE(samples.text.find(split == "test" ? " two" : " three"), std::string::npos)
+        << samples.text;
+    EXPECT_EQ(samples.text.find(split == "test" ? " three" : " two"), std::string::npos)
+        << samples.text;
   }
   std::filesystem::remove_all(dir);
 }

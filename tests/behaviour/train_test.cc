@@ -157,7 +157,7 @@ TEST_F(TrainTest, AModelIsNotEvaluatedOnItsTrainingText) {
   testing::write_questions(folder() / "shifted.jsonl", 8, 4);
   const Outcome run = strata("run", "out", "strategy=full benchmark.samples=8", "shifted.jsonl");
   EXPECT_EQ(run.code, 1);
-  EXPECT_THAT(run.text, HasSubstr("the model was trained on test sample"));
+  EXPECT_THAT(run.text, HasSubstr("the model was trained on evaluated sample"));
   EXPECT_EQ(strata("run", "model", "strategy=full benchmark.samples=8", "shifted.jsonl").code, 0);
 }
 

@@ -12,6 +12,7 @@
 #include "runner/export.h"
 #include "tests/parity/prompt_logits.h"
 #include "tests/unit/models/device_test.h"
+#include "tests/unit/models/one_pass.h"
 
 namespace strata {
 namespace {
@@ -164,7 +165,7 @@ TEST_P(FamilyParityTest, GateGradientsAreFiniteDifferences) {
                                .answer = std::span(tokens).last(4),
                                .gates = gates};
     const auto pass = [&] {
-      return *gate_gradient(model, attention, request, std::uint64_t{1} << 40);
+      return *testing::gate_gradient(model, attention, request, std::uint64_t{1} << 40);
     };
     const GatedGradient here = pass();
     for (const std::size_t unit : {units / 3, units - 1}) {

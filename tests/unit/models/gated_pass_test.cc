@@ -13,13 +13,16 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
 #include "models/training/attention_gradient.h"
 #include "tests/unit/models/dense_oracle.h"
 #include "tests/unit/models/device_test.h"
+#include "tests/unit/models/one_pass.h"
 
 namespace strata {
 namespace {
@@ -53,7 +56,7 @@ class GatedPassTest : public testing::DeviceTest {
   GatedGradient run(const GatedAttention& attention, const GatedRequest& request,
                     std::uint64_t memory = kEnough) const {
     MeteredModel model(*model_);
-    Result<GatedGradient> result = gate_gradient(model, attention, request, memory);
+    Result<GatedGradient> result = testing::gate_gradient(model, attention, request, memory);
     EXPECT_TRUE(result) << result.error().message;
     return *std::move(result);
   }
@@ -89,6 +92,45 @@ class GatedPassTest : public testing::DeviceTest {
   Weights weights_;
   std::unique_ptr<Model> model_;
   Tokens prompt_, answer_;
+  SilentProgress silent_;
+};
+
+// Texts of three shapes in turn, each with gates of its own, some shut, some open.
+struct Batch {
+  std::vector<Tokens> prompts, answers;
+  std::vector<std::vector<double>> gates;
+  std::vector<GatedRequest> requests;
+
+  Batch(std::size_t count, std::size_t units, PassLoss loss, std::int64_t scored) {
+    Rng rng(12, "batch");
+    const auto text = [&](std::size_t length) {
+      Tokens tokens;
+      for (std::size_t i = 0; i < length; ++i)
+        tokens.push_back(static_cast<TokenId>(rng.below(11)));
+      return tokens;
+    };
+    for (std::size_t i = 0; i < count; ++i) {
+      prompts.push_back(text(i % 3 == 1 ? 31 : 40));
+      answers.push_back(text(i % 3 == 2 ? 5 : 3));
+      std::vector<double>& of_one = gates.emplace_back();
+      for (std::size_t u = 0; u < units; ++u)
+        of_one.push_back(std::clamp(1.4 * rng.uniform() - 0.2, 0.0, 1.0));
+    }
+    for (std::size_t i = 0; i < count; ++i)
+      requests.push_back({.prompt = prompts[i],
+                          .answer = answers[i],
+                          .gates = gates[i],
+                          .loss = loss,
+                          .scored = scored});
+  }
+};
+
+// Sizes of the passes, in order.
+struct Passes {
+  std::vector<std::size_t> sizes;
+  std::function<void(std::size_t)> note() {
+    return [this](std::size_t prompts) { sizes.push_back(prompts); };
+  }
 };
 
 TEST_P(GatedPassTest, BinaryGatesScoreAsTheirPlanDoes) {
@@ -134,9 +176,9 @@ TEST_P(GatedPassTest, GradientsOfDistillationAreFiniteDifferences) {
       GatedRequest distil = request({});
       distil.loss = loss;
       distil.scored = 9;
-      const Result<TeacherRows> teacher = teacher_rows(model, distil);
+      const auto teacher = teacher_rows(model, {&distil, 1}, {}, silent_);
       ASSERT_TRUE(teacher);
-      distil.teacher = &*teacher;
+      distil.teacher = &(*teacher)[0];
       GatedAttention gated = attention(Granularity::kKvHead, DecodeRule::kSame);
       gated.kept_from_teacher = from_teacher;
       expect_finite_differences(gated, distil, random_gates(Granularity::kKvHead, 4));
@@ -161,6 +203,116 @@ TEST_P(GatedPassTest, RecomputedLayersGiveTheSameGradient) {
         EXPECT_NEAR(again.gradient[u], kept.gradient[u], 1e-12);
     }
   }
+}
+
+TEST_P(GatedPassTest, PromptsThatGoTogetherGetWhatEachGetsAlone) {
+  struct Case {
+    Granularity granularity;
+    std::int64_t scored, logits;
+  };
+  constexpr std::int64_t kVocabulary = 11, kAll = PassLimits{}.logits;
+  // Logits of all sequences at once, of two (or as many as there are) at a time, of parts of one.
+  for (const Case& one :
+       {Case{Granularity::kLayer, 0, kAll}, Case{Granularity::kKvHead, 9, 20 * kVocabulary},
+        Case{Granularity::kQueryHead, 9, 4 * kVocabulary}})
+    for (const PassLoss loss : {PassLoss::kNll, PassLoss::kDivergence, PassLoss::kHidden})
+      for (const bool from_teacher : {false, true}) {
+        GatedAttention gated = attention(one.granularity, DecodeRule::kFull);
+        gated.kept_from_teacher = from_teacher;
+        Batch batch(10, units(one.granularity), loss, one.scored);
+        MeteredModel together(*model_), alone(*model_);
+        const PassLimits wide{kEnough, 1 << 14, one.logits}, narrow{kEnough};
+        std::vector<TeacherRows> teachers;
+        if (loss != PassLoss::kNll) {
+          teachers = *teacher_rows(together, batch.requests, wide, silent_);
+          ASSERT_TRUE(teacher_rows(alone, batch.requests, narrow, silent_));
+          for (std::size_t i = 0; i < teachers.size(); ++i)
+            batch.requests[i].teacher = &teachers[i];
+        }
+        Passes passes, single;
+        const auto got =
+            gate_gradients(together, gated, batch.requests, wide, silent_, passes.note());
+        const auto expected =
+            gate_gradients(alone, gated, batch.requests, narrow, silent_, single.note());
+        ASSERT_TRUE(got && expected);
+        EXPECT_EQ(passes.sizes, (std::vector<std::size_t>{4, 3, 3}));
+        EXPECT_EQ(single.sizes, std::vector<std::size_t>(10, 1));
+        for (std::size_t i = 0; i < got->size(); ++i) {
+          const GatedGradient &a = (*got)[i], &b = (*expected)[i];
+          EXPECT_NEAR(a.loss, b.loss, 1e-12);
+          ASSERT_EQ(a.nll.size(), b.nll.size());
+          for (std::size_t t = 0; t < a.nll.size(); ++t) EXPECT_NEAR(a.nll[t], b.nll[t], 1e-12);
+          ASSERT_EQ(a.gradient.size(), b.gradient.size());
+          for (std::size_t u = 0; u < a.gradient.size(); ++u)
+            EXPECT_NEAR(a.gradient[u], b.gradient[u], 1e-12) << "prompt " << i << " unit " << u;
+        }
+        EXPECT_GT(std::abs((*got)[0].loss - (*got)[3].loss), 1e-6);  // of one pass, yet not equal
+        const Meter &a = together.meter(), &b = alone.meter();
+        EXPECT_EQ(a.flops, b.flops);
+        EXPECT_EQ(a.evaluations, b.evaluations);
+        EXPECT_EQ(a.forward_tokens, b.forward_tokens);
+        EXPECT_EQ(a.layer_tokens, b.layer_tokens);
+        EXPECT_EQ(a.backward_tokens, b.backward_tokens);
+        EXPECT_EQ(a.peak_bytes * 44, b.peak_bytes * 4 * 42);  // tokens at once
+      }
+}
+
+TEST_P(GatedPassTest, APassTakesNoMorePromptsThanFitWithAllActivations) {
+  const GatedAttention gated = attention(Granularity::kLayer, DecodeRule::kSame);
+  const std::vector<double> gates(units(Granularity::kLayer), 0.5);
+  const std::vector<GatedRequest> requests(7, request(gates));
+  const auto sizes = [&](std::uint64_t memory_bytes, std::int64_t rows, double& flops) {
+    MeteredModel model(*model_);
+    Passes passes;
+    EXPECT_TRUE(
+        gate_gradients(model, gated, requests, {memory_bytes, rows}, silent_, passes.note()));
+    flops = model.meter().flops;
+    return passes.sizes;
+  };
+  using Sizes = std::vector<std::size_t>;
+  const auto bytes = [&](int layers, std::int64_t batch) {
+    return gated_pass_bytes(model_->shape(), 53, layers, batch);
+  };
+  const Sizes one_each(7, 1);
+  double flops = 0, most = 0;
+  EXPECT_EQ(sizes(bytes(kLayers, 3), 1 << 14, flops), (Sizes{3, 3, 1}));
+  EXPECT_EQ(sizes(bytes(kLayers, 3) - 1, 1 << 14, most), (Sizes{2, 2, 2, 1}));
+  EXPECT_EQ(most, flops);
+  EXPECT_EQ(sizes(kEnough, 4 * 53, most), (Sizes{4, 3}));
+  EXPECT_EQ(sizes(kEnough, 4 * 53 - 1, most), (Sizes{3, 3, 1}));
+  EXPECT_EQ(sizes(kEnough, 1, most), one_each);
+  EXPECT_EQ(most, flops);
+  // A prompt whose layers must be run twice goes alone.
+  EXPECT_EQ(sizes(bytes(kLayers, 1) - 1, 1 << 14, most), one_each);
+  EXPECT_GT(most, flops);
+}
+
+TEST_P(GatedPassTest, LimitsSuitTheDeviceWhateverIsFreeOnIt) {
+  const PassLimits limits = pass_limits(*model_, {}), given = pass_limits(*model_, 7);
+  EXPECT_EQ(given.memory_bytes, std::uint64_t{7} << 20);
+  EXPECT_EQ(given.batch_rows, limits.batch_rows);
+  if (device().is_cpu()) {
+    EXPECT_EQ(limits.memory_bytes, std::uint64_t{4} << 30);
+    EXPECT_EQ(limits.batch_rows, 1);
+    return;
+  }
+  EXPECT_EQ(limits.batch_rows, 16384);
+  const at::Tensor taken =
+      at::zeros({std::int64_t{1} << 28}, at::TensorOptions().device(device()).dtype(at::kByte));
+  EXPECT_GT(limits.memory_bytes, std::uint64_t{1} << 28);
+  EXPECT_EQ(pass_limits(*model_, {}).memory_bytes, limits.memory_bytes);
+}
+
+TEST_P(GatedPassTest, WorkersShareTheMemory) {
+  const GatedAttention gated = attention(Granularity::kLayer, DecodeRule::kSame);
+  const std::vector<double> gates(units(Granularity::kLayer), 0.5);
+  const std::vector<GatedRequest> requests(6, request(gates));
+  MeteredModel model(*model_, {}, 2);
+  Passes passes;
+  ASSERT_TRUE(gate_gradients(model, gated, requests,
+                             {2 * gated_pass_bytes(model_->shape(), 53, kLayers, 3) - 2, 1 << 14},
+                             silent_, passes.note()));
+  EXPECT_EQ(passes.sizes, (std::vector<std::size_t>{2, 2, 2}));
 }
 
 // Σ_u ∫₀¹ −∂NLL/∂g_u(t,…,t) dt = NLL(none) − NLL(full).
@@ -200,13 +352,21 @@ TEST_P(GatedPassTest, BadGatesAreRefused) {
   MeteredModel model(*model_);
   std::vector<double> gates(3, 0.5);
   const GatedAttention gated = attention(Granularity::kLayer, DecodeRule::kSame);
-  Result<GatedGradient> few = gate_gradient(model, gated, request(gates), kEnough);
+  Result<GatedGradient> few = testing::gate_gradient(model, gated, request(gates), kEnough);
   ASSERT_FALSE(few);
   EXPECT_EQ(few.error().message, "3 gates given; expected one for each of 4 units");
   gates = {0.5, 0.5, 1.5, 0};
-  Result<GatedGradient> large = gate_gradient(model, gated, request(gates), kEnough);
+  Result<GatedGradient> large = testing::gate_gradient(model, gated, request(gates), kEnough);
   ASSERT_FALSE(large);
   EXPECT_EQ(large.error().message, "a gate is 1.5; expected 0 to 1");
+  // The prompt is named, whoever it went with.
+  const std::vector<double> good(4, 0.5);
+  std::vector<GatedRequest> three(3, request(good));
+  three[1] = request(gates);
+  three[1].name = "prompt 1";
+  const auto named = gate_gradients(model, gated, three, {kEnough, 1 << 14}, silent_, {});
+  ASSERT_FALSE(named);
+  EXPECT_EQ(named.error().text(), "prompt 1: a gate is 1.5; expected 0 to 1");
 }
 
 // By autograd through a dense softmax over every pair.

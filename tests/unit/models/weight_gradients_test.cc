@@ -12,6 +12,7 @@
 #include "models/training/gated_pass.h"
 #include "tests/unit/models/dense_oracle.h"
 #include "tests/unit/models/device_test.h"
+#include "tests/unit/models/one_pass.h"
 
 namespace strata {
 namespace {
@@ -45,7 +46,7 @@ class WeightGradientsTest : public testing::DeviceTest {
   GatedGradient run(WeightGradients* sums, std::int64_t scored = 0,
                     std::uint64_t memory = kEnough) const {
     MeteredModel model(*model_);
-    const Result<GatedGradient> result = gate_gradient(
+    const Result<GatedGradient> result = testing::gate_gradient(
         model,
         {.granularity = Granularity::kKvHead,
          .kept = FullAttention{},
@@ -131,6 +132,36 @@ TEST_P(RandomWeights, AddUpOverPassesAndDoNotDependOnWhatIsKept) {
     EXPECT_LT((2 * once.sums()[i] - twice.sums()[i]).abs().max().item<double>(), 1e-12);
   twice.clear();
   for (const at::Tensor& sum : twice.sums()) EXPECT_EQ(sum.abs().max().item<double>(), 0);
+}
+
+TEST_P(RandomWeights, OfPromptsThatGoTogetherAreTheSumOfEachAlone) {
+  make_random(false);
+  const GatedAttention attention{.granularity = Granularity::kKvHead,
+                                 .kept = FullAttention{},
+                                 .cheap = SlidingWindow{6, 2},
+                                 .rule = DecodeRule::kSame};
+  Tokens other(prompt_.rbegin(), prompt_.rend());
+  const std::vector<double> half(gates_.size(), 0.5);
+  for (const std::int64_t scored : {std::int64_t{0}, std::int64_t{33}}) {
+    WeightGradients together(model_->decoder()), alone(model_->decoder());
+    const auto run_all = [&](WeightGradients* sums, std::int64_t batch_rows) {
+      const GatedRequest first{
+          .prompt = prompt_, .answer = answer_, .gates = gates_, .scored = scored, .weights = sums};
+      std::vector<GatedRequest> requests(3, first);
+      requests[1].prompt = other;
+      requests[2].gates = half;
+      MeteredModel model(*model_);
+      const SilentProgress silent;
+      std::size_t passes = 0;
+      EXPECT_TRUE(gate_gradients(model, attention, requests, {kEnough, batch_rows}, silent,
+                                 [&](std::size_t) { ++passes; }));
+      return passes;
+    };
+    ASSERT_EQ(run_all(&together, 1000), 1u);
+    ASSERT_EQ(run_all(&alone, 1), 3u);
+    for (std::size_t i = 0; i < alone.sums().size(); ++i)
+      EXPECT_LT((together.sums()[i] - alone.sums()[i]).abs().max().item<double>(), 1e-12);
+  }
 }
 
 class FamilyWeights : public WeightGradientsTest {};

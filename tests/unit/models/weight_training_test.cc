@@ -15,6 +15,7 @@
 #include "models/training/weight_gradients.h"
 #include "tests/unit/checkpoint/model_files.h"
 #include "tests/unit/models/dense_oracle.h"
+#include "tests/unit/models/one_pass.h"
 
 namespace strata {
 namespace {
@@ -153,13 +154,13 @@ TEST_F(WeightTrainingTest, StepsAreThoseOfAdamW) {
     MeteredModel metered(twin.model());
     const std::vector<double> shut = {0, 1, 0};
     for (const std::size_t i : samples_of_step(9, samples_.size(), 2, step))
-      ASSERT_TRUE(gate_gradient(metered, training(4).attention,
-                                {.prompt = samples_[i].prompt,
-                                 .answer = samples_[i].answer,
-                                 .gates = shut,
-                                 .scored = samples_[i].scored,
-                                 .weights = &twin.gradients()},
-                                std::uint64_t{1} << 40));
+      ASSERT_TRUE(testing::gate_gradient(metered, training(4).attention,
+                                         {.prompt = samples_[i].prompt,
+                                          .answer = samples_[i].answer,
+                                          .gates = shut,
+                                          .scored = samples_[i].scored,
+                                          .weights = &twin.gradients()},
+                                         std::uint64_t{1} << 40));
     std::vector<std::vector<double>> gradients;
     double norm = 0;
     for (const at::Tensor& sum : twin.gradients().sums()) {

@@ -37,6 +37,7 @@ void Board::add(const Entry& entry) {
     run.config_json = entry.config_json;
     run.id = run_id(run);
   }
+  if (!entry.benchmark_json.empty()) run.benchmark_config_json = entry.benchmark_json;
   run.decode_rule = entry.rule;
   run.window = entry.window;
   run.budget_units.reset();
@@ -80,7 +81,8 @@ void Board::add(const Entry& entry) {
 }
 
 void Board::add_references(const std::vector<double>& full_contains,
-                           const std::vector<double>& none_contains) {
+                           const std::vector<double>& none_contains,
+                           const std::string& benchmark_json) {
   std::vector<double> full, none;
   for (std::size_t i = 0; i < data_.items.size(); ++i) {
     full.push_back(0.1);
@@ -94,7 +96,8 @@ void Board::add_references(const std::vector<double>& full_contains,
        .exact = full_contains,
        .budget = 0,
        .kv_bytes = 4000,
-       .prefill_flops = 1e9});
+       .prefill_flops = 1e9,
+       .benchmark_json = benchmark_json});
   add({.label = "none",
        .group = {},
        .layers = {},
@@ -103,7 +106,8 @@ void Board::add_references(const std::vector<double>& full_contains,
        .exact = none_contains,
        .budget = 0,
        .kv_bytes = 1000,
-       .prefill_flops = 6e8});
+       .prefill_flops = 6e8,
+       .benchmark_json = benchmark_json});
 }
 
 LeaderboardTable Board::table() const { return must(leaderboard(store_, {})); }

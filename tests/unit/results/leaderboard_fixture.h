@@ -30,6 +30,7 @@ struct Entry {
   std::string calibration = {};       // of the selection; "" = the fixture's
   std::string config_json = {};       // of the run; "" = the fixture's
   std::string diagnostics_json = {};  // of the selection; "" = the fixture's
+  std::string benchmark_json = {};    // of the run; "" = the fixture's
   bool generated = true;              // false: the answers were only teacher-forced
   std::string model = {};             // that answers; "" = the fixture's
 };
@@ -42,7 +43,8 @@ class Board {
   void use_samples(int first, int count, const std::vector<std::string>& clusters = {});
   // full: NLL .1 each; none: 2, 2.2, 2, 2.2, …
   void add_references(const std::vector<double>& full_contains = {1, 1, 1, 1},
-                      const std::vector<double>& none_contains = {0, 0, 0, 0});
+                      const std::vector<double>& none_contains = {0, 0, 0, 0},
+                      const std::string& benchmark_json = {});
 
   Store& store() { return store_; }
   LeaderboardTable table() const;

@@ -342,6 +342,43 @@ TEST(Leaderboard, KeepsWindowsAndBudgetsInBlocksOfTheirOwn) {
                 ": no finished run to show\n  hint: 'strata run' records runs; check the filters");
 }
 
+TEST(Leaderboard, DevelopmentSamplesMakeABlockOfTheirOwnThatSaysSoBehindTheTest) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  const std::string development = R"({"length":512,"split":"development"})";
+  board.use_samples(0, 4);
+  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}, .benchmark_json = development});
+  board.add_references({1, 1, 1, 1}, {0, 0, 0, 0}, development);
+  board.use_samples(10, 4);  // longer prompts
+  board.add({.label = "a",
+             .layers = {1},
+             .nll = {1, 1, 1, 1},
+             .benchmark_json = R"({"length":512,"split":"test"})"});
+  const LeaderboardTable table = board.table();
+  ASSERT_THAT(table.blocks, SizeIs(2));
+  EXPECT_EQ(table.blocks[0].split, "test");
+  EXPECT_THAT(table.blocks[0].rows, SizeIs(1));  // the references stand in for nothing
+  EXPECT_THAT(table.blocks[0].marks, Contains(HasSubstr("no finished run of full and none")));
+  EXPECT_EQ(table.blocks[1].split, "development");
+  EXPECT_THAT(table.blocks[1].rows, SizeIs(3));
+  const std::string text = render(table, {});
+  EXPECT_THAT(text, StartsWith("toy (9372c470) · niah · 4 samples"));
+  EXPECT_THAT(text, HasSubstr("toy (9372c470) · niah, development split · 4 samples"));
+}
+
+TEST(Leaderboard, TheSameSamplesUnderTwoSplitsAreTwoBlocks) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  for (const char* split : {"test", "development"}) {
+    const std::string benchmark = fmt::format(R"({{"split":"{}"}})", split);
+    board.add_references({1, 1, 1, 1}, {0, 0, 0, 0}, benchmark);
+    board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}, .benchmark_json = benchmark});
+  }
+  const LeaderboardTable table = board.table();
+  ASSERT_THAT(table.blocks, SizeIs(2));
+  for (const LeaderboardBlock& block : table.blocks) EXPECT_THAT(block.rows, SizeIs(3));
+}
+
 TEST(Leaderboard, ShowsShorterPromptsFirstWhateverTheOrderOfTheirRuns) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 1);

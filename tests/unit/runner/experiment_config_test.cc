@@ -39,6 +39,7 @@ TEST(ExperimentConfigTest, DefaultsAreTheDocumentedOnes) {
   const ExperimentConfig config = jobs({})->at(0).config;
   EXPECT_EQ(config.strategy_name(), "nll_guided");
   EXPECT_EQ(config.benchmark_name(), "niah");
+  EXPECT_EQ(config.benchmark_split(), Split::kTest);
   EXPECT_EQ(config.mixer.window, 128);
   EXPECT_EQ(config.budget.fraction, 0.25);
   EXPECT_EQ(config.decode_rule, DecodeRule::kSame);
@@ -69,6 +70,21 @@ TEST(ExperimentConfigTest, CalibrationMayComeFromAnotherBenchmark) {
   ASSERT_FALSE(unknown);
   EXPECT_NE(unknown.error().text().find("unknown benchmark 'nihil'"), std::string::npos)
       << unknown.error().text();
+}
+
+TEST(ExperimentConfigTest, TheEvaluatedSplitIsTestOrDevelopmentAndNoKeyOfTheBenchmarkItself) {
+  const auto loaded = jobs({"benchmark.split=development"});
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  EXPECT_EQ(loaded->at(0).config.benchmark_split(), Split::kDevelopment);
+  EXPECT_EQ(loaded->at(0).config.benchmark_own().find("split"), nullptr);
+  for (const char* wrong : {"benchmark.split=calibration", "benchmark.split=dev"}) {
+    const auto refused = jobs({wrong});
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_NE(refused.error().text().find("test, development"), std::string::npos)
+        << refused.error().text();
+  }
+  // Calibration has its own.
+  EXPECT_FALSE(jobs({"calibration=niah", "+calibration.benchmark.split=development"}));
 }
 
 TEST(ExperimentConfigTest, SeedsDeriveByPurposeAndCanBeSetAlone) {

@@ -1,0 +1,86 @@
+// Gated passes of requests of one shape as one pass: the work behind gated_pass.h. Rows of the
+// sequences stand one behind the other; each sequence has its own gates, loss and teacher.
+//
+// Legend: B sequences, N rows of all of them ([B, N, …]: of each), C hidden size, H query heads, G
+// KV heads, D head size, V vocabulary. One thread's.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/decoder/decoder.h"
+#include "models/training/attention_gradient.h"
+#include "models/training/gated_pass.h"
+
+namespace strata {
+
+// What a layer must remember for its backward half.
+struct LayerTape {
+  at::Tensor x_NC;                   // leaf
+  Decoder::Projections projections;  // depend on x
+  at::Tensor mixed_NHD;              // leaf
+  at::Tensor out_NC;                 // depends on x and mixed
+  at::Tensor kept_minus_cheap_NHD;
+};
+
+// At least one request, all of equal lengths, loss, scored and weights, checked; they must outlive
+// it.
+class GatedBatch {
+ public:
+  GatedBatch(const Model& model, const GatedAttention& attention,
+             std::span<const GatedRequest> requests);
+
+  std::vector<GatedGradient> run(const PassLimits& limits);  // all of it in one pass
+  std::vector<TeacherRows> teacher_rows();                   // under `kept`
+  // What run (or teacher_rows) computed: of all prompts, each counted as if it were alone.
+  Meter meter(bool gradient) const;
+
+ private:
+  int layers() const { return shape_.heads.layers; }
+  std::int64_t batch() const { return static_cast<std::int64_t>(requests_.size()); }
+  std::int64_t scored() const { return chunk_.end - chunk_.first_read; }
+  PaletteEntry kept() const { return {attention_.kept, DecodeRule::kSame}; }
+  PaletteEntry cheap() const { return {attention_.cheap, attention_.rule}; }
+  std::int64_t out_begin(int layer) const { return layer + 1 == layers() ? chunk_.first_read : 0; }
+  // Tokens [begin, begin + count) of each sequence.
+  at::Tensor tokens(std::int64_t begin, std::int64_t count) const;
+  at::Tensor input() const;
+  at::Tensor by_sequence(const at::Tensor& x_N) const {
+    return x_N.unflatten(0, {batch(), x_N.size(0) / batch()});
+  }
+  at::Tensor heads_first(const at::Tensor& x_NHD) const {
+    return by_sequence(x_NHD).transpose(1, 2);
+  }
+  at::Tensor leaving(const at::Tensor& x_NC, int layer) const;
+  Decoder::Projections project(const at::Tensor& x_NC, int layer) const;
+  at::Tensor attend_by(const Decoder::Projections& p, int layer, const PaletteEntry& entry) const;
+  // One gate a sequence and query head, float32 at least, [layers, B, 1, H, 1]: copied to the
+  // device once, since a copy waits for all that is queued there.
+  at::Tensor gates_by_head() const;
+  at::Tensor gates_of(int layer) const { return gates_LB1H1_.select(0, layer); }
+  LayerTape forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
+                    bool record) const;
+  // Returns ∂ loss/∂ x and sets the gradient of the layer's gates, by query head.
+  at::Tensor backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
+                      at::Tensor& d_gate_BH) const;
+  // On the device: read when everything is queued.
+  struct Loss {
+    at::Tensor loss_B, nll_N, d_top_NC;
+  };
+  Loss loss_and_gradient(const at::Tensor& top_NC, std::int64_t logits) const;
+  const Decoder& decoder_;
+  const ModelShape& shape_;
+  const GatedAttention& attention_;
+  std::span<const GatedRequest> requests_;
+  const GatedRequest& first_;
+  at::Device device_;
+  Chunk chunk_;  // of each sequence
+  int kept_tapes_ = 0;
+  at::Tensor gates_LB1H1_;
+  std::vector<QueryBlock> kept_blocks_, cheap_blocks_, top_kept_blocks_, top_cheap_blocks_;
+};
+
+}  // namespace strata
