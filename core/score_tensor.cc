@@ -36,11 +36,26 @@ std::vector<double> ScoreTensor::sample_context_nll() const {
 }
 
 std::vector<double> ScoreTensor::scores() const {
-  std::vector<double> out(units(), 0.0);
+  std::vector<double> out(units(), 0.0), seen(units(), 0.0);
   for (const std::vector<double>& sample : sample_gains())
-    for (std::size_t unit = 0; unit < units(); ++unit) out[unit] += sample[unit];
-  for (double& score : out) score /= static_cast<double>(samples.size());
+    for (std::size_t unit = 0; unit < units(); ++unit) {
+      if (std::isnan(sample[unit])) continue;
+      out[unit] += sample[unit];
+      ++seen[unit];
+    }
+  for (std::size_t unit = 0; unit < units(); ++unit) out[unit] /= seen[unit];  // 0 / 0: NaN
   return out;
+}
+
+void ScoreTensor::append(const ScoreTensor& more) {
+  const auto behind = [](auto& own, const auto& others) {
+    own.insert(own.end(), others.begin(), others.end());
+  };
+  behind(samples, more.samples);
+  behind(clusters, more.clusters);
+  behind(positions, more.positions);
+  behind(context_nll, more.context_nll);
+  behind(gains, more.gains);
 }
 
 std::vector<std::size_t> ranked(const std::vector<double>& scores) {

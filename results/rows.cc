@@ -21,6 +21,10 @@ constexpr std::array<std::pair<RunStatus, std::string_view>, 4> kStatusNames = {
      {RunStatus::kFailed, "failed"},
      {RunStatus::kInterrupted, "interrupted"}}};
 
+// Toggles have no name, and slopes another field: older tensors keep their ids.
+constexpr std::array<std::pair<GainKind, std::string_view>, 2> kKindNames = {
+    {{GainKind::kBothSides, "both_sides"}, {GainKind::kRegression, "regression"}}};
+
 // Far above any model; keeps arithmetic on a foreign plan's layout in range.
 constexpr int kMaxLayoutCount = 4096;
 
@@ -89,7 +93,9 @@ std::string context_json(const ScoreTensor& tensor) {
                 {"query_heads", layout.query_heads},
                 {"kv_heads", layout.kv_heads}}},
               {"mask", to_json(context)}};
-  if (tensor.derivative) object["derivative"] = true;  // older tensors keep their ids
+  if (tensor.kind == GainKind::kSlope) object["derivative"] = true;
+  for (const auto& [kind, kind_name] : kKindNames)
+    if (kind == tensor.kind) object["kind"] = kind_name;
   return object.dump();
 }
 
@@ -101,8 +107,17 @@ Status read_context(const std::string& text, std::string_view what, ScoreTensor&
     return fail(ErrorKind::kInvalidFile, "{}: expected a mask and its granularity", what);
   ASSIGN_OR_RETURN(const Granularity granularity, parse_granularity(name->get<std::string>()));
   ASSIGN_OR_RETURN(tensor.context, mask_from_json(object["mask"], granularity, layout));
-  tensor.derivative = object.value("derivative", json(false)) == json(true);
-  return {};
+  tensor.kind = GainKind::kToggle;
+  if (object.value("derivative", json(false)) == json(true)) tensor.kind = GainKind::kSlope;
+  if (!object.contains("kind")) return {};
+  for (const auto& [kind, kind_name] : kKindNames)
+    if (object["kind"] == kind_name) {
+      tensor.kind = kind;
+      return {};
+    }
+  return fail(ErrorKind::kInvalidFile,
+              "{}: field 'kind': expected both_sides or regression, got {}", what,
+              object["kind"].dump());
 }
 
 std::string data_id(const DataRow& data) {

@@ -32,34 +32,45 @@ std::vector<double> mean_ranks(std::span<const double> values) {
   return ranks;
 }
 
-// Sums of the gains over each cluster and the numbers of samples in it: a set of clusters is scored
-// by adding these.
+// Sums of the gains over each cluster and how many there are: a set of clusters is scored by adding
+// these.
 struct ClusterGains {
-  std::vector<Scores> sums;   // [cluster][unit]
-  std::vector<double> sizes;  // [cluster]
+  std::vector<Scores> sums, counts;  // [cluster][unit]
 
-  ClusterGains(const std::vector<Scores>& gains, std::span<const std::size_t> clusters) {
-    const std::size_t count = 1 + *std::max_element(clusters.begin(), clusters.end());
-    sums.assign(count, Scores(gains[0].size(), 0.0));
-    sizes.assign(count, 0.0);
-    for (std::size_t i = 0; i < gains.size(); ++i) {
-      sizes[clusters[i]] += 1;
-      for (std::size_t unit = 0; unit < gains[i].size(); ++unit)
+  ClusterGains(const std::vector<Scores>& gains, std::span<const std::size_t> clusters)
+      : sums(1 + *std::max_element(clusters.begin(), clusters.end()), Scores(gains[0].size(), 0.0)),
+        counts(sums) {
+    for (std::size_t i = 0; i < gains.size(); ++i)
+      for (std::size_t unit = 0; unit < gains[i].size(); ++unit) {
+        if (std::isnan(gains[i][unit])) continue;
         sums[clusters[i]][unit] += gains[i][unit];
-    }
+        counts[clusters[i]][unit] += 1;
+      }
   }
 
   Scores mean_over(std::span<const std::size_t> chosen) const {
-    Scores mean(sums[0].size(), 0.0);
-    double size = 0;
-    for (const std::size_t cluster : chosen) {
-      size += sizes[cluster];
-      for (std::size_t unit = 0; unit < mean.size(); ++unit) mean[unit] += sums[cluster][unit];
-    }
-    for (double& value : mean) value /= size;
+    Scores mean(sums[0].size(), 0.0), count(mean);
+    for (const std::size_t cluster : chosen)
+      for (std::size_t unit = 0; unit < mean.size(); ++unit) {
+        mean[unit] += sums[cluster][unit];
+        count[unit] += counts[cluster][unit];
+      }
+    for (std::size_t unit = 0; unit < mean.size(); ++unit) mean[unit] /= count[unit];  // 0/0: NaN
     return mean;
   }
 };
+
+// Of the units that both have a score of.
+std::optional<double> correlation_of(const Scores& a, const Scores& b) {
+  Scores of_a, of_b;
+  for (std::size_t unit = 0; unit < a.size(); ++unit) {
+    if (std::isnan(a[unit]) || std::isnan(b[unit])) continue;
+    of_a.push_back(a[unit]);
+    of_b.push_back(b[unit]);
+  }
+  if (of_a.size() < 2) return std::nullopt;
+  return spearman(of_a, of_b);
+}
 
 std::vector<std::size_t> selected(Scores scores, std::size_t k, SelectedEnd end) {
   if (end == SelectedEnd::kBottom)
@@ -100,7 +111,7 @@ std::optional<Stability> stability_of(const std::vector<std::vector<double>>& ga
   STRATA_CHECK(gains.size() == clusters.size(), "{} {}", gains.size(), clusters.size());
   if (gains.empty()) return std::nullopt;
   const ClusterGains data(gains, clusters);
-  const std::size_t count = data.sizes.size();
+  const std::size_t count = data.sums.size();
   if (count < kFewestClusters) return std::nullopt;
 
   Stability out;
@@ -115,7 +126,7 @@ std::optional<Stability> stability_of(const std::vector<std::vector<double>>& ga
     const Scores first = data.mean_over(all.first(count / 2));
     const Scores second = data.mean_over(all.subspan(count / 2));
     out.jaccard += jaccard(selected(first, k, end), selected(second, k, end));
-    const std::optional<double> r = spearman(first, second);
+    const std::optional<double> r = correlation_of(first, second);
     correlated &= r.has_value();
     correlation += r.value_or(0);
   }

@@ -33,6 +33,7 @@ struct Stability {
 enum class SelectedEnd { kTop, kBottom };  // K units of the highest or of the lowest score
 
 // gains[sample][unit]: a selection is the K units whose mean over the samples is highest (lowest).
+// NaN = the unit was not scored on the sample; where it was on none of them, it comes last.
 // clusters: a number for each sample. None below four clusters: halves of one prompt say nothing.
 std::optional<Stability> stability_of(const std::vector<std::vector<double>>& gains,
                                       std::span<const std::size_t> clusters, std::size_t k,

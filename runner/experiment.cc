@@ -12,6 +12,7 @@
 #include "models/training/gate_training.h"
 #include "runner/evaluation.h"
 #include "runner/recorded.h"
+#include "runner/training.h"
 #include "strategies/registry.h"
 
 namespace strata {
@@ -164,8 +165,9 @@ Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench,
   ASSIGN_OR_RETURN(const TextTools* text, workbench.text(config));
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   const std::filesystem::path checkpoint = checkpoint_of(config, run);
-  ASSIGN_OR_RETURN(const SelectedPlan selected,
-                   run_selection(config, workbench, progress, checkpoint));
+  ASSIGN_OR_RETURN(SelectedPlan selected, run_selection(config, workbench, progress, checkpoint));
+  ASSIGN_OR_RETURN(nlohmann::json training, training_of(config.model.path, selected.plan));
+  if (!training.is_null()) selected.selection.diagnostics["trained"] = std::move(training);
   RETURN_IF_ERROR(record_inputs(config, *task, *text, *model, selected.plan, store));
   ASSIGN_OR_RETURN(ExperimentRow experiment, experiment_row(config, workbench, selected.plan.id()));
   ASSIGN_OR_RETURN(run.experiment_id, store.record(std::move(experiment)));

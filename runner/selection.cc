@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "models/meter_json.h"
 #include "runner/diagnostics.h"
 #include "runner/experiment.h"
 #include "strategies/registry.h"
@@ -80,13 +81,7 @@ nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan
                          {"mask", to_json(mask)},
                          {"scores", nullptr},
                          {"standard_errors", nullptr},
-                         {"cost",
-                          {{"forward_tokens", selected.cost.forward_tokens},
-                           {"layer_tokens", selected.cost.layer_tokens},
-                           {"backward_tokens", selected.cost.backward_tokens},
-                           {"flops", selected.cost.flops},
-                           {"evaluations", selected.cost.evaluations},
-                           {"seconds", selected.cost.seconds}}},
+                         {"cost", to_json(selected.cost)},
                          {"supervision", selected.supervision},
                          {"diagnostics", selected.selection.diagnostics},
                          {"training", selected.selection.training},

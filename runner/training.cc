@@ -7,24 +7,22 @@
 #include "core/sha256.h"
 #include "models/checkpoint/json_fields.h"
 #include "models/convert/save_model.h"
+#include "models/meter_json.h"
 #include "strategies/learned.h"
 #include "strategies/registry.h"
 
 namespace strata {
 namespace {
 
-nlohmann::json cost_json(const Meter& cost) {
-  return {{"forward_tokens", cost.forward_tokens},
-          {"backward_tokens", cost.backward_tokens},
-          {"flops", cost.flops},
-          {"seconds", cost.seconds}};
-}
+constexpr std::string_view kMethod = "strata train";
 
 // Every number that the trained weights depend on.
-nlohmann::json recipe(const ExperimentConfig& config, const TrainingRequest& request,
-                      const CalibrationSet& text) {
-  return {{"method", "strata train"},
+nlohmann::json recipe(const ExperimentConfig& config, const SelectionStrategy& strategy,
+                      const TrainingRequest& request, const CalibrationSet& text) {
+  return {{"method", kMethod},
           {"strategy", config.strategy.to_json()},
+          {"label", strategy.label()},
+          {"group", strategy.group()},
           {"steps", request.steps},
           {"batch", request.batch},
           {"weights", to_json(request.weights)},
@@ -59,6 +57,18 @@ Result<nlohmann::json> train_under_mask(const ExperimentConfig& config,
                        progress);
 }
 
+// strata.json of a model that strata made; null where there is none.
+Result<nlohmann::json> origin_of(const std::filesystem::path& directory) {
+  const std::filesystem::path file = directory / "strata.json";
+  std::error_code code;
+  if (!std::filesystem::exists(file, code)) return nlohmann::json();
+  constexpr std::uint64_t kLargest = std::uint64_t{64} << 20;
+  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(file, kLargest));
+  Result<nlohmann::json> origin = json_fields::parse_object(text);
+  if (!origin) return fail(std::move(origin).error().at(file.string()));
+  return origin;
+}
+
 }  // namespace
 
 Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingRequest& request,
@@ -81,9 +91,12 @@ Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingR
                            "no step to train: --steps is 0 and strategy {} trains no weights",
                            config.strategy_name())
                     .with_hint("--steps N, or strategy=consa strategy.train_weights=true"));
-  nlohmann::json origin = recipe(config, request, text);
+  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
+                   make_strategy(config.strategy));
+  nlohmann::json origin = recipe(config, *strategy, request, text);
   origin["strategy_steps"] = trainer.steps();
   origin["plan"] = selected.plan.to_json();
+  origin["supervision"] = selected.supervision;
   Meter cost = selected.cost;
   if (request.steps > 0) {
     nlohmann::json identity = origin;
@@ -97,7 +110,7 @@ Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingR
   }
   origin["selection"] = {{"training", selected.selection.training},
                          {"diagnostics", selected.selection.diagnostics}};
-  origin["cost"] = cost_json(cost);
+  origin["cost"] = to_json(cost);
   for (const Sample& sample : text.samples) origin["samples"].push_back(sample.id);
   ASSIGN_OR_RETURN(std::string id, trainer.save_model(origin, request.directory));
   for (const char* name : {"selection.json", "weights.json"}) remove_checkpoint(state / name);
@@ -106,19 +119,39 @@ Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingR
   return TrainedModel{std::move(id), std::move(origin)};
 }
 
+Result<nlohmann::json> training_of(const std::filesystem::path& directory,
+                                   const AttentionPlan& plan) {
+  ASSIGN_OR_RETURN(const nlohmann::json origin, origin_of(directory));
+  const auto field = [&](const char* place) -> nlohmann::json {
+    const nlohmann::json::json_pointer pointer(place);
+    return origin.contains(pointer) ? origin[pointer] : nlohmann::json();
+  };
+  const auto steps = [&](const char* place) {
+    const nlohmann::json count = field(place);
+    return count.is_number_unsigned() ? count.get<std::uint64_t>() : 0;
+  };
+  if (field("/transform/method") != kMethod || field("/transform/plan/id") != plan.id())
+    return nlohmann::json();
+  const std::uint64_t own = steps("/transform/strategy_steps");
+  nlohmann::json training = {{"parent", field("/parents/0")},
+                             {"steps", own + steps("/transform/steps")}};
+  for (const char* key : {"label", "group", "supervision", "batch", "weights", "seed", "text",
+                          "window", "sinks", "decode_rule", "dtype"})
+    training[key] = field((std::string("/transform/") + key).c_str());
+  // As many prompts a step in both stages is the rule, and not worth a word.
+  const nlohmann::json own_batch = field("/transform/strategy/training/batch");
+  if (own > 0 && own_batch != training["batch"]) training["strategy_batch"] = own_batch;
+  return training;
+}
+
 Status check_not_trained_on(const std::filesystem::path& directory,
                             const std::vector<Sample>& samples) {
   const std::filesystem::path file = directory / "strata.json";
-  std::error_code code;
-  if (!std::filesystem::exists(file, code)) return {};
-  constexpr std::uint64_t kLargest = std::uint64_t{64} << 20;
-  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(file, kLargest));
-  const Result<nlohmann::json> origin = json_fields::parse_object(text);
-  if (!origin) return fail(Error(origin.error()).at(file.string()));
+  ASSIGN_OR_RETURN(const nlohmann::json origin, origin_of(directory));
   std::set<std::string> seen;
   const nlohmann::json::json_pointer place("/transform/samples");
-  if (origin->contains(place) && (*origin)[place].is_array())
-    for (const nlohmann::json& id : (*origin)[place])
+  if (origin.contains(place) && origin[place].is_array())
+    for (const nlohmann::json& id : origin[place])
       if (id.is_string()) seen.insert(id.get<std::string>());
   for (const Sample& sample : samples)
     if (seen.contains(sample.id))

@@ -38,6 +38,14 @@ struct TrainedModel {
 Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingRequest& request,
                                  Workbench& workbench, Progress& progress);
 
+// How the model in `directory` was trained by strata, where that was for this plan: what equally
+// trained models have in common ("parent", "steps" of the strategy and under the mask, "batch",
+// "text", "weights", "seed", the mixer) and the strategy's "label", "group" and "supervision". Else
+// null.
+// Errors: a strata.json that cannot be read.
+Result<nlohmann::json> training_of(const std::filesystem::path& directory,
+                                   const AttentionPlan& plan);
+
 // None of the samples is a text that the model in `directory` was trained on by strata. Errors: one
 // is; a strata.json that cannot be read.
 Status check_not_trained_on(const std::filesystem::path& directory,

@@ -78,9 +78,10 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
     ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,
                                            {"calibration.benchmark", {"name"}}));
   }
-  ASSIGN_OR_RETURN(task->calibration.samples,
-                   draw_samples(config, other ? *other : *task->benchmark, *tools, positions,
-                                Split::kCalibration));
+  Result<std::vector<Sample>> drawn = draw_samples(config, other ? *other : *task->benchmark,
+                                                   *tools, positions, Split::kCalibration);
+  if (!drawn) return fail(std::move(drawn).error().at("calibration"));
+  task->calibration.samples = *std::move(drawn);
   RETURN_IF_ERROR(check_disjoint(task->calibration.samples, task->samples));
   task->calibration.id = content_id(task->calibration.samples);
   entry = std::move(task);

@@ -202,7 +202,7 @@ Status Consa::check_weights(const SelectionContext& context) const {
 
 Result<std::vector<ConstraintGroup>> Consa::groups(const SelectionRequest& request,
                                                    std::size_t k) const {
-  const Mask mask(request.granularity, request.layout, false);
+  const std::size_t units = units_in(request);
   const HardConcrete concrete{.beta = config_.beta, .gamma = config_.gamma, .zeta = config_.zeta};
   const auto layers = static_cast<std::size_t>(request.layout.layers);
   std::size_t count = 1;
@@ -216,14 +216,14 @@ Result<std::vector<ConstraintGroup>> Consa::groups(const SelectionRequest& reque
       return fail(make_error(ErrorKind::kInvalidArgument,
                              "strategy.scope=per_layer cannot keep {} of {} units equally in {} "
                              "layers",
-                             k, mask.size(), layers)
+                             k, units, layers)
                       .with_hint("choose budget.units as a multiple of the layers, or "
                                  "strategy.remainder=largest"));
     count = layers;
   }
   std::vector<ConstraintGroup> groups(count);
-  const std::size_t each = mask.size() / count;
-  for (std::size_t u = 0; u < mask.size(); ++u) groups[u / each].units.push_back(u);
+  const std::size_t each = units / count;
+  for (std::size_t u = 0; u < units; ++u) groups[u / each].units.push_back(u);
   for (ConstraintGroup& group : groups)
     group.target = concrete.reachable_sparsity(static_cast<double>(k) / static_cast<double>(count),
                                                static_cast<double>(each));
@@ -262,8 +262,7 @@ Result<Selection> Consa::select(const SelectionRequest& request, SelectionContex
       .tokens = config_.loss == ConsaLoss::kLm ? LossTokens::kText : LossTokens::kAnswer};
   task.config["units_kept"] = k;
   if (config_.train_weights) task.weights = context.trainer;
-  const std::size_t units = Mask(request.granularity, request.layout, false).size();
-  ConsaMasks masks(config_, std::move(constraints), units, request.seed);
+  ConsaMasks masks(config_, std::move(constraints), units_in(request), request.seed);
   ASSIGN_OR_RETURN(nlohmann::json curve, learn(request, context, task, masks));
   UnitScores scores = plain_scores(masks.scores());
   Selection selection{.mask = rounded(request, scores.score, k)};

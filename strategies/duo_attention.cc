@@ -15,7 +15,7 @@ Result<Selection> learn_and_keep(const SelectionRequest& request, SelectionConte
                                  const LearningTask& task, const PlainGates::Options& options) {
   ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
   const auto train = [&]() -> Result<SharedScores> {
-    PlainGates learner(Mask(request.granularity, request.layout, false).size(), options);
+    PlainGates learner(units_in(request), options);
     SharedScores entry;
     ASSIGN_OR_RETURN(entry.training, learn(request, context, task, learner));
     entry.scores = plain_scores(learner.late_means());
@@ -56,6 +56,7 @@ class DuoAttention final : public SelectionStrategy {
     if (auto* sliding = std::get_if<SlidingWindow>(&task.attention.cheap)) {
       sliding->window = config_.window.value_or(sliding->window);
       sliding->sinks = config_.sinks.value_or(sliding->sinks);
+      RETURN_IF_ERROR(check_window(*sliding, *context.calibration));
     }
     return learn_and_keep(request, context, task,
                           {.start = 1,
@@ -68,6 +69,21 @@ class DuoAttention final : public SelectionStrategy {
 
  private:
   DuoAttentionConfig config_;
+
+  // Where the strategy's own window sees all of every text, no gate has a slope.
+  Status check_window(const SlidingWindow& trained, const CalibrationSet& calibration) const {
+    if (!config_.window && !config_.sinks) return {};
+    std::size_t longest = 0;
+    for (const Sample& sample : calibration.samples)
+      longest = std::max(longest, sample.prompt.size() + sample.answer.size());
+    if (static_cast<std::int64_t>(longest) > trained.window + trained.sinks) return {};
+    return fail(
+        make_error(ErrorKind::kInvalidArgument,
+                   "strategy.window + strategy.sinks: expected less than the longest "
+                   "calibration text of {} tokens, got {} + {}, so that gates change nothing",
+                   longest, trained.window, trained.sinks)
+            .with_hint("a smaller strategy.window, or longer calibration prompts"));
+  }
 };
 
 class Loza final : public SelectionStrategy {

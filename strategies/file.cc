@@ -1,13 +1,13 @@
 #include <filesystem>
-#include <fstream>
 
 #include "core/json_reader.h"
+#include "models/checkpoint/json_fields.h"
 #include "strategies/builtin.h"
 
 namespace strata {
 namespace {
 
-constexpr std::uintmax_t kMaxPlanBytes = 16 << 20;
+constexpr std::uint64_t kMaxPlanBytes = 16 << 20;
 
 class File final : public SelectionStrategy {
  public:
@@ -19,25 +19,17 @@ class File final : public SelectionStrategy {
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
-    Result<Mask> mask = read(request);
+    if (config_.path.empty())
+      return fail(make_error(ErrorKind::kInvalidArgument, "strategy.path is not set")
+                      .with_hint("strategy=file strategy.path=plan.json"));
+    ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(config_.path, kMaxPlanBytes));
+    Result<Mask> mask = read(text, request);
     if (!mask) return fail(std::move(mask).error().at(config_.path));
     return Selection{.mask = *std::move(mask)};
   }
 
  private:
-  Result<Mask> read(const SelectionRequest& request) const {
-    if (config_.path.empty())
-      return fail(make_error(ErrorKind::kInvalidArgument, "strategy.path is not set")
-                      .with_hint("strategy=file strategy.path=plan.json"));
-    std::error_code code;
-    const std::uintmax_t size = std::filesystem::file_size(config_.path, code);
-    if (code) return fail(ErrorKind::kNotFound, "cannot read the plan: {}", code.message());
-    if (size > kMaxPlanBytes)
-      return fail(ErrorKind::kInvalidFile, "{} bytes; a plan has at most {}", size, kMaxPlanBytes);
-    std::ifstream in(config_.path, std::ios::binary);
-    std::string text(size, '\0');
-    if (!in.read(text.data(), static_cast<std::streamsize>(size)))
-      return fail(ErrorKind::kIo, "cannot read the plan");
+  static Result<Mask> read(const std::string& text, const SelectionRequest& request) {
     ASSIGN_OR_RETURN(nlohmann::json json, parse_json(text));
     for (const char* key : {"transform", "plan"})  // strata.json of a trained model; selection.json
       if (json.is_object() && json.contains(key)) json = nlohmann::json(json[key]);

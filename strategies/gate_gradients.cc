@@ -58,7 +58,7 @@ Result<GateGradients> gate_gradients(const SelectionRequest& request, SelectionC
 UnitScores scores_of(const GateGradients& gradients, const SelectionRequest& request,
                      const CalibrationSet& calibration) {
   ScoreTensor tensor{.context = Mask(request.granularity, request.layout, false),
-                     .derivative = true};
+                     .kind = GainKind::kSlope};
   for (std::size_t i = 0; i < gradients.samples.size(); ++i) {
     const Sample& sample = calibration.samples[gradients.samples[i]];
     tensor.samples.push_back(sample.id);
@@ -67,9 +67,7 @@ UnitScores scores_of(const GateGradients& gradients, const SelectionRequest& req
     tensor.context_nll.push_back(static_cast<float>(gradients.nll[i]));
     for (const double gain : gradients.gain[i]) tensor.gains.push_back(static_cast<float>(gain));
   }
-  std::vector<std::size_t> all(tensor.units());
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  return scores_of(std::move(tensor), all);
+  return scores_of(std::move(tensor));
 }
 
 }  // namespace strata

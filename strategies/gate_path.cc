@@ -43,7 +43,7 @@ class GatePath final : public SelectionStrategy {
     std::vector<std::size_t> samples = all_samples(*context.calibration);
     Rng rng(request.seed, "gate_path");
     rng.shuffle(samples);
-    const std::size_t units = Mask(request.granularity, request.layout, false).size();
+    const std::size_t units = units_in(request);
     std::vector<double> gates(
         units, config_.start.value_or(static_cast<double>(k) / static_cast<double>(units)));
     Selection selection{.mask = Mask(request.granularity, request.layout, false)};

@@ -58,7 +58,7 @@ class GradientAttribution final : public SelectionStrategy {
   // Means over the points.
   Result<SharedScores> score(const SelectionRequest& request, SelectionContext& context) {
     const std::vector<std::size_t> samples = all_samples(*context.calibration);
-    const std::size_t units = Mask(request.granularity, request.layout, false).size();
+    const std::size_t units = units_in(request);
     const double share = 1.0 / static_cast<double>(config_.gates.size());
     GateGradients mean{
         .samples = samples,

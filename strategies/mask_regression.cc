@@ -1,3 +1,4 @@
+#include <cmath>
 #include <numeric>
 
 #include "core/rng.h"
@@ -5,6 +6,8 @@
 #include "strategies/mask_losses.h"
 #include "strategies/mask_regression_fit.h"
 #include "strategies/mean_error.h"
+#include "strategies/searcher.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {
@@ -40,24 +43,30 @@ class MaskRegressionStrategy final : public SelectionStrategy {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
     ASSIGN_OR_RETURN(const std::vector<std::vector<std::size_t>> blocks,
                      blocks_for(context.calibration->samples.size(), request.seed));
-    const std::size_t units = Mask(request.granularity, request.layout, false).size();
-    ASSIGN_OR_RETURN(const std::vector<MaskObservation> observations,
-                     observe(request, context, blocks, k));
+    ASSIGN_OR_RETURN(const Measured measured, measure(request, context, blocks, k));
+    const std::size_t units = units_in(request);
     const auto pair_units = static_cast<std::size_t>(config_.pair_units);
-    const MaskRegression fit = fit_masks(observations, units, pair_units);
+    const MaskRegression fit = fit_masks(measured.observations, units, pair_units);
     Mask mask(request.granularity, request.layout, false);
     for (const std::size_t unit : best_set(fit, k)) mask = mask.with(unit, true);
     Selection selection{.mask = std::move(mask)};
-    selection.diagnostics = diagnostics(fit, blocks);
-    const std::optional<double> r2 = held_out_r2(observations, units, pair_units);
+    selection.diagnostics = diagnostics(fit, measured, blocks);
+    const std::optional<double> r2 = held_out_r2(measured.observations, units, pair_units);
     selection.diagnostics["held_out_r2"] = r2 ? nlohmann::json(*r2) : nlohmann::json();
-    selection.scores =
-        UnitScores{.score = fit.gains, .standard_error = fit.standard_errors, .tensor = nullptr};
+    selection.scores = scores_of(tensor_of(fit, measured, request, *context.calibration));
+    selection.scores->standard_error = fit.standard_errors;
     return selection;
   }
 
  private:
   MaskRegressionConfig config_;
+
+  // By mask: what the fit sees, and the prompts with their NLL that it is the mean of.
+  struct Measured {
+    std::vector<MaskObservation> observations;
+    std::vector<std::vector<std::size_t>> samples;
+    std::vector<std::vector<double>> nll;
+  };
 
   Result<std::vector<std::vector<std::size_t>>> blocks_for(std::size_t prompts,
                                                            std::uint64_t seed) const {
@@ -79,29 +88,57 @@ class MaskRegressionStrategy final : public SelectionStrategy {
   }
 
   // Mask m on the prompts of block m modulo the blocks.
-  Result<std::vector<MaskObservation>> observe(const SelectionRequest& request,
-                                               SelectionContext& context,
-                                               const std::vector<std::vector<std::size_t>>& blocks,
-                                               std::size_t k) const {
+  Result<Measured> measure(const SelectionRequest& request, SelectionContext& context,
+                           const std::vector<std::vector<std::size_t>>& blocks,
+                           std::size_t k) const {
     Rng rng(request.seed, "mask regression masks");
     std::vector<MaskTrial> trials;
+    Measured out;
     for (std::size_t m = 0; m < static_cast<std::size_t>(config_.masks); ++m) {
       Mask mask(request.granularity, request.layout, false);
       for (const std::size_t unit : rng.sample(mask.size(), k)) mask = mask.with(unit, true);
-      trials.push_back({std::move(mask), blocks[m % blocks.size()]});
+      out.samples.push_back(blocks[m % blocks.size()]);
+      trials.push_back({std::move(mask), out.samples.back()});
     }
     const ActivationReuse reuse{config_.reuse, static_cast<std::uint64_t>(config_.reuse_mib) << 20};
-    ASSIGN_OR_RETURN(const std::vector<std::vector<double>> losses,
-                     mask_losses(request, context, reuse)(trials));
-    std::vector<MaskObservation> observations;
-    for (std::size_t m = 0; m < trials.size(); ++m)
-      observations.push_back(
-          {trials[m].mask.kept_units(), m % blocks.size(), mean_error(losses[m]).mean});
-    return observations;
+    ASSIGN_OR_RETURN(out.nll, mask_losses(request, context, reuse)(trials));
+    for (std::size_t m = 0; m < trials.size(); ++m) {
+      // What is stored is what was fitted, and no longer than its noise.
+      for (double& nll : out.nll[m]) nll = std::round(nll * 1e6) / 1e6;
+      out.observations.push_back(
+          {trials[m].mask.kept_units(), m % blocks.size(), mean_error(out.nll[m]).mean});
+    }
+    return out;
   }
 
-  nlohmann::json diagnostics(const MaskRegression& fit,
+  static ScoreTensor tensor_of(const MaskRegression& fit, const Measured& measured,
+                               const SelectionRequest& request, const CalibrationSet& calibration) {
+    const std::size_t count = calibration.samples.size();
+    std::vector<double> nll(count, 0.0), times(count, 0.0);
+    for (std::size_t m = 0; m < measured.samples.size(); ++m)
+      for (std::size_t i = 0; i < measured.samples[m].size(); ++i) {
+        nll[measured.samples[m][i]] += measured.nll[m][i];
+        times[measured.samples[m][i]] += 1;
+      }
+    const std::vector<std::vector<double>> gains =
+        sample_gains(fit, measured.observations, measured.samples, measured.nll, count);
+    ScoreTensor tensor{.context = Mask(request.granularity, request.layout, false),
+                       .kind = GainKind::kRegression};
+    for (std::size_t i = 0; i < count; ++i) {
+      tensor.samples.push_back(calibration.samples[i].id);
+      tensor.clusters.push_back(calibration.samples[i].cluster);
+      tensor.positions.push_back(1);
+      tensor.context_nll.push_back(static_cast<float>(nll[i] / times[i]));
+      for (const double gain : gains[i]) tensor.gains.push_back(static_cast<float>(gain));
+    }
+    return tensor;
+  }
+
+  nlohmann::json diagnostics(const MaskRegression& fit, const Measured& measured,
                              const std::vector<std::vector<std::size_t>>& blocks) const {
+    nlohmann::json kept = nlohmann::json::array();
+    for (const MaskObservation& observation : measured.observations)
+      kept.push_back(observation.kept);
     nlohmann::json pairs = nlohmann::json::array();
     for (const PairGain& pair : fit.pairs)
       pairs.push_back({{"units", {pair.a, pair.b}}, {"gain", pair.gain}});
@@ -112,6 +149,8 @@ class MaskRegressionStrategy final : public SelectionStrategy {
         {"penalty", fit.penalty},
         {"pair_penalty", fit.pair_penalty ? nlohmann::json(*fit.pair_penalty) : nlohmann::json()},
         {"pairs", std::move(pairs)},
+        {"trials",
+         {{"kept", std::move(kept)}, {"prompts", measured.samples}, {"nll", measured.nll}}},
         {"left_out_error", fit.left_out_error}};
   }
 };

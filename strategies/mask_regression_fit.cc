@@ -59,6 +59,7 @@ Design design_of(const std::vector<MaskObservation>& observations, std::size_t u
 struct Ridge {
   Tensor effects_F;
   Tensor standard_errors_F;
+  Tensor weights_MF;  // effects = weightsᵀ y
   double left_out_error = 0;
 };
 
@@ -73,8 +74,10 @@ Ridge ridge(const Design& design, const Tensor& features_MF) {
       residuals_M / (inverse_MM.diagonal() - design.block_means_MM.diagonal());
   const double freedom = inverse_MM.trace().item<double>() - design.blocks;
   const double variance = residuals_M.square().sum().item<double>() / freedom;
+  const Tensor weights_MF = inverse_MM.mm(features_MF);
   return {.effects_F = features_MF.t().mv(residuals_M),
-          .standard_errors_F = inverse_MM.mm(features_MF).square().sum(0).mul(variance).sqrt(),
+          .standard_errors_F = weights_MF.square().sum(0).mul(variance).sqrt(),
+          .weights_MF = weights_MF,
           .left_out_error = left_out_M.square().mean().item<double>()};
 }
 
@@ -121,6 +124,9 @@ void take_units(MaskRegression& fit, const Ridge& ridge, std::size_t units) {
   const double scale = 1 / std::sqrt(fit.penalty);
   fit.gains = values_of(ridge.effects_F.slice(0, 0, count) * scale);
   fit.standard_errors = values_of(ridge.standard_errors_F.slice(0, 0, count) * scale);
+  fit.weights.clear();
+  for (std::int64_t mask = 0; mask < ridge.weights_MF.size(0); ++mask)
+    fit.weights.push_back(values_of(ridge.weights_MF[mask].slice(0, 0, count) * scale));
   fit.left_out_error = ridge.left_out_error;
 }
 
@@ -200,6 +206,30 @@ std::optional<double> held_out_r2(const std::vector<MaskObservation>& observatio
   }
   if (!(total > 0)) return std::nullopt;
   return 1 - missed / total;
+}
+
+std::vector<std::vector<double>> sample_gains(const MaskRegression& fit,
+                                              const std::vector<MaskObservation>& observations,
+                                              const std::vector<std::vector<std::size_t>>& samples,
+                                              const std::vector<std::vector<double>>& nll,
+                                              std::size_t count) {
+  const std::size_t units = fit.gains.size();
+  std::vector<std::vector<double>> moved(count, std::vector<double>(units, 0.0));
+  std::vector<double> mean(units, 0.0);
+  for (std::size_t m = 0; m < observations.size(); ++m) {
+    const double predicted = predicted_gain(fit, observations[m].kept);
+    for (std::size_t i = 0; i < samples[m].size(); ++i)
+      for (std::size_t unit = 0; unit < units; ++unit) {
+        // The level of a sample falls out: weights of a block sum to zero.
+        const double part = fit.weights[m][unit] * (-nll[m][i] - predicted) /
+                            static_cast<double>(samples[m].size());
+        moved[samples[m][i]][unit] += part * static_cast<double>(count);
+        mean[unit] += part;
+      }
+  }
+  for (std::vector<double>& sample : moved)
+    for (std::size_t unit = 0; unit < units; ++unit) sample[unit] += fit.gains[unit] - mean[unit];
+  return moved;
 }
 
 double predicted_gain(const MaskRegression& fit, const std::vector<std::size_t>& kept) {

@@ -30,8 +30,11 @@ struct PairGain {
 struct MaskRegression {
   std::vector<double> gains;            // nats saved by keeping a unit, beyond the mean unit's
   std::vector<double> standard_errors;  // of the ridge estimates; their bias is not in it
-  std::vector<PairGain> pairs;          // empty where they predict no better
-  double share = 0;                     // p
+  // [mask][unit]: the gains are Σ weights · −NLL, at the penalties chosen; of each block they sum
+  // to zero.
+  std::vector<std::vector<double>> weights;
+  std::vector<PairGain> pairs;  // empty where they predict no better
+  double share = 0;             // p
   double penalty = 0;
   std::optional<double> pair_penalty;
   double left_out_error = 0;  // mean squared, leave-one-out, at the penalties chosen by it
@@ -46,6 +49,16 @@ MaskRegression fit_masks(const std::vector<MaskObservation>& observations, std::
 // observations of no block differ.
 std::optional<double> held_out_r2(const std::vector<MaskObservation>& observations,
                                   std::size_t units, std::size_t pair_units);
+
+// What each sample says of the units, [sample][unit]: the gains and, to first order, how a fit at
+// these penalties moves towards the sample as its weight grows (the infinitesimal jackknife). The
+// means are the gains, and those of some samples what a fit on them alone would give. Of every
+// mask: its samples (below `count`), and their NLL, of which the fit saw the means.
+std::vector<std::vector<double>> sample_gains(const MaskRegression& fit,
+                                              const std::vector<MaskObservation>& observations,
+                                              const std::vector<std::vector<std::size_t>>& samples,
+                                              const std::vector<std::vector<double>>& nll,
+                                              std::size_t count);
 
 // Nats that a set saves, up to a constant.
 double predicted_gain(const MaskRegression& fit, const std::vector<std::size_t>& kept);

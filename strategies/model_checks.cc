@@ -20,10 +20,6 @@ using Outcome = Check::Outcome;
 constexpr double kSteep = 0.01;    // nats: no smaller slope or difference is judged
 constexpr double kDrowned = 0.25;  // nor one of which rounding may be a larger share
 
-std::size_t units_in(const SelectionRequest& request) {
-  return Mask(request.granularity, request.layout, false).size();
-}
-
 Check same_nll(std::string name, double expected, double found, double rounding) {
   const double allowed = rounding * std::max(1.0, std::abs(expected));
   const double difference = found - expected;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "models/cost.h"
-#include "strategies/mean_error.h"
 
 namespace strata {
 namespace {
@@ -86,32 +85,29 @@ Result<NllScorer::Rows> NllScorer::toggles(MeteredModel& model, const Sample& sa
   return rows;
 }
 
-Result<std::vector<NllScorer::Rows>> NllScorer::run(const Mask& context,
-                                                    std::span<const std::size_t> candidates,
-                                                    std::span<const std::size_t> samples) const {
-  STRATA_CHECK(!samples.empty() && !candidates.empty());
-  const std::vector<Sample>& all = context_.calibration->samples;
-  std::vector<Rows> rows(samples.size());  // [sample][0 = context, then candidates][position]
-  RETURN_IF_ERROR(for_each_calibration_sample(
-      context_, "scoring units", samples, [&](MeteredModel& model, std::size_t i) -> Status {
-        ASSIGN_OR_RETURN(rows[i], toggles(model, all[samples[i]], context, candidates));
-        return {};
-      }));
-  return rows;
-}
-
 std::size_t NllScorer::samples() const { return context_.calibration->samples.size(); }
 
 Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
-  const std::vector<Sample>& samples = context_.calibration->samples;
-  ASSIGN_OR_RETURN(const std::vector<Rows> nll,
-                   run(context, candidates, all_samples(*context_.calibration)));
+  ASSIGN_OR_RETURN(ScoreTensor tensor,
+                   gains(context, candidates, all_samples(*context_.calibration)));
+  return scores_of(std::move(tensor));
+}
 
+Result<ScoreTensor> NllScorer::gains(const Mask& context, std::span<const std::size_t> candidates,
+                                     std::span<const std::size_t> samples) {
+  STRATA_CHECK(!samples.empty() && !candidates.empty());
+  const std::vector<Sample>& all = context_.calibration->samples;
+  std::vector<Rows> nll(samples.size());  // [sample][0 = context, then candidates][position]
+  RETURN_IF_ERROR(for_each_calibration_sample(
+      context_, "scoring units", samples, [&](MeteredModel& model, std::size_t i) -> Status {
+        ASSIGN_OR_RETURN(nll[i], toggles(model, all[samples[i]], context, candidates));
+        return {};
+      }));
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const std::vector<double>& base = nll[i][0];
-    tensor.samples.push_back(samples[i].id);
-    tensor.clusters.push_back(samples[i].cluster);
+    tensor.samples.push_back(all[samples[i]].id);
+    tensor.clusters.push_back(all[samples[i]].cluster);
     tensor.positions.push_back(base.size());
     for (const double value : base) tensor.context_nll.push_back(static_cast<float>(value));
     const std::size_t begin = tensor.gains.size();
@@ -125,24 +121,7 @@ Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::si
             static_cast<float>(sign * (base[p] - nll[i][c + 1][p]));
     }
   }
-  const double context_nll = mean_error(tensor.sample_context_nll()).mean;
-  UnitScores scores = scores_of(std::move(tensor), candidates);
-  scores.context_nll = context_nll;
-  return scores;
-}
-
-Result<SampleGains> NllScorer::gains(const Mask& context, std::span<const std::size_t> candidates,
-                                     std::span<const std::size_t> samples) {
-  ASSIGN_OR_RETURN(const std::vector<Rows> nll, run(context, candidates, samples));
-  SampleGains out{.gains = std::vector<std::vector<double>>(candidates.size()), .context_nll = {}};
-  for (const Rows& rows : nll) {
-    const double base = mean_error(rows[0]).mean;
-    out.context_nll.push_back(base);
-    for (std::size_t c = 0; c < candidates.size(); ++c)
-      out.gains[c].push_back((context.at(candidates[c]) ? -1.0 : 1.0) *
-                             (base - mean_error(rows[c + 1]).mean));
-  }
-  return out;
+  return tensor;
 }
 
 namespace {

@@ -35,7 +35,7 @@ class NllScorer final : public SampledScorer {
 
   Result<UnitScores> score(const Mask& context, std::span<const std::size_t> candidates) override;
   std::size_t samples() const override;
-  Result<SampleGains> gains(const Mask& context, std::span<const std::size_t> candidates,
+  Result<ScoreTensor> gains(const Mask& context, std::span<const std::size_t> candidates,
                             std::span<const std::size_t> samples) override;
 
  private:
@@ -48,9 +48,6 @@ class NllScorer final : public SampledScorer {
   using Rows = std::vector<std::vector<double>>;
   Result<Rows> toggles(MeteredModel& model, const Sample& sample, const Mask& context,
                        std::span<const std::size_t> candidates) const;
-  // On each of these samples.
-  Result<std::vector<Rows>> run(const Mask& context, std::span<const std::size_t> candidates,
-                                std::span<const std::size_t> samples) const;
 };
 
 // Every unit toggled alone, where nothing (restore) or everything (ablate) is kept; computed once

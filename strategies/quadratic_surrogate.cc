@@ -22,7 +22,7 @@ class QuadraticSurrogate final : public SelectionStrategy {
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
     ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
-    const std::size_t units = Mask(request.granularity, request.layout, false).size();
+    const std::size_t units = units_in(request);
     Rng rng(request.seed, "quadratic surrogate");
     std::vector<std::vector<double>> points;
     for (const double gate : {0.0, 0.5, 1.0}) points.emplace_back(units, gate);
@@ -42,8 +42,8 @@ class QuadraticSurrogate final : public SelectionStrategy {
       for (double& slope : slopes.back()) slope = -slope;
     }
     const QuadraticFit fit = fit_quadratic(points, slopes);
-    std::vector<std::vector<std::size_t>> starts;
-    for (int i = 0; i < 16; ++i) starts.push_back(rng.sample(units, k));
+    std::vector<std::vector<std::size_t>> starts(16);
+    for (std::vector<std::size_t>& start : starts) start = rng.sample(units, k);
     Selection selection{.mask = Mask(request.granularity, request.layout, false)};
     for (const std::size_t unit : least_set(fit, k, starts))
       selection.mask = selection.mask.with(unit, true);

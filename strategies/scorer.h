@@ -19,18 +19,12 @@ class UnitScorer {
                                    std::span<const std::size_t> candidates) = 0;
 };
 
-// What toggles are worth on single calibration samples, in nats.
-struct SampleGains {
-  std::vector<std::vector<double>> gains;  // [candidate][sample]
-  std::vector<double> context_nll;         // [sample]
-};
-
 // A scorer that can look at some of its samples alone.
 class SampledScorer : public UnitScorer {
  public:
   virtual std::size_t samples() const = 0;
-  // Gains as score() means them, on these samples (indices below samples()).
-  virtual Result<SampleGains> gains(const Mask& context, std::span<const std::size_t> candidates,
+  // What score() is the mean of, on these samples (indices below samples()), in their order.
+  virtual Result<ScoreTensor> gains(const Mask& context, std::span<const std::size_t> candidates,
                                     std::span<const std::size_t> samples) = 0;
 };
 

@@ -1,10 +1,10 @@
 // Greedy search whose rounds are races over the calibration samples.
-#include <limits>
 #include <numeric>
 
 #include "core/rng.h"
 #include "strategies/race.h"
 #include "strategies/searcher.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {
@@ -12,42 +12,28 @@ namespace {
 // One round: every candidate in one context.
 struct Round {
   RaceResult raced;
-  double context_nll = 0;
+  ScoreTensor tensor{};  // samples as the race came to them
 };
 
 Result<Round> run_round(SampledScorer& scorer, const Mask& context, bool adding,
                         std::span<const std::size_t> candidates,
                         std::span<const std::size_t> samples, std::size_t stages) {
-  double context_nll = 0;
+  ScoreTensor tensor{.context = context};
   const auto values =
       [&](std::span<const std::size_t> contenders,
           std::span<const std::size_t> seen) -> Result<std::vector<std::vector<double>>> {
     std::vector<std::size_t> units;
     for (const std::size_t contender : contenders) units.push_back(candidates[contender]);
-    ASSIGN_OR_RETURN(SampleGains here, scorer.gains(context, units, seen));
-    for (const double nll : here.context_nll)
-      context_nll += nll / static_cast<double>(samples.size());
-    if (!adding)
-      for (std::vector<double>& row : here.gains)
-        for (double& gain : row) gain = -gain;
-    return std::move(here.gains);
+    ASSIGN_OR_RETURN(const ScoreTensor here, scorer.gains(context, units, seen));
+    tensor.append(here);
+    std::vector<std::vector<double>> rows(units.size());
+    for (const std::vector<double>& sample : here.sample_gains())
+      for (std::size_t i = 0; i < units.size(); ++i)
+        rows[i].push_back(adding ? sample[units[i]] : -sample[units[i]]);
+    return rows;
   };
   ASSIGN_OR_RETURN(RaceResult raced, race(candidates.size(), samples, stages, values));
-  return Round{std::move(raced), context_nll};
-}
-
-UnitScores scores_of(const Round& round, bool adding, std::span<const std::size_t> candidates,
-                     std::size_t units) {
-  UnitScores scores;
-  scores.score.assign(units, -std::numeric_limits<double>::infinity());
-  scores.standard_error.assign(units, std::numeric_limits<double>::quiet_NaN());
-  scores.context_nll = round.context_nll;
-  for (std::size_t c = 0; c < candidates.size(); ++c) {
-    const MeanError gain = mean_error(round.raced.values[c]);
-    scores.score[candidates[c]] = adding ? gain.mean : -gain.mean;
-    scores.standard_error[candidates[c]] = gain.standard_error;
-  }
-  return scores;
+  return Round{std::move(raced), std::move(tensor)};
 }
 
 MeanError lead_of(const RaceResult& raced) {
@@ -69,17 +55,17 @@ Result<SearchOutcome> racing(SampledScorer& scorer, const SelectionRequest& requ
     const std::vector<std::size_t> candidates = units_with(outcome.mask, !adding);
     std::iota(samples.begin(), samples.end(), std::size_t{0});
     Rng(request.seed, fmt::format("racing round {}", outcome.order.size())).shuffle(samples);
-    ASSIGN_OR_RETURN(const Round round,
+    ASSIGN_OR_RETURN(Round round,
                      run_round(scorer, outcome.mask, adding, candidates, samples, stages));
+    const double context_nll = mean_error(round.tensor.sample_context_nll()).mean;
     const std::size_t winner = round.raced.finalists[0];
     const double gain = mean_error(round.raced.values[winner]).mean;
-    if (outcome.order.empty())
-      outcome.scores = scores_of(round, adding, candidates, outcome.mask.size());
+    if (outcome.order.empty()) outcome.scores = scores_of(std::move(round.tensor));
     if (may_stop && !outcome.order.empty() && !(gain > 0)) break;
     outcome.mask = outcome.mask.with(candidates[winner], adding);
     outcome.order.push_back(candidates[winner]);
-    if (outcome.nll.empty()) outcome.nll.push_back(round.context_nll);
-    outcome.nll.push_back(round.context_nll - gain);
+    if (outcome.nll.empty()) outcome.nll.push_back(context_nll);
+    outcome.nll.push_back(context_nll - gain);
     if (round.raced.finalists.size() > 1) outcome.leads.push_back(lead_of(round.raced));
   }
   return outcome;

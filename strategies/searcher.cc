@@ -1,9 +1,9 @@
 #include "strategies/searcher.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "core/score_tensor.h"
+#include "strategies/shared_scores.h"
 
 namespace strata {
 namespace {
@@ -27,6 +27,10 @@ std::vector<std::size_t> units_with(const Mask& mask, bool kept) {
   for (std::size_t i = 0; i < mask.size(); ++i)
     if (mask.at(i) == kept) units.push_back(i);
   return units;
+}
+
+std::size_t units_in(const SelectionRequest& request) {
+  return Mask(request.granularity, request.layout, false).size();
 }
 
 Result<std::size_t> units_of(const SelectionRequest& request) {
@@ -89,31 +93,40 @@ Result<SearchOutcome> greedy_backward(UnitScorer& scorer, const SelectionRequest
 }
 
 UnitScores bidirectional(const UnitScores& restore, const UnitScores& ablate) {
-  UnitScores out;
-  for (std::size_t unit = 0; unit < restore.score.size(); ++unit)
-    out.score.push_back((restore.score[unit] + ablate.score[unit]) / 2);
-  out.standard_error.assign(out.score.size(), std::numeric_limits<double>::quiet_NaN());
-  if (restore.tensor == nullptr || ablate.tensor == nullptr) return out;
-  const std::vector<std::vector<double>> added = restore.tensor->sample_gains();
-  const std::vector<std::vector<double>> dropped = ablate.tensor->sample_gains();
-  std::vector<double> mean(added.size());
-  for (std::size_t unit = 0; unit < out.score.size(); ++unit) {
-    for (std::size_t sample = 0; sample < added.size(); ++sample)
-      mean[sample] = (added[sample][unit] + dropped[sample][unit]) / 2;
-    out.standard_error[unit] = mean_error(mean).standard_error;
+  const ScoreTensor &first = *restore.tensor, &second = *ablate.tensor;
+  STRATA_CHECK(first.samples == second.samples && first.positions == second.positions);
+  ScoreTensor both{.context = first.context,
+                   .kind = GainKind::kBothSides,
+                   .samples = first.samples,
+                   .clusters = first.clusters};
+  const float *nll_first = first.context_nll.data(), *nll_second = second.context_nll.data();
+  const float *first_gain = first.gains.data(), *second_gain = second.gains.data();
+  // `count` numbers of one, then of the other.
+  const auto take = [](std::vector<float>& out, const float*& a, const float*& b,
+                       std::size_t count) {
+    out.insert(out.end(), a, a + count);
+    out.insert(out.end(), b, b + count);
+    a += count;
+    b += count;
+  };
+  for (const std::size_t count : first.positions) {
+    both.positions.push_back(2 * count);
+    take(both.context_nll, nll_first, nll_second, count);
+    for (std::size_t unit = 0; unit < first.units(); ++unit)
+      take(both.gains, first_gain, second_gain, count);
   }
-  return out;
+  return scores_of(std::move(both));
 }
 
 Mask top_k_by_rank(const SelectionRequest& request, const UnitScores& restore,
                    const UnitScores& ablate, std::size_t k) {
   const std::vector<double> above = ranks(restore.score), below = ranks(ablate.score);
-  const std::vector<double> nats = bidirectional(restore, ablate).score;
-  const auto size = static_cast<double>(nats.size());
+  const auto size = static_cast<double>(above.size());
   std::vector<double> merit;
-  for (std::size_t unit = 0; unit < nats.size(); ++unit) {
+  for (std::size_t unit = 0; unit < above.size(); ++unit) {
     merit.push_back(size - (above[unit] + below[unit]) / 2);  // at least 1
-    if (request.budget.mode == BudgetMode::kAtMost && !(nats[unit] > 0)) merit.back() -= 2 * size;
+    const double nats = restore.score[unit] + ablate.score[unit];
+    if (request.budget.mode == BudgetMode::kAtMost && !(nats > 0)) merit.back() -= 2 * size;
   }
   return top_k(request, merit, k);
 }

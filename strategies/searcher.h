@@ -21,6 +21,9 @@ struct SearchOutcome {
   std::vector<MeanError> leads = {};
 };
 
+// Units of the model at the request's granularity.
+std::size_t units_in(const SelectionRequest& request);
+
 // Flat indices of the units that a mask keeps, or drops, ascending.
 std::vector<std::size_t> units_with(const Mask& mask, bool kept);
 
@@ -49,13 +52,14 @@ Result<SearchOutcome> beam_search(UnitScorer& scorer, const SelectionRequest& re
 
 // Greedy whose rounds are races over the calibration samples (strategies/race.h), in an order drawn
 // anew for each round from request.seed. A unit's first-round score is its mean over the samples
-// that it saw.
+// that it saw; the tensor has no gain of it on the others.
 Result<SearchOutcome> racing(SampledScorer& scorer, const SelectionRequest& request, std::size_t k,
                              std::size_t stages, SearchFrom from);
 
 // Mean of what a unit is worth among dropped ones (restore) and among kept ones (ablate), in nats:
 // where units interact in pairs alone, exactly its mean gain over all orders of adding units (the
-// Shapley value). Standard errors are paired by sample; there is no tensor, which has one context.
+// Shapley value). Standard errors are paired by sample. Both must have their tensors, of the same
+// samples; that of the mean holds both (GainKind::kBothSides).
 UnitScores bidirectional(const UnitScores& restore, const UnitScores& ablate);
 // The K units of least mean rank in both. With at_most, units whose mean gain is ≤ 0 come last and
 // are left out.

@@ -1,5 +1,6 @@
 #include "strategies/shared_scores.h"
 
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -45,25 +46,24 @@ Selection keep_highest(const SelectionRequest& request, SharedScores scored, std
 
 UnitScores means_over_samples(const std::vector<std::vector<double>>& rows) {
   UnitScores scores;
-  std::vector<double> of_unit(rows.size());
+  std::vector<double> of_unit;
   for (std::size_t unit = 0; unit < rows[0].size(); ++unit) {
-    for (std::size_t i = 0; i < rows.size(); ++i) of_unit[i] = rows[i][unit];
-    const MeanError here = mean_error(of_unit);
+    of_unit.clear();
+    for (const std::vector<double>& row : rows)
+      if (!std::isnan(row[unit])) of_unit.push_back(row[unit]);
+    const MeanError here = of_unit.empty() ? MeanError{-std::numeric_limits<double>::infinity(),
+                                                       std::numeric_limits<double>::quiet_NaN()}
+                                           : mean_error(of_unit);
     scores.score.push_back(here.mean);
     scores.standard_error.push_back(here.standard_error);
   }
   return scores;
 }
 
-UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates) {
-  const UnitScores all = means_over_samples(tensor.sample_gains());
-  UnitScores scores;
-  scores.score.assign(tensor.units(), -std::numeric_limits<double>::infinity());
-  scores.standard_error.assign(tensor.units(), std::numeric_limits<double>::quiet_NaN());
-  for (const std::size_t unit : candidates) {
-    scores.score[unit] = all.score[unit];
-    scores.standard_error[unit] = all.standard_error[unit];
-  }
+UnitScores scores_of(ScoreTensor tensor) {
+  UnitScores scores = means_over_samples(tensor.sample_gains());
+  if (tensor.kind == GainKind::kToggle)
+    scores.context_nll = mean_error(tensor.sample_context_nll()).mean;
   scores.tensor = std::make_shared<const ScoreTensor>(std::move(tensor));
   return scores;
 }

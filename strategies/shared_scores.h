@@ -32,12 +32,13 @@ Result<SharedScores> shared_scores(const SelectionRequest& request, SelectionCon
 // The k units of highest score, with their evidence.
 Selection keep_highest(const SelectionRequest& request, SharedScores scored, std::size_t k);
 
-// rows[sample][unit] → means, and the standard errors of means over independent samples.
+// rows[sample][unit] → means, and the standard errors of means over independent samples. NaN = the
+// sample says nothing of the unit; of no sample, the mean is −∞.
 UnitScores means_over_samples(const std::vector<std::vector<double>>& rows);
 
 // Every score a mean over the tensor, so that whoever has the tensor has the scores; the standard
-// error is that of the mean over independent samples. Units that are no candidates get −∞.
-UnitScores scores_of(ScoreTensor tensor, std::span<const std::size_t> candidates);
+// error is that of the mean over independent samples. Units that were not scored get −∞.
+UnitScores scores_of(ScoreTensor tensor);
 
 // Without a standard error or a tensor.
 UnitScores plain_scores(std::vector<double> scores);

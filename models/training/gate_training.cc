@@ -12,6 +12,7 @@
 #include "models/decoder/decoder.h"
 #include "models/device_memory.h"
 #include "models/forward.h"
+#include "models/meter_json.h"
 #include "models/training/adam.h"
 #include "models/training/weight_gradients.h"
 #include "models/training/weight_training.h"
@@ -20,29 +21,6 @@ namespace strata {
 namespace {
 
 constexpr std::int64_t kCurvePoints = 200;
-
-nlohmann::json to_json(const Meter& meter) {
-  return {{"forward_tokens", meter.forward_tokens}, {"backward_tokens", meter.backward_tokens},
-          {"layer_tokens", meter.layer_tokens},     {"flops", meter.flops},
-          {"evaluations", meter.evaluations},       {"seconds", meter.seconds}};
-}
-
-Result<Meter> meter_from_json(const nlohmann::json& json) {
-  Meter meter;
-  const std::vector<std::pair<const char*, double*>> fields = {
-      {"forward_tokens", &meter.forward_tokens},
-      {"backward_tokens", &meter.backward_tokens},
-      {"layer_tokens", &meter.layer_tokens},
-      {"flops", &meter.flops},
-      {"seconds", &meter.seconds}};
-  for (const auto& [name, value] : fields) {
-    if (!json.is_object() || !json.contains(name) || !json[name].is_number())
-      return fail(ErrorKind::kInvalidFile, "\"{}\": expected a number", name);
-    *value = json[name].get<double>();
-  }
-  ASSIGN_OR_RETURN(meter.evaluations, count_of(json, "evaluations"));
-  return meter;
-}
 
 std::string readable(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));

@@ -15,7 +15,7 @@ namespace {
 BlockKey key_of(const Evaluation& evaluation) {
   const RunRow& run = evaluation.run;
   const ExperimentRow& experiment = evaluation.experiment;
-  return {.model_id = experiment.model_id,
+  return {.model_id = evaluation.training.empty() ? experiment.model_id : evaluation.training,
           .tokenizer_id = experiment.tokenizer_id,
           .generation = experiment.generation_json,
           .data_id = experiment.data_id,

@@ -12,7 +12,8 @@
 namespace strata {
 
 // What rows of one table share. Full attention is the same under every window and rule, `none` at
-// every budget.
+// every budget. model_id: of plans with weights of their own, what these have in common
+// (Evaluation::training).
 struct BlockKey {
   std::string model_id, tokenizer_id, generation, data_id, split;
   std::int64_t numerics_version = 0, window = 0, sinks = 0;

@@ -79,6 +79,7 @@ class Loader {
                           .experiment = experiment,
                           .plan = std::move(plan),
                           .selection = {},
+                          .training = {},
                           .nll = {},
                           .gen_contains = {},
                           .tf_exact = {},
@@ -88,11 +89,37 @@ class Loader {
                           .environments = {}};
     if (run.selection_id) {
       ASSIGN_OR_RETURN(evaluation.selection, store_.selection(*run.selection_id));
+      take_training(evaluation);
     }
     evaluation.transfer = transfer_of(run, evaluation.selection);
     ASSIGN_OR_RETURN(const bool complete, read_responses(evaluation));
     if (complete) out_.evaluations.push_back(std::move(evaluation));
     return {};
+  }
+
+  // (The column may have been edited by hand.)
+  void take_training(Evaluation& evaluation) {
+    const nlohmann::json all =
+        parse_json(evaluation.selection->diagnostics_json).value_or(nlohmann::json());
+    nlohmann::json training = all.is_object() ? all.value("trained", nlohmann::json()) : all;
+    if (!training.is_object()) return;
+    for (const char* key : {"parent", "text", "label", "group", "supervision"})
+      if (!training.contains(key) || !training[key].is_string()) return;
+    evaluation.run.label = training["label"].get<std::string>();
+    evaluation.run.group = training["group"].get<std::string>();
+    evaluation.selection->supervision = training["supervision"].get<std::string>();
+    for (const char* own : {"label", "group", "supervision"}) training.erase(own);
+    evaluation.training = training.dump();
+    ModelRow& model = out_.models[evaluation.training];
+    model = out_.models.at(evaluation.experiment.model_id);
+    model.id = training["parent"].get<std::string>();
+    const Result<ModelRow> parent = store_.model(model.id);
+    const nlohmann::json::json_pointer rate("/weights/rate");
+    model.name = fmt::format(
+        "trained from {}: {} steps of {} prompts of text {:.8} at rate {}, seed {}",
+        parent ? parent->name : "a model that is not recorded", training["steps"].dump(),
+        training["batch"].dump(), training["text"].get<std::string>(),
+        training.contains(rate) ? training[rate].dump() : "?", training["seed"].dump());
   }
 
   // False where a sample has no response.

@@ -19,6 +19,10 @@ struct Evaluation {
   ExperimentRow experiment;
   AttentionPlan plan;
   std::optional<SelectionRow> selection;
+  // Of weights that were trained for the plan: what equally trained models have in common, as JSON;
+  // label, group and supervision are then those of the strategy that they were trained under. Else
+  // "".
+  std::string training;
   // A metric is empty where a sample lacks it.
   std::vector<double> nll;  // mean over answer positions
   std::vector<double> gen_contains;
@@ -39,8 +43,8 @@ struct DataFacts {
 };
 
 struct LeaderboardData {
-  std::vector<Evaluation> evaluations;  // by start
-  std::map<std::string, ModelRow> models;
+  std::vector<Evaluation> evaluations;     // by start
+  std::map<std::string, ModelRow> models;  // by id; of equally trained ones, by their training
   std::map<std::string, DataFacts> data;
   std::vector<std::string> notes;
 };

@@ -33,12 +33,23 @@ TextTable table_of(const SelectionRow& selection, const json& mask) {
   return table;
 }
 
-// Mean over the prompts: Student's t where each is its own cluster, else resampled clusters.
-Estimate unit_estimate(const std::vector<double>& gains, const std::vector<std::size_t>& clusters) {
-  const bool independent =
-      1 + *std::max_element(clusters.begin(), clusters.end()) == clusters.size();
-  if (independent) return t_estimate(gains);
-  return paired_bootstrap(gains, std::vector<double>(gains.size(), 0.0), {.clusters = clusters});
+// 95 % of a unit's mean over the prompts that it was scored on: Student's t where each is its own
+// cluster, else resampled clusters.
+std::optional<Interval> unit_interval(const std::vector<std::vector<double>>& gains,
+                                      const std::vector<std::string>& clusters, std::size_t unit) {
+  std::vector<double> values;
+  std::vector<std::string> names;
+  for (std::size_t sample = 0; sample < gains.size(); ++sample) {
+    if (std::isnan(gains[sample][unit])) continue;
+    values.push_back(gains[sample][unit]);
+    names.push_back(clusters[sample]);
+  }
+  if (values.empty()) return std::nullopt;
+  const std::vector<std::size_t> numbers = cluster_numbers(names);
+  const bool independent = 1 + *std::max_element(numbers.begin(), numbers.end()) == numbers.size();
+  if (independent) return t_estimate(values).interval;
+  return paired_bootstrap(values, std::vector<double>(values.size(), 0.0), {.clusters = numbers})
+      .interval;
 }
 
 double mean(const std::vector<double>& values) { return mean_of(values).value; }
@@ -61,8 +72,7 @@ class Evidence {
         measure_(std::move(measure)),
         mask_(std::move(mask)),
         plan_nll_(plan_nll),
-        gains_(tensor.sample_gains()),
-        clusters_(cluster_numbers(tensor.clusters)) {
+        gains_(tensor.sample_gains()) {
     std::vector<std::size_t> order = ranked(tensor.scores());
     const std::size_t k = mask_.kept();
     top_ = std::vector(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k));
@@ -73,24 +83,21 @@ class Evidence {
     const std::vector<std::size_t> kept = mask_.kept_units();
     is_top_ = kept == top_;
     end_ = !is_top_ && kept == bottom ? SelectedEnd::kBottom : SelectedEnd::kTop;
-    stability_ = stability_of(gains_, clusters_, k, end_);
+    stability_ = stability_of(gains_, cluster_numbers(tensor.clusters), k, end_);
   }
 
   std::vector<std::string> lines() const {
     std::vector<std::string> out{what_was_scored(), how_stable()};
-    if (plan_nll_ && !tensor_.derivative && measure_ == kAnswerNll)
+    if (plan_nll_ && tensor_.kind == GainKind::kToggle && measure_ == kAnswerNll)
       out.push_back(joint_against_singles(*plan_nll_));
     return out;
   }
 
   void complete(TextTable& table, std::vector<std::optional<Interval>>& intervals) const {
     table.columns.insert(table.columns.end(), {{"95 % interval"}, {"chosen in resamples %"}});
-    std::vector<double> of_unit(gains_.size());
     for (std::size_t unit = 0; unit < table.rows.size(); ++unit) {
-      for (std::size_t sample = 0; sample < gains_.size(); ++sample)
-        of_unit[sample] = gains_[sample][unit];
       const std::optional<Interval>& interval =
-          intervals.emplace_back(unit_estimate(of_unit, clusters_).interval);
+          intervals.emplace_back(unit_interval(gains_, tensor_.clusters, unit));
       table.rows[unit].push_back(
           interval ? fmt::format("[{:.4f}, {:.4f}]", interval->low, interval->high) : kNoValue);
       table.rows[unit].push_back(stability_ ? percent(stability_->inclusion[unit], 0) : kNoValue);
@@ -103,26 +110,49 @@ class Evidence {
   Mask mask_;
   std::optional<double> plan_nll_;
   std::vector<std::vector<double>> gains_;
-  std::vector<std::size_t> clusters_;
   std::vector<std::size_t> top_;
   bool is_top_ = false;
   SelectedEnd end_ = SelectedEnd::kTop;
   std::optional<Stability> stability_;
 
   std::string what_was_scored() const {
+    const std::string prompts =
+        plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt");
+    switch (tensor_.kind) {
+      case GainKind::kSlope:
+        return fmt::format(
+            "scores: slope of the answer NLL (nats a token) in a unit's gate, where every gate is "
+            "partly open · {}",
+            prompts);
+      case GainKind::kRegression:
+        return fmt::format(
+            "scores: answer NLL (nats a token) that keeping a unit saves in random sets of {}, by "
+            "regression · {}, each scored by its part in it",
+            mask_.kept(), prompts);
+      case GainKind::kToggle:
+      case GainKind::kBothSides: break;
+    }
     const auto [least, most] =
         std::minmax_element(tensor_.positions.begin(), tensor_.positions.end());
-    if (tensor_.derivative)
-      return fmt::format(
-          "scores: slope of the answer NLL (nats a token) in a unit's gate, where every gate is "
-          "partly open · {}",
-          plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"));
+    const bool both = tensor_.kind == GainKind::kBothSides;
+    const std::size_t kept = tensor_.context.kept(), share = both ? 2 : 1;
     return fmt::format(
         "scores: {} (nats a token) that keeping a unit saves where {} of {} units keep full "
-        "attention · {}, {} positions each",
-        measure_, tensor_.context.kept(), tensor_.units(),
-        plural(static_cast<std::int64_t>(tensor_.samples.size()), "calibration prompt"),
-        *least == *most ? fmt::format("{}", *least) : fmt::format("{} to {}", *least, *most));
+        "attention{} · {}, {} positions each{}",
+        measure_, kept, tensor_.units(),
+        both ? fmt::format(", and where {} do, averaged", tensor_.units() - kept) : "", prompts,
+        *least == *most ? fmt::format("{}", *least / share)
+                        : fmt::format("{} to {}", *least / share, *most / share),
+        dropped_samples());
+  }
+
+  // Where a race dropped units before they had seen every prompt.
+  std::string dropped_samples() const {
+    const bool partly = std::any_of(gains_.begin(), gains_.end(), [](const auto& of_unit) {
+      return std::any_of(of_unit.begin(), of_unit.end(),
+                         [](double gain) { return std::isnan(gain); });
+    });
+    return partly ? " · not every unit was scored on every prompt" : "";
   }
 
   std::string how_stable() const {

@@ -60,29 +60,41 @@ void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::s
   command->footer([] { return keys_help(); });
 }
 
+// CLI11's own messages name the largest number that there is.
+CLI::Validator above_zero(bool or_zero) {
+  return {[or_zero](const std::string& text) -> std::string {
+            double value = 0;
+            if (CLI::detail::lexical_cast(text, value) && (or_zero ? value >= 0 : value > 0))
+              return {};
+            return fmt::format("expected a number {} 0, got '{}'",
+                               or_zero ? "of at least" : "above", text);
+          },
+          ""};
+}
+
 void add_activation_memory(CLI::App* command, Arguments& arguments) {
   command
       ->add_option("--activation-mib", arguments.activation_mib,
                    "memory for activations; what does not fit is computed a second time; 4096 on a "
                    "CPU, half of what weights leave of a GPU, where not given")
-      ->check(CLI::NonNegativeNumber);
+      ->check(above_zero(true));
 }
 
 void add_training(CLI::App* command, Arguments& arguments) {
   command->add_option("-o", arguments.model_out, "the new model's folder")->required();
   command->add_option("--steps", arguments.train_steps, "steps under the strategy's mask")
-      ->check(CLI::NonNegativeNumber);
+      ->check(above_zero(true));
   command->add_option("--batch", arguments.train_batch, "calibration prompts a step")
       ->check(CLI::Range(1, 1'000'000));
   command->add_option("--rate", arguments.train_rate, "AdamW's rate of the weights")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero(false));
   command->add_option("--clip", arguments.train_clip, "largest norm of a gradient; 0 = any")
-      ->check(CLI::NonNegativeNumber);
+      ->check(above_zero(true));
   add_activation_memory(command, arguments);
   command
       ->add_option("--checkpoint-seconds", arguments.checkpoint_seconds,
                    "how often weights and moments are written")
-      ->check(CLI::NonNegativeNumber);
+      ->check(above_zero(true));
 }
 
 }  // namespace

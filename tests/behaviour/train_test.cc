@@ -35,14 +35,19 @@ class TrainTest : public ::testing::Test {
   Outcome strata(const std::string& command, const std::string& model, const std::string& more,
                  const std::string& questions = "questions.jsonl",
                  const std::string& under = "") const {
+    return program(
+        fmt::format(
+            "{} model=directory model.path={} model.chat_template=none benchmark=jsonl "
+            "benchmark.path={} calibration.samples=4 mixer.window=16 mixer.sinks=2 budget.units=2 "
+            "threads=1 db={} {}",
+            command, (folder() / model).string(), (folder() / questions).string(),
+            (folder() / "results.db").string(), more),
+        under);
+  }
+  static Outcome program(const std::string& arguments, const std::string& under = "") {
     const char* binaries = std::getenv("STRATA_BINARY_DIR");
-    const std::string dir = binaries != nullptr ? binaries : "build";
-    const std::string line = fmt::format(
-        "{} {}/strata {} model=directory model.path={} model.chat_template=none benchmark=jsonl "
-        "benchmark.path={} calibration.samples=4 mixer.window=16 mixer.sinks=2 budget.units=2 "
-        "threads=1 db={} {} 2>&1",
-        under, dir, command, (folder() / model).string(), (folder() / questions).string(),
-        (folder() / "results.db").string(), more);
+    const std::string line = fmt::format("{} {}/strata {} 2>&1", under,
+                                         binaries != nullptr ? binaries : "build", arguments);
     Outcome outcome;
     FILE* pipe = popen(line.c_str(), "r");
     char buffer[4096];
@@ -81,7 +86,11 @@ TEST_F(TrainTest, AControlIsAModelOfItsOwnWithItsParentRecorded) {
       "run", "out", "strategy=file strategy.path=" + (folder() / "out/strata.json").string());
   EXPECT_EQ(run.code, 0) << run.text;
   EXPECT_THAT(file("results.db"), HasSubstr(id_of("out")));
-  EXPECT_THAT(file("results.db"), Not(HasSubstr(id_of("model"))));
+  // The parent is no model that answered.
+  EXPECT_THAT(program("report leaderboard db=" + (folder() / "results.db").string()).text,
+              AllOf(HasSubstr("trained from a model that is not recorded: 3 steps of "
+                              "2 prompts of text "),
+                    HasSubstr("periodic[1]"), Not(HasSubstr("file["))));
 
   // The same again ends at the same bytes, and nothing is overwritten.
   ASSERT_EQ(train("again", "strategy=periodic strategy.offset=1 --steps 3 --batch 2").code, 0);
@@ -136,6 +145,9 @@ TEST_F(TrainTest, WhatCannotBeTrainedIsRefused) {
   const Outcome still = train("out", "strategy=full");
   EXPECT_EQ(still.code, 1);
   EXPECT_THAT(still.text, HasSubstr("no step to train"));
+  const Outcome less = train("out", "strategy=full --steps -3");
+  EXPECT_EQ(less.code, 2);
+  EXPECT_THAT(less.text, HasSubstr("--steps: expected a number of at least 0, got '-3'"));
   EXPECT_FALSE(fs::exists(folder() / "out"));
 }
 

@@ -51,7 +51,15 @@ void Board::add(const Entry& entry) {
     selection.id.clear();
     run.selection_id = must(store_.record(selection));
   }
-  run.experiment_id = must(store_.record(experiment_row(plan, data_)));
+  ExperimentRow experiment = experiment_row(plan, data_);
+  if (!entry.model.empty()) {
+    ModelRow model = model_row();
+    model.id = experiment.model_id = sha256_hex(entry.model);
+    model.name = entry.model;
+    must(store_.record(model));
+    experiment.id.clear();
+  }
+  run.experiment_id = must(store_.record(experiment));
   ExecutionRow execution = execution_row(run.id);
   execution.device = entry.device;
   execution.id.clear();

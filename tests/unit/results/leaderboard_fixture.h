@@ -32,6 +32,7 @@ struct Entry {
   std::string diagnostics_json = {};  // of the selection; "" = the fixture's
   std::string benchmark_json = {};    // of the run; "" = the fixture's
   bool generated = true;              // false: the answers were only teacher-forced
+  std::string model = {};             // that answers; "" = the fixture's
 };
 
 class Board {

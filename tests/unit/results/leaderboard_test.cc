@@ -15,6 +15,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 constexpr double kTolerance = 1e-9;
 
@@ -426,6 +427,60 @@ TEST(Leaderboard, ReferencesAloneMakeABlockWithoutABudget) {
   EXPECT_EQ(block.budget_units, 0);
   EXPECT_THAT(block.rows, SizeIs(2));
   EXPECT_THAT(block.notes, IsEmpty());
+}
+
+// Of a run by strategy=file on weights that were trained under `label`.
+Entry trained(const std::string& label, const std::string& group, std::vector<int> layers,
+              double nll, int steps = 8, bool for_this_plan = true) {
+  const std::string training = fmt::format(
+      R"({{"parent":"{}","steps":{},"batch":4,"text":"0123456789","seed":0,"weights":{{"rate":0.25}},)"
+      R"("label":"{}","group":"{}","supervision":"text"}})",
+      model_row().id, steps, label, group);
+  return {.label = "file[strata.json]",
+          .group = {},
+          .layers = std::move(layers),
+          .nll = std::vector<double>(4, nll),
+          .budget = 0,
+          .with_selection = true,
+          .diagnostics_json = for_this_plan ? "{\"trained\":" + training + "}" : std::string(),
+          .model = fmt::format("{} after {}", label, steps)};
+}
+
+TEST(Leaderboard, EquallyTrainedModelsShareABlockAndAreComparedWithTheTrainedTeacher) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();  // of the parent
+  board.add({.label = "consa", .group = {}, .layers = {1}, .nll = {1, 1, 1, 1}});
+  board.add(trained("full", "full", {0, 1, 2, 3, 4, 5, 6, 7}, 0.25));
+  board.add(trained("none", "none", {}, 1.25));
+  board.add(trained("random[0]", "random", {2}, 1.0));
+  board.add(trained("random[1]", "random", {3}, 0.75));
+  board.add(trained("consa[lm,trained]", "consa[lm,trained]", {1}, 0.5));
+  board.add(trained("consa[lm,trained]", "consa[lm,trained]", {1}, 0.4, 16));  // trained for longer
+  board.add(trained("other plan", "", {4}, 0.6, 8, false));
+  const LeaderboardTable table = board.table();
+  std::vector<std::string> titles;
+  for (const LeaderboardBlock& block : table.blocks) titles.push_back(block.model_name);
+  EXPECT_THAT(
+      titles,
+      UnorderedElementsAre(
+          "toy", "trained from toy: 8 steps of 4 prompts of text 01234567 at rate 0.25, seed 0",
+          "trained from toy: 16 steps of 4 prompts of text 01234567 at rate 0.25, seed 0",
+          "other plan after 8"));
+  for (const LeaderboardBlock& block : table.blocks) {
+    if (!block.model_name.starts_with("trained from toy: 8")) {
+      EXPECT_LE(block.rows.size(), 3U) << block.model_name;  // no row of another training
+      continue;
+    }
+    EXPECT_EQ(block.model_id, model_row().id);
+    std::vector<std::string> names;
+    for (const LeaderboardRow& row : block.rows) names.push_back(row.name);
+    EXPECT_THAT(names, ElementsAre("consa[lm,trained]", "random (2 draws)", "full", "none"));
+    EXPECT_NEAR(block.rows[0].gap_closed->value, 0.75, kTolerance);
+    EXPECT_NEAR(block.rows[0].nll_minus_full->value, 0.25, kTolerance);
+    EXPECT_EQ(block.rows[0].beats_random, 2U);
+    EXPECT_EQ(block.rows[0].supervision, "text");
+  }
 }
 
 }  // namespace

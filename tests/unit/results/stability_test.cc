@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -111,6 +113,24 @@ TEST(Stability, CopiesOfPromptsInOneClusterAddNoCertainty) {
   EXPECT_GT(stability_of(twice, each_its_own(16), 7, SelectedEnd::kTop)->jaccard, a.jaccard + 0.05);
 }
 
+TEST(Stability, AMeanIsOverThePromptsThatAUnitWasScoredOn) {
+  // Unit 2 was scored on two prompts of eight alone, and leads there; units 0 and 1 take turns.
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  Gains gains(8, {1.0, 2.0, kNone});
+  for (const std::size_t prompt : {0U, 1U}) gains[prompt][2] = 9.0;
+  const Stability stability = *stability_of(gains, each_its_own(8), 1, SelectedEnd::kTop);
+  // With chance 4/7 each half has one of the two prompts, and both choose unit 2; else one half has
+  // both, and the other chooses unit 1.
+  EXPECT_NEAR(stability.jaccard, 4.0 / 7, 0.1);
+  EXPECT_NEAR(stability.inclusion[2], 1 - std::pow(0.75, 8), 0.05);
+  EXPECT_EQ(stability.inclusion[0], 0.0);
+  EXPECT_NEAR(*stability.rank_correlation, 1.0, 1e-12);
+  // Of a unit that nothing is known of, nothing is chosen at either end.
+  for (auto& prompt : gains) prompt[2] = kNone;
+  for (const SelectedEnd end : {SelectedEnd::kTop, SelectedEnd::kBottom})
+    EXPECT_EQ(stability_of(gains, each_its_own(8), 1, end)->inclusion[2], 0.0);
+}
+
 TEST(Stability, FewerThanFourClustersSayNothing) {
   EXPECT_FALSE(stability_of(Gains(3, {1.0, 2.0}), each_its_own(3), 1, SelectedEnd::kTop));
   EXPECT_FALSE(stability_of(Gains(8, {1.0, 2.0}), std::vector<std::size_t>{0, 0, 0, 1, 1, 1, 2, 2},
@@ -172,6 +192,45 @@ TEST(UnitEvidence, NamesAnotherMeasureAndDoesNotCompareItWithNll) {
   EXPECT_THAT(evidence.lines[0],
               HasSubstr("scores: KL from full attention (nats a token) that keeping "
                         "a unit saves where 0 of 2 units"));
+}
+
+TEST(UnitEvidence, SaysWhatWasScoredWhereItWasNoSingleToggle) {
+  ScoreTensor tensor{.context = Mask(Granularity::kLayer, {2, 1, 1}, false),
+                     .kind = GainKind::kBothSides,
+                     .samples = {"a", "b"},
+                     .clusters = {"", ""},
+                     .positions = {4, 4},
+                     .context_nll = std::vector<float>(8, 0.5F),
+                     .gains = std::vector<float>(16, 0.25F)};
+  SelectionRow selection;
+  selection.mask_json = "[[1],[0]]";
+  UnitEvidence evidence = test::must(unit_evidence(selection, &tensor, 1.25));
+  ASSERT_EQ(evidence.lines.size(), 2U);  // a joint gain is of one context
+  EXPECT_EQ(evidence.lines[0],
+            "scores: answer NLL (nats a token) that keeping a unit saves where 0 of 2 units keep "
+            "full attention, and where 2 do, averaged · 2 calibration prompts, 2 positions each");
+  tensor.kind = GainKind::kRegression;
+  evidence = test::must(unit_evidence(selection, &tensor, 1.25));
+  ASSERT_EQ(evidence.lines.size(), 2U);
+  EXPECT_EQ(evidence.lines[0],
+            "scores: answer NLL (nats a token) that keeping a unit saves in random sets of 1, by "
+            "regression · 2 calibration prompts, each scored by its part in it");
+}
+
+TEST(UnitEvidence, AUnitThatARaceDroppedHasTheIntervalOfThePromptsItSaw) {
+  ScoreTensor tensor{.context = Mask(Granularity::kLayer, {2, 1, 1}, false),
+                     .samples = {"a", "b", "c"},
+                     .clusters = {"", "", ""},
+                     .positions = {1, 1, 1},
+                     .context_nll = {0.5F, 0.5F, 0.5F},
+                     .gains = {1.0F, 0.0F, 2.0F, 0.0F, 3.0F, std::nanf("")}};
+  SelectionRow selection;
+  selection.mask_json = "[[1],[0]]";
+  const UnitEvidence evidence = test::must(unit_evidence(selection, &tensor, 1.25));
+  EXPECT_THAT(evidence.lines[0], HasSubstr("not every unit was scored on every prompt"));
+  // 2 ± t(2, .975) / √3, and 0 on both prompts that it saw.
+  EXPECT_EQ(evidence.table.rows[0][5], "[-0.4841, 4.4841]");
+  EXPECT_EQ(evidence.table.rows[1][5], "[0.0000, 0.0000]");
 }
 
 TEST(UnitEvidence, SaysWhereItIsNotStable) {

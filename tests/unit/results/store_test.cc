@@ -274,6 +274,26 @@ TEST(Store, KeepsTheEvidenceOfASelectionToTheLastBit) {
   EXPECT_THAT(must(world.store.check()), ElementsAre(HasSubstr("its content has id")));
 }
 
+TEST(Store, KeepsWhatTheNumbersOfAScoreTensorAre) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.db");
+  World world = make_world(path);
+  SelectionRow selection = world.selection;
+  RunRow run = world.run;
+  ScoreTensor tensor = score_tensor();
+  for (const GainKind kind : {GainKind::kSlope, GainKind::kRegression, GainKind::kBothSides}) {
+    tensor.kind = kind;
+    selection.id.clear();
+    const std::string id = must(world.store.record(selection, &tensor, run));
+    const SelectionRow recorded = must(world.store.selection(id));
+    EXPECT_EQ(must(world.store.score_tensor(*recorded.score_tensor_id)).tensor, tensor);
+  }
+  edit(path, "UPDATE score_tensors SET context_json = replace(context_json, 'both_', 'no_')");
+  EXPECT_THAT(
+      must(world.store.check()),
+      ElementsAre(HasSubstr("field 'kind': expected both_sides or regression, got \"no_sides\"")));
+}
+
 TEST(Store, OneProcessAtATimeCarriesOutRuns) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.db");

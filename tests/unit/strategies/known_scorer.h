@@ -1,13 +1,15 @@
-// A scorer whose answers are known: the loss of every set on every sample is a function.
+// A scorer whose answers are known, up to the rounding of tensors: the loss of every set on every
+// sample is a function.
 #pragma once
 
 #include <functional>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
-#include "strategies/mean_error.h"
 #include "strategies/scorer.h"
+#include "strategies/shared_scores.h"
 
 namespace strata::testing {
 
@@ -25,28 +27,22 @@ class KnownScorer final : public SampledScorer {
     std::vector<std::size_t> every(samples_);
     for (std::size_t i = 0; i < samples_; ++i) every[i] = i;
     ++rounds;
-    const SampleGains here = *gains(context, candidates, every);
-    UnitScores scores;
-    scores.score.assign(context.size(), -std::numeric_limits<double>::infinity());
-    scores.standard_error.assign(context.size(), std::numeric_limits<double>::quiet_NaN());
-    for (std::size_t c = 0; c < candidates.size(); ++c) {
-      const MeanError gain = mean_error(here.gains[c]);
-      scores.score[candidates[c]] = gain.mean;
-      scores.standard_error[candidates[c]] = gain.standard_error;
-    }
-    scores.context_nll = mean_error(here.context_nll).mean;
-    return scores;
+    return scores_of(*gains(context, candidates, every));
   }
   std::size_t samples() const override { return samples_; }
-  Result<SampleGains> gains(const Mask& context, std::span<const std::size_t> candidates,
+  Result<ScoreTensor> gains(const Mask& context, std::span<const std::size_t> candidates,
                             std::span<const std::size_t> samples) override {
-    SampleGains out;
-    for (const std::size_t sample : samples) out.context_nll.push_back(loss_(context, sample));
-    for (const std::size_t unit : candidates) {
-      std::vector<double>& row = out.gains.emplace_back();
-      for (const std::size_t sample : samples)
-        row.push_back(loss_(context.with(unit, false), sample) -
-                      loss_(context.with(unit, true), sample));
+    ScoreTensor out{.context = context};
+    for (const std::size_t sample : samples) {
+      out.samples.push_back(std::to_string(sample));
+      out.clusters.emplace_back();
+      out.positions.push_back(1);
+      out.context_nll.push_back(static_cast<float>(loss_(context, sample)));
+      std::vector<float> row(context.size(), std::numeric_limits<float>::quiet_NaN());
+      for (const std::size_t unit : candidates)
+        row[unit] = static_cast<float>(loss_(context.with(unit, false), sample) -
+                                       loss_(context.with(unit, true), sample));
+      out.gains.insert(out.gains.end(), row.begin(), row.end());
     }
     toggles += candidates.size() * samples.size();
     return out;

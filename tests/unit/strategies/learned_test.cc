@@ -99,7 +99,7 @@ TEST_F(LearnedTest, EverySelectionIsThatOfItsSeed) {
   }
 }
 
-// In a window as long as prompt and answer, gates do nothing: only the regulariser moves them.
+// In a window as long as prompt and answer, gates would do nothing.
 TEST_F(LearnedTest, DuoAttentionTrainsAtItsOwnWindowAndSelectsForTheEvaluatedOne) {
   const auto trained_at = [&](const Keys& own) {
     Keys keys = {{"training", training(20, 1)}};
@@ -114,11 +114,14 @@ TEST_F(LearnedTest, DuoAttentionTrainsAtItsOwnWindowAndSelectsForTheEvaluatedOne
   EXPECT_EQ(trained_at({{"window", kWindow}, {"sinks", kSinks}}).diagnostics["gates"],
             evaluated.diagnostics["gates"]);
   EXPECT_NE(trained_at({{"sinks", 0}}).diagnostics["gates"], evaluated.diagnostics["gates"]);
-  const Selection wide = trained_at({{"window", kPrompt + kAnswer}});
-  const auto gates = wide.diagnostics["gates"].get<std::vector<double>>();
-  EXPECT_EQ(wide.diagnostics["signs_of_a_bug"][0],
-            fmt::format("gates: expected not all equal, found all {:.4g}", gates[0]));
-  EXPECT_EQ(wide.mask.kept_units(), (std::vector<std::size_t>{0, 1}));  // ties: the lower units
+  const auto wide = select("duo_attention", {{"window", kPrompt + kAnswer - kSinks}});
+  ASSERT_FALSE(wide);
+  EXPECT_EQ(
+      wide.error().message,
+      "strategy.window + strategy.sinks: expected less than the longest calibration text of 44 "
+      "tokens, got 42 + 2, so that gates change nothing");
+  EXPECT_TRUE(select("duo_attention",
+                     {{"window", kPrompt + kAnswer - kSinks - 1}, {"training", training(1, 1)}}));
 }
 
 TEST_F(LearnedTest, DuoAttentionSaysWhenMoreGatesEndOpenThanAreKept) {

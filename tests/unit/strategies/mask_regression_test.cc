@@ -122,6 +122,78 @@ TEST(MaskRegressionFitTest, EffectsAndLeftOutErrorAreThoseOfTheNormalEquations) 
   }
 }
 
+// Least squares over (mask, sample) rows, each weighted by its sample, a level for each sample; the
+// units' effects.
+std::vector<double> weighted_fit(const Problem& problem, const MaskRegression& fit,
+                                 const std::vector<std::vector<std::size_t>>& samples,
+                                 const std::vector<std::vector<double>>& nll,
+                                 const std::vector<double>& weights) {
+  const std::size_t features = problem.units + fit.pairs.size();
+  const std::size_t all = features + weights.size();
+  double mean_weight = 0;
+  for (const double weight : weights) mean_weight += weight / static_cast<double>(weights.size());
+  Matrix normal(all, std::vector<double>(all));
+  std::vector<double> right(all);
+  for (std::size_t i = 0; i < features; ++i)
+    normal[i][i] = mean_weight * (i < problem.units ? fit.penalty : *fit.pair_penalty);
+  for (std::size_t m = 0; m < problem.observations.size(); ++m)
+    for (std::size_t s = 0; s < samples[m].size(); ++s) {
+      std::vector<double> row = row_of(problem, fit, m);
+      row.resize(features);
+      row.resize(all);
+      row[features + samples[m][s]] = 1;
+      const double weight = weights[samples[m][s]] / static_cast<double>(samples[m].size());
+      for (std::size_t i = 0; i < all; ++i) {
+        right[i] += weight * row[i] * -nll[m][s];
+        for (std::size_t j = 0; j < all; ++j) normal[i][j] += weight * row[i] * row[j];
+      }
+    }
+  std::vector<double> effects = solved(normal, right);
+  effects.resize(problem.units);
+  return effects;
+}
+
+TEST(MaskRegressionFitTest, ASamplesGainsAreWhereAFitMovesAsItsWeightGrows) {
+  constexpr std::size_t kSamplesOfABlock = 3, kBlocks = 2, kAll = 6;
+  Problem planted = problem(8, 3, 40, kBlocks, pair_nll, 0.0);
+  Rng rng(3, "samples");
+  std::vector<std::vector<std::size_t>> samples;
+  std::vector<std::vector<double>> nll;
+  for (MaskObservation& here : planted.observations) {
+    samples.emplace_back();
+    nll.emplace_back();
+    double mean = 0;
+    for (std::size_t i = 0; i < kSamplesOfABlock; ++i) {
+      samples.back().push_back(here.block * kSamplesOfABlock + i);
+      nll.back().push_back(here.nll * (1 + 0.2 * static_cast<double>(i)) + 0.1 * rng.normal());
+      mean += nll.back().back() / kSamplesOfABlock;
+    }
+    here.nll = mean;
+  }
+  for (const std::size_t pair_units : {0U, 4U}) {
+    const MaskRegression fit = fit_masks(planted.observations, 8, pair_units);
+    ASSERT_EQ(fit.pairs.empty(), pair_units == 0);
+    const std::vector<std::vector<double>> gains =
+        sample_gains(fit, planted.observations, samples, nll, kAll);
+    const auto at = [&](std::size_t sample, double change) {
+      std::vector<double> weights(kAll, 1.0);
+      weights[sample] += change;
+      return weighted_fit(planted, fit, samples, nll, weights);
+    };
+    std::vector<double> mean(8);
+    constexpr double kStep = 1e-4;
+    for (std::size_t sample = 0; sample < kAll; ++sample) {
+      const std::vector<double> more = at(sample, kStep), less = at(sample, -kStep);
+      for (std::size_t unit = 0; unit < 8; ++unit) {
+        const double slope = (more[unit] - less[unit]) / (2 * kStep);
+        EXPECT_NEAR(gains[sample][unit], fit.gains[unit] + kAll * slope, 1e-6);
+        mean[unit] += gains[sample][unit] / kAll;
+      }
+    }
+    for (std::size_t unit = 0; unit < 8; ++unit) EXPECT_NEAR(mean[unit], fit.gains[unit], 1e-12);
+  }
+}
+
 TEST(MaskRegressionFitTest, StandardErrorsAreTheSpreadOverRepetitions) {
   // Effects near zero under little noise, so that the penalty varies little; 200 repetitions know a
   // spread to 5 %.
@@ -223,6 +295,27 @@ TEST_F(MaskRegressionTest, FindsTheBestPairOfASmallModelAtTheStatedCost) {
         best = pair;
   EXPECT_EQ(selection->mask, best);
   EXPECT_GT(selection->diagnostics["held_out_r2"].get<double>(), 0.9);
+  // What was measured is stored: the fit can be made again from it.
+  const nlohmann::json& trials = selection->diagnostics["trials"];
+  std::vector<MaskObservation> observations;
+  for (std::size_t m = 0; m < 60; ++m) {
+    Mask mask(Granularity::kLayer, request_.layout, false);
+    for (const std::size_t unit : trials["kept"][m]) mask = mask.with(unit, true);
+    double mean = 0;
+    for (std::size_t i = 0; i < kSamples; ++i) {
+      const Sample& sample = calibration_.samples[trials["prompts"][m][i]];
+      EXPECT_NEAR(trials["nll"][m][i].get<double>(), oracle_loss(sample, mask), 1e-6);
+      mean += trials["nll"][m][i].get<double>() / kSamples;
+    }
+    observations.push_back({mask.kept_units(), 0, mean});
+  }
+  const MaskRegression fit = fit_masks(observations, kLayers, 5);
+  const ScoreTensor& tensor = *selection->scores->tensor;
+  EXPECT_EQ(tensor.kind, GainKind::kRegression);
+  EXPECT_EQ(tensor.samples.size(), static_cast<std::size_t>(kSamples));
+  EXPECT_EQ(selection->scores->score, tensor.scores());
+  for (std::size_t unit = 0; unit < kLayers; ++unit)
+    EXPECT_NEAR(selection->scores->score[unit], fit.gains[unit], 1e-6);
   EXPECT_EQ(selection->scores->score.size(), static_cast<std::size_t>(kLayers));
 }
 

@@ -237,11 +237,15 @@ TEST_F(NllGuidedTest, GainsOnSomeSamplesAreThoseOfTheTensor) {
     NllScorer scorer(request_, context, kReuse);
     const std::vector<std::size_t> units = {1, 4}, samples = {2, 0};
     const Mask start(request_.granularity, request_.layout, !restore);
-    const SampleGains gains = *scorer.gains(start, units, samples);
+    const ScoreTensor tensor = *scorer.gains(start, units, samples);
+    const std::vector<std::vector<double>> gains = tensor.sample_gains();
     for (std::size_t i = 0; i < samples.size(); ++i) {
-      EXPECT_NEAR(gains.context_nll[i], oracle_loss(calibration_.samples[samples[i]], start), 1e-9);
-      for (std::size_t c = 0; c < units.size(); ++c)
-        EXPECT_NEAR(gains.gains[c][i], expected[samples[i]][units[c]], kTensorTolerance);
+      const Sample& sample = calibration_.samples[samples[i]];
+      EXPECT_EQ(tensor.samples[i], sample.id);
+      EXPECT_NEAR(tensor.sample_context_nll()[i], oracle_loss(sample, start), kTensorTolerance);
+      for (const std::size_t unit : units)
+        EXPECT_NEAR(gains[i][unit], expected[samples[i]][unit], kTensorTolerance);
+      EXPECT_TRUE(std::isnan(gains[i][0]));  // no candidate
     }
     EXPECT_NEAR(all.context_nll, oracle_loss(start), kTensorTolerance);
     EXPECT_EQ(metered.meter().evaluations, 2 * 3);
@@ -341,6 +345,7 @@ TEST_F(NllGuidedTest, BidirectionalAveragesBothScoresSampleBySample) {
     for (std::size_t s = 0; s < kSamples; ++s)
       mean.push_back((restore[s][unit] + ablate[s][unit]) / 2);
     EXPECT_NEAR(both->scores->score[unit], mean_error(mean).mean, 1e-12);
+    EXPECT_EQ(both->scores->tensor->scores()[unit], both->scores->score[unit]);
     EXPECT_NEAR(both->scores->standard_error[unit], mean_error(mean).standard_error, 1e-12);
   }
   EXPECT_EQ(both->mask, top_k(request_, both->scores->score, 2));

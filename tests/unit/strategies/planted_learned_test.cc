@@ -6,7 +6,7 @@
 namespace strata::testing {
 namespace {
 
-config::Value list(std::vector<double> values) {
+config::Value list(const std::vector<double>& values) {
   config::List out;
   for (const double value : values) out.emplace_back(value);
   return config::Value(out);
@@ -33,6 +33,10 @@ std::vector<Method> methods() {
                              {"start", 3.0},
                              {"mask_rate", 0.2},
                              {"multiplier_rate", 0.2}},
+                    long_consa = {{"name", "consa"},
+                                  {"training", training(400, 1)},
+                                  {"start", 3.0},
+                                  {"ramp", 0.8}},
                     mixed = {{"name", "duo_attention"},
                              {"fa_stream", "mixed"},
                              {"rate", 0.1},
@@ -53,6 +57,7 @@ std::vector<Method> methods() {
       {"gate_path", path,                {solves, solves, solves, solves, solves,  solves, solves}},
       {"quadratic_surrogate", quadratic, {solves, solves, solves, solves, solves,  solves, solves}},
       {"consa", consa,                   {solves, solves, solves, solves, untried, solves, untried}},
+      {"consa of 400 steps", long_consa, {untried, untried, untried, untried, solves, untried, untried}},
       {"duo_attention mixed", mixed,     {solves, solves, picks,  solves, solves,  solves, solves}},
       {"duo_attention teacher", teacher, {solves, solves, picks,  solves, solves,  solves, solves}},
       {"loza", loza,                     {drifts, drifts, drifts, drifts, drifts,  drifts, drifts}},

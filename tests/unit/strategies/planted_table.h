@@ -62,6 +62,7 @@ struct Cell {
 };
 std::vector<Cell> cells_of(const std::vector<Method>& methods);
 std::string name_of(const Cell& cell);
+// NOLINTNEXTLINE(readability-identifier-naming): googletest's name
 inline void PrintTo(const Cell& cell, std::ostream* out) { *out << name_of(cell); }
 
 // Scores that methods share, as in a sweep.

@@ -17,6 +17,7 @@ namespace {
 using testing::KnownScorer;
 
 constexpr HeadLayout kSix{.layers = 6, .query_heads = 1, .kv_heads = 1};
+constexpr double kRounding = 1e-6;  // of tensors, which are in float32
 
 TEST(SearcherTest, TiesGoToTheLowerLayer) {
   const SelectionRequest request{.layout = kSix};
@@ -92,7 +93,7 @@ TEST(BeamTest, OfAllSetsWidthFindsTheBestSetThatThereIs) {
       KnownScorer scorer(1, loss);
       const auto found = beam_search(scorer, request, 3, 20, from);
       EXPECT_EQ(found->mask, best);
-      EXPECT_NEAR(found->nll.back(), loss(best, 0), 1e-12);
+      EXPECT_NEAR(found->nll.back(), loss(best, 0), kRounding);
       // 6 singles, 15 pairs, 20 triples: each set once.
       EXPECT_EQ(scorer.toggles, 6u + 15u + 20u);
     }
@@ -147,10 +148,10 @@ TEST(SearcherTest, JointLossesAreThoseOfTheSetsOnTheWay) {
           beam_search(scorer, request, 3, 2, from), racing(scorer, request, 3, 2, from)}) {
       Mask mask(Granularity::kLayer, kSix, !adding);
       ASSERT_EQ(found->nll.size(), 4u);
-      EXPECT_NEAR(found->nll[0], mean(mask), 1e-12);
+      EXPECT_NEAR(found->nll[0], mean(mask), kRounding);
       for (std::size_t i = 0; i < 3; ++i) {
         mask = mask.with(found->order[i], adding);
-        EXPECT_NEAR(found->nll[i + 1], mean(mask), 1e-12);
+        EXPECT_NEAR(found->nll[i + 1], mean(mask), kRounding);
       }
       EXPECT_EQ(mask, found->mask);
     }
@@ -177,15 +178,34 @@ TEST(RacingTest, FindsGreedysSetWithFewerToggles) {
   // 2 samples for all, 2 for the better half, 4 for the best quarter (halves rounded up).
   EXPECT_EQ(raced.toggles, (6u * 2 + 3 * 2 + 2 * 4) + (5u * 2 + 3 * 2 + 2 * 4));
   // The winner saw every sample, so its score is greedy's.
-  EXPECT_NEAR(race->scores.score[4], greedy->scores.score[4], 1e-12);
-  EXPECT_NEAR(race->scores.standard_error[4], greedy->scores.standard_error[4], 1e-12);
+  EXPECT_NEAR(race->scores.score[4], greedy->scores.score[4], kRounding);
+  EXPECT_NEAR(race->scores.standard_error[4], greedy->scores.standard_error[4], kRounding);
+  // What was measured is kept, and the scores are its means: units that were dropped on the samples
+  // that they saw.
+  const ScoreTensor& tensor = *race->scores.tensor;
+  std::vector<std::size_t> seen(6);
+  const std::vector<std::vector<double>> gains = tensor.sample_gains();
+  ASSERT_EQ(gains.size(), 8u);
+  for (std::size_t i = 0; i < 8; ++i)
+    for (std::size_t unit = 0; unit < 6; ++unit) {
+      if (std::isnan(gains[i][unit])) continue;
+      ++seen[unit];
+      const auto sample = static_cast<std::size_t>(std::stoi(tensor.samples[i]));
+      EXPECT_NEAR(gains[i][unit],
+                  clear_loss(Mask(Granularity::kLayer, kSix, false), sample) -
+                      clear_loss(Mask::of_layers(kSix, {static_cast<int>(unit)}), sample),
+                  kRounding);
+    }
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, (std::vector<std::size_t>{2, 2, 2, 4, 8, 8}));
+  EXPECT_EQ(tensor.scores(), race->scores.score);
   ASSERT_EQ(race->leads.size(), 2u);
   std::vector<double> lead;
   for (std::size_t s = 0; s < 8; ++s)
     lead.push_back(clear_loss(Mask::of_layers(kSix, {1}), s) -
                    clear_loss(Mask::of_layers(kSix, {4}), s));
-  EXPECT_NEAR(race->leads[0].mean, mean_error(lead).mean, 1e-12);
-  EXPECT_NEAR(race->leads[0].standard_error, mean_error(lead).standard_error, 1e-12);
+  EXPECT_NEAR(race->leads[0].mean, mean_error(lead).mean, kRounding);
+  EXPECT_NEAR(race->leads[0].standard_error, mean_error(lead).standard_error, kRounding);
 }
 
 TEST(RacingTest, OfOneStageIsGreedyWhateverTheInteractions) {
@@ -394,7 +414,30 @@ TEST(BidirectionalTest, AveragesAreShapleyValuesWhereUnitsInteractInPairs) {
   } while (std::next_permutation(all.begin(), all.end()));
   EXPECT_EQ(orders, 720);
   for (std::size_t unit = 0; unit < 6; ++unit)
-    EXPECT_NEAR(average.score[unit], shapley[unit] / 720, 1e-12);
+    EXPECT_NEAR(average.score[unit], shapley[unit] / 720, kRounding);
+}
+
+TEST(BidirectionalTest, TheTensorHoldsBothSidesPositionByPosition) {
+  ScoreTensor tensor{.context = Mask(Granularity::kLayer, {2, 1, 1}, false),
+                     .samples = {"a", "b"},
+                     .clusters = {"", "c"},
+                     .positions = {2, 1},
+                     .context_nll = {1, 2, 3},
+                     .gains = {10, 11, 20, 21, 12, 22}};
+  const UnitScores restore = scores_of(tensor);
+  tensor.context = Mask(Granularity::kLayer, {2, 1, 1}, true);
+  tensor.context_nll = {4, 5, 6};
+  for (float& gain : tensor.gains) gain += 100;
+  const UnitScores both = bidirectional(restore, scores_of(tensor));
+  EXPECT_EQ(*both.tensor,
+            (ScoreTensor{.context = Mask(Granularity::kLayer, {2, 1, 1}, false),
+                         .kind = GainKind::kBothSides,
+                         .samples = {"a", "b"},
+                         .clusters = {"", "c"},
+                         .positions = {4, 2},
+                         .context_nll = {1, 2, 4, 5, 3, 6},
+                         .gains = {10, 11, 110, 111, 20, 21, 120, 121, 12, 112, 22, 122}}));
+  EXPECT_EQ(both.score, (std::vector<double>{(60.5 + 62) / 2, (70.5 + 72) / 2}));
 }
 
 TEST(BidirectionalTest, RanksIgnoreTheScaleOfEither) {
@@ -404,8 +447,6 @@ TEST(BidirectionalTest, RanksIgnoreTheScaleOfEither) {
   // Places 0 3 3 1 3 5 and 4 0 2 1 3 5: sums 4 3 5 2 6 10.
   EXPECT_EQ(top_k_by_rank(request, restore, ablate, 2).kept_units(),
             (std::vector<std::size_t>{1, 3}));
-  EXPECT_EQ(top_k(request, bidirectional(restore, ablate).score, 2).kept_units(),
-            (std::vector<std::size_t>{0, 3}));
   EXPECT_EQ(top_k_by_rank(request, restore, ablate, 5).kept(), 5u);
   request.budget.mode = BudgetMode::kAtMost;
   EXPECT_EQ(top_k_by_rank(request, restore, ablate, 6).kept_units(),
