@@ -210,6 +210,7 @@ def agreement_page(sweep):
     return "\n\n".join(parts) + "\n"
 
 
+LONG_TEXT = 64  # tokens
 DROP_TENSORS = ("DELETE FROM score_tensors WHERE id NOT IN "
                 "(SELECT score_tensor_id FROM selections WHERE score_tensor_id > '')")
 # What a dump leaves out where it is too long, one after the other: what the page says of it, and how.
@@ -225,8 +226,12 @@ LEFT_OUT = (
 
 
 def without_prompts(connection):
+    """A copy of the database, in which the NLL of a long text is its mean instead of a number for each token."""
     copy = sqlite3.connect(":memory:")
     connection.backup(copy)
+    copy.execute("UPDATE responses SET argmax_json = '[]', answer_nll_json = "
+                 "(SELECT json_array(avg(value)) FROM json_each(answer_nll_json)) "
+                 "WHERE json_array_length(answer_nll_json) > ?", (LONG_TEXT,))
     copy.execute("UPDATE samples SET prompt_text = ''")
     copy.execute("UPDATE models SET path_hint = ''")
     copy.execute("UPDATE runs SET config_json = json_remove(config_json, '$.model.path')")

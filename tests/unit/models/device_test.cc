@@ -12,12 +12,14 @@ Weights to_device(Weights weights, at::Device device) {
   const auto move = [&](at::Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.to(device);
   };
-  for (at::Tensor* tensor :
-       {&weights.embedding, &weights.final_norm, &weights.lm_head, &weights.inverse_frequencies})
+  for (at::Tensor* tensor : {&weights.embedding, &weights.final_norm, &weights.lm_head,
+                             &weights.inverse_frequencies, &weights.local_inverse_frequencies})
     move(*tensor);
   for (LayerWeights& l : weights.layers)
     for (at::Tensor* tensor : {&l.input_norm,
                                &l.mlp_norm,
+                               &l.mixer_out_norm,
+                               &l.mlp_out_norm,
                                &l.q,
                                &l.k,
                                &l.v,
