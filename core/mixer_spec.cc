@@ -1,6 +1,10 @@
 #include "core/mixer_spec.h"
 
+#include <fmt/ranges.h>
+
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace strata {
 namespace {
@@ -28,17 +32,41 @@ Result<DecodeRule> parse_decode_rule(std::string_view text) {
   return fail(ErrorKind::kInvalidArgument, "decode_rule is '{}'; expected one of full, same", text);
 }
 
+std::string_view to_string(LinearKind kind) {
+  for (const auto& [candidate, name] : kLinearKinds)
+    if (candidate == kind) return name;
+  return "?";
+}
+
+Result<LinearKind> parse_linear_kind(std::string_view text) {
+  std::vector<std::string_view> names;
+  for (const auto& [kind, name] : kLinearKinds) {
+    if (name == text) return kind;
+    names.push_back(name);
+  }
+  return fail(ErrorKind::kUnsupported, "linear attention '{}'; expected one of {}", text,
+              fmt::join(names, ", "));
+}
+
 MixerTraits traits_of(const MixerSpec& mixer) {
-  (void)mixer;  // both softmax mixers can do the same things
+  // A linear branch has keys and values for each query head, so that heads are free to differ.
+  const bool linear = std::holds_alternative<LinearAttention>(mixer);
   return {.finest = Granularity::kQueryHead,
-          .needs_trained_weights = false,
-          .supports_full_decode = true,
-          .has_recurrent_state = false,
+          .needs_trained_weights = linear,
+          .supports_full_decode = !linear,
+          .has_recurrent_state = linear,
           .cost_depends_on_data = false};
 }
 
 std::string_view name_of(const MixerSpec& mixer) {
-  return std::holds_alternative<FullAttention>(mixer) ? "full" : "sliding_window";
+  constexpr std::string_view kNames[] = {"full", "sliding_window", "linear_attention"};
+  static_assert(std::size(kNames) == std::variant_size_v<MixerSpec>);
+  return kNames[mixer.index()];
+}
+
+const SlidingWindow* window_of(const MixerSpec& mixer) {
+  STRATA_CHECK(!std::holds_alternative<LinearAttention>(mixer));
+  return std::get_if<SlidingWindow>(&mixer);
 }
 
 Status validate(const MixerSpec& mixer) {
@@ -60,6 +88,8 @@ nlohmann::json to_json(const MixerSpec& mixer) {
     json["window"] = sliding->window;
     if (sliding->sinks != 0) json["sinks"] = sliding->sinks;
   }
+  if (const auto* linear = std::get_if<LinearAttention>(&mixer))
+    json["linear"] = to_string(linear->kind);
   return json;
 }
 
@@ -69,9 +99,17 @@ Result<MixerSpec> mixer_from_json(const nlohmann::json& json) {
                 json.dump());
   const std::string kind = json["kind"];
   if (kind == "full") return MixerSpec(FullAttention{});
+  if (kind == "linear_attention") {
+    const auto it = json.find("linear");
+    if (it == json.end() || !it->is_string())
+      return fail(ErrorKind::kInvalidFile, "mixer field 'linear': expected a name, got {}",
+                  it == json.end() ? "none" : it->dump());
+    ASSIGN_OR_RETURN(const LinearKind linear, parse_linear_kind(it->get<std::string>()));
+    return MixerSpec(LinearAttention{linear});
+  }
   if (kind != "sliding_window")
-    return fail(ErrorKind::kUnsupported, "mixer kind '{}'; expected one of full, sliding_window",
-                kind);
+    return fail(ErrorKind::kUnsupported,
+                "mixer kind '{}'; expected one of full, sliding_window, linear_attention", kind);
   SlidingWindow sliding;
   ASSIGN_OR_RETURN(sliding.window, int_field(json, "window", 0));
   ASSIGN_OR_RETURN(sliding.sinks, int_field(json, "sinks", 0));

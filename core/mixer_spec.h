@@ -4,9 +4,11 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "core/mask.h"
@@ -27,7 +29,24 @@ struct SlidingWindow {
   auto operator<=>(const SlidingWindow&) const = default;
 };
 
-using MixerSpec = std::variant<FullAttention, SlidingWindow>;
+// A state of fixed size a head in place of keys: lightning (decay fixed a head), gla (gated linear
+// attention: decay by channel, from the input), gated_deltanet (gated delta rule). Its weights are
+// of their own and are trained; a plan names the kind alone.
+enum class LinearKind { kLightning, kGla, kGatedDeltaNet };
+inline constexpr std::array kLinearKinds = {
+    std::pair{LinearKind::kLightning, std::string_view("lightning")},
+    std::pair{LinearKind::kGla, std::string_view("gla")},
+    std::pair{LinearKind::kGatedDeltaNet, std::string_view("gated_deltanet")}};
+std::string_view to_string(LinearKind kind);
+Result<LinearKind> parse_linear_kind(std::string_view text);
+
+struct LinearAttention {
+  LinearKind kind = LinearKind::kLightning;
+  auto operator<=>(const LinearAttention&) const = default;
+};
+
+// Palettes are sorted by alternative: a new one goes to the end, or plans change their ids.
+using MixerSpec = std::variant<FullAttention, SlidingWindow, LinearAttention>;
 
 // What queries at positions ≥ prompt length see: kFull, every earlier key ("FA decode"); kSame, the
 // mixer's own rule.
@@ -44,11 +63,15 @@ struct MixerTraits {
 };
 
 MixerTraits traits_of(const MixerSpec& mixer);
-std::string_view name_of(const MixerSpec& mixer);  // "full", "sliding_window"
+std::string_view name_of(const MixerSpec& mixer);  // "full", "sliding_window", "linear_attention"
 Status validate(const MixerSpec& mixer);           // window ≥ 1, sinks ≥ 0
+// The window of a softmax mixer; null = full attention. For code that attends to keys: checks that
+// the mixer is no linear attention, which has none.
+const SlidingWindow* window_of(const MixerSpec& mixer);
 
-nlohmann::json to_json(
-    const MixerSpec& mixer);  // {"kind": "sliding_window", "window": 128, "sinks": 4}
+// {"kind": "sliding_window", "window": 128, "sinks": 4}
+// {"kind": "linear_attention", "linear": "lightning"}
+nlohmann::json to_json(const MixerSpec& mixer);
 Result<MixerSpec> mixer_from_json(const nlohmann::json& json);
 
 }  // namespace strata

@@ -24,6 +24,20 @@ std::vector<int> coarsen(const std::vector<int>& cells, int units, int coarser_u
   return out;
 }
 
+// The place is the first layer that follows the entry, where any does.
+Error no_full_decode(const PaletteEntry& entry, const std::vector<PaletteEntry>& palette,
+                     const std::vector<int>& cells, int units) {
+  const auto index = static_cast<int>(&entry - palette.data());
+  const auto first = std::find(cells.begin(), cells.end(), index) - cells.begin();
+  Error error = make_error(ErrorKind::kInvalidArgument,
+                           "decode rule 'full' needs softmax attention over the same keys; {} "
+                           "keeps none of them",
+                           name_of(entry.mixer))
+                    .with_hint("set decode_rule=same");
+  if (first == std::ssize(cells)) return std::move(error).at("plan");
+  return std::move(error).at(fmt::format("plan, layer {}", first / units));
+}
+
 template <typename... Args>
 tl::unexpected<Error> bad(fmt::format_string<Args...> format, Args&&... args) {
   return fail(ErrorKind::kInvalidFile, format, std::forward<Args>(args)...);
@@ -50,8 +64,7 @@ Result<AttentionPlan> AttentionPlan::from_cells(Granularity granularity, HeadLay
     RETURN_IF_ERROR(validate(entry.mixer));
     const MixerTraits traits = traits_of(entry.mixer);
     if (entry.rule == DecodeRule::kFull && !traits.supports_full_decode)
-      return fail(ErrorKind::kInvalidArgument,
-                  "decode rule 'full' needs softmax attention; {} has none", name_of(entry.mixer));
+      return fail(no_full_decode(entry, palette, cells, units));
     if (granularity > traits.finest)
       return fail(ErrorKind::kInvalidArgument, "mixer {} cannot be chosen at {} granularity",
                   name_of(entry.mixer), to_string(granularity));
@@ -108,6 +121,7 @@ AttentionPlan::Retention AttentionPlan::retention(int layer, int kv_head) const 
   Retention retention{.all = false, .window = 0, .sinks = 0};
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     const PaletteEntry& entry_here = entry(layer, head);
+    if (std::holds_alternative<LinearAttention>(entry_here.mixer)) continue;
     const auto* sliding = std::get_if<SlidingWindow>(&entry_here.mixer);
     if (sliding == nullptr || entry_here.rule == DecodeRule::kFull) return Retention{};
     retention.window = std::max(retention.window, sliding->window);
@@ -224,7 +238,7 @@ Mask full_attention_of(const AttentionPlan& plan) {
 bool is_visible(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
                 std::int64_t prompt_length) {
   if (key > query) return false;
-  const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+  const SlidingWindow* sliding = window_of(entry.mixer);
   if (sliding == nullptr) return true;
   if (query - key < sliding->window) return true;
   if (key < sliding->sinks) return true;

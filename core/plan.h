@@ -41,9 +41,9 @@ class AttentionPlan {
   const std::vector<PaletteEntry>& palette() const { return palette_; }
   // The entry that a query head of a layer follows, whatever the plan's granularity.
   const PaletteEntry& entry(int layer, int query_head) const;
-  // KV head's cells free old keys only if all its query heads are windowed under rule `same`;
-  // returns how many keys the head must keep: -1 = all, else sinks + window of its widest query
-  // head (sinks: the most of them).
+  // Keys that a KV head must keep. All, if any of its query heads has full attention or decode rule
+  // `full`; else sinks + window of its widest windowed query head (sinks: the most of them); none
+  // (0 + 0) if all are linear attention, which has a state in their place.
   struct Retention {
     bool all = true;
     std::int64_t window = 0;
@@ -74,9 +74,9 @@ class AttentionPlan {
 // The plan's mask, in the plan's granularity: true where a cell is full attention.
 Mask full_attention_of(const AttentionPlan& plan);
 
-// The visibility rule of design.md for one query and key under one entry: the slow, obvious
-// statement that every kernel is tested against. Positions are absolute; prompt_length = tokens
-// before the first scored one.
+// The visibility rule of design.md for one query and key under one entry of softmax attention
+// (checked): the slow, obvious statement that every kernel is tested against. Positions are
+// absolute; prompt_length = tokens before the first scored one.
 bool is_visible(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
                 std::int64_t prompt_length);
 

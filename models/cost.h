@@ -16,14 +16,15 @@
 namespace strata {
 
 struct Flops {
-  double linear = 0;  // q, k, v, o and MLP projections; of experts those that run, and the router
-  double attention = 0;  // q·k and weights·v over visible pairs
+  double linear = 0;     // q, k, v, o, MLP and a linear branch's gates; of experts those that run
+  double attention = 0;  // q·k and weights·v over visible pairs; linear attention with its state
   double lm_head = 0;
   double total() const { return linear + attention + lm_head; }
   Flops& operator+=(const Flops& other);
 };
 
-// (query, key) pairs visible to queries [begin, end) of one query head, by the rule of core/plan.h.
+// (query, key) pairs visible to queries [begin, end) of one query head of softmax attention
+// (checked), by the rule of core/plan.h.
 double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t end,
                      std::int64_t prompt_length);
 
@@ -40,8 +41,13 @@ Flops decode_flops(const AttentionPlan& plan, const ModelShape& shape, std::int6
 double forced_flops(const AttentionPlan& plan, const ModelShape& shape, std::int64_t prompt_length,
                     std::int64_t answer_length);
 
-// KV-cache bytes of one sequence of `length` tokens: under rule `same`, windowed KV heads keep
-// min(length, sinks + window) tokens; a KV head keeps all if any of its query heads does.
+// What the linear-attention heads of one sequence keep in place of keys, at any length: their
+// states, and the last inputs of their short convolutions.
+std::uint64_t state_bytes(const AttentionPlan& plan, const ModelShape& shape);
+
+// Bytes kept of one sequence of `length` tokens: the KV cache (under rule `same`, windowed KV heads
+// keep min(length, sinks + window) tokens; a KV head keeps all if any of its query heads does, none
+// if all of them are linear attention) and state_bytes.
 std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::int64_t length);
 
 // What running a chunk costs when only the planned rows are computed (activation reuse starts at

@@ -104,6 +104,19 @@ std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architectur
 
 const std::string& Model::id() const { return impl_->id; }
 const ModelShape& Model::shape() const { return impl_->shape; }
+Status Model::check_mixers(const AttentionPlan& plan) const {
+  STRATA_CHECK(plan.layout() == layout());
+  for (int layer = 0; layer < layout().layers; ++layer)
+    for (int head = 0; head < layout().query_heads; ++head)
+      if (const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer))
+        return fail(make_error(ErrorKind::kUnsupported,
+                               "layer {} has no trained {} branch; expected a model made by strata "
+                               "convert",
+                               layer, to_string(linear->kind))
+                        .with_hint("mixer=sliding_window needs no weights of its own"));
+  return {};
+}
+
 AttentionPlan Model::native_plan() const { return impl_->decoder->architecture().native_plan(); }
 const LoadOptions& Model::options() const { return impl_->options; }
 const Decoder& Model::decoder() const { return *impl_->decoder; }
@@ -177,7 +190,7 @@ Status MeteredModel::check(std::span<const TokenId> tokens, std::int64_t total_l
                 "the plan is for {} layers, {} query and {} KV heads; the model has {}, {} and {}",
                 plan.layout().layers, plan.layout().query_heads, plan.layout().kv_heads,
                 shape.heads.layers, shape.heads.query_heads, shape.heads.kv_heads);
-  return {};
+  return model_.check_mixers(plan);
 }
 
 }  // namespace strata

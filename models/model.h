@@ -90,6 +90,9 @@ class Model {
   const ModelShape& shape() const;
   const HeadLayout& layout() const { return shape().heads; }
   AttentionPlan native_plan() const;  // the hybrid that the checkpoint is by its own config
+  // Whether there are weights for every mixer of a plan of this layout. kUnsupported: the first
+  // layer that has none.
+  Status check_mixers(const AttentionPlan& plan) const;
   const LoadOptions& options() const;
   std::int64_t parameters() const;
   std::string device_name() const;       // "cpu", "cuda:NVIDIA H100 80GB HBM3"
@@ -202,7 +205,7 @@ class MeteredModel {
   }  // with a meter of its own
 
   // Errors: an empty prompt, a length beyond the model's positions, a token outside the vocabulary,
-  // a plan of another layout.
+  // a plan of another layout, one that Model::check_mixers refuses.
   Status check(std::span<const TokenId> tokens, std::int64_t total_length,
                const AttentionPlan& plan) const;
 

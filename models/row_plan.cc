@@ -13,6 +13,10 @@ std::int64_t first_input_row(const AttentionPlan& plan, const Chunk& chunk, int 
   const HeadLayout& layout = plan.layout();
   for (int head = 0; head < layout.query_heads; ++head) {
     const PaletteEntry& entry = plan.entry(layer, head);
+    // A state is written by every row; of later rows it is all that is kept.
+    if (std::holds_alternative<LinearAttention>(entry.mixer) &&
+        (out_begin < chunk.end || chunk.retain))
+      return chunk.begin;
     const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
     const bool sees_all =
         sliding == nullptr || (entry.rule == DecodeRule::kFull && chunk.end > chunk.prompt_length);
@@ -56,18 +60,24 @@ std::vector<LayerRows> all_rows(const AttentionPlan& plan, const Chunk& chunk, i
 
 std::int64_t shared_prefix(const AttentionPlan& plan) {
   std::int64_t shared = std::numeric_limits<std::int64_t>::max();
-  for (const PaletteEntry& entry : plan.palette())
-    if (const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer))
+  for (const PaletteEntry& entry : plan.palette()) {
+    if (std::holds_alternative<LinearAttention>(entry.mixer)) return 0;
+    if (const SlidingWindow* sliding = window_of(entry.mixer))
       shared = std::min(shared, sliding->window + sliding->sinks);
+  }
   return shared;
 }
 
 std::int64_t first_cut(const AttentionPlan& plan) {
+  std::int64_t cut = 0;
+  bool sinks = false;
   for (const PaletteEntry& entry : plan.palette())
-    if (const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
-        sliding != nullptr && sliding->sinks > 0)
-      return shared_prefix(plan);
-  return 0;
+    if (const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer)) {
+      const std::int64_t seen = sliding->window + sliding->sinks;
+      cut = cut == 0 ? seen : std::min(cut, seen);
+      sinks |= sliding->sinks > 0;
+    }
+  return sinks ? cut : 0;
 }
 
 }  // namespace strata

@@ -39,7 +39,7 @@ std::vector<LayerRows> all_rows(const AttentionPlan& plan, const Chunk& chunk, i
 
 // Positions below this are computed alike under every one of these plans: they see all earlier keys
 // whatever the mask, since they lie below window + sinks. INT64_MAX for plans of full attention
-// alone.
+// alone; 0 with linear attention, which differs from the first token on.
 std::int64_t shared_prefix(const AttentionPlan& plan);
 
 // Where a prompt is best cut first, 0 = nowhere: rows of a chunk are a suffix, so sinks in a chunk

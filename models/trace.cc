@@ -236,6 +236,7 @@ struct Climb {
 Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
                                                       std::span<const Toggle> toggles) {
   Trace::Impl& impl = *trace.impl_;
+  for (const Toggle& toggle : toggles) RETURN_IF_ERROR(model_.check_mixers(*toggle.plan));
   return guarded([&]() -> Result<std::vector<AnswerScore>> {
     const Decoder& decoder = model_.decoder();
     const int layers = layout().layers;

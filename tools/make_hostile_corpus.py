@@ -168,7 +168,8 @@ def jsonl():
 # ---- YAML
 
 def yaml():
-    for name in ["config", "experiment/demo", "benchmark/niah", "strategy/nll_guided", "mixer/sliding_window"]:
+    for name in ["config", "experiment/demo", "benchmark/niah", "strategy/nll_guided", "mixer/linear_attention",
+                 "mixer/sliding_window"]:
         file = ROOT / "configs" / (name + ".yaml")
         if file.exists():
             put("yaml", "valid-" + name.replace("/", "-"), file.read_bytes())
@@ -220,6 +221,10 @@ def plan_json():
     put("plan_json", "valid-kv-heads", compact(plan("kv_head", [[0, 1], [1, 1], [0, 0], [1, 0]], [full, sliding], False)))
     put("plan_json", "valid-query-heads", compact(plan("query_head", [[0, 1, 0, 1]] * 4, [
         full, sliding | {"decode_rule": "full"}], False)))
+    linear = {"kind": "linear_attention", "linear": "gla"}
+    put("plan_json", "valid-linear", compact(plan("layer", [[0], [1], [0], [1]], [full, linear], False)))
+    put("plan_json", "valid-three-mixers", compact(plan("query_head", [[0, 1, 2, 3]] * 4, [
+        full, sliding, linear, linear | {"linear": "gated_deltanet"}], False)))
     base = plan("layer", [[0], [1], [0], [1]], [full, sliding], False)
     for name, change in {
         "cell-beyond-the-palette": {"cells": [[0], [2], [0], [1]]}, "negative-cell": {"cells": [[0], [-1], [0], [1]]},
@@ -229,6 +234,10 @@ def plan_json():
         "window-of-64-bits": {"palette": [full, sliding | {"window": 2**64 - 1}]},
         "negative-sinks": {"palette": [full, sliding | {"sinks": -1}]}, "format-2": {"format": 2},
         "unknown-mixer": {"palette": [full, {"kind": "mamba"}]}, "wrong-id": {"id": "0" * 64},
+        "linear-of-no-kind": {"palette": [full, {"kind": "linear_attention"}]},
+        "linear-of-another-kind": {"palette": [full, linear | {"linear": "retnet"}]},
+        "linear-is-a-list": {"palette": [full, linear | {"linear": ["gla"]}]},
+        "linear-decodes-in-full": {"palette": [full, linear | {"decode_rule": "full"}]},
         "palette-of-scalars": {"palette": [1, 2]}, "cells-is-text": {"cells": "0101"},
     }.items():
         put("plan_json", "bad-" + name, compact(base | change))

@@ -236,7 +236,7 @@ void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
     const at::Tensor out = whole ? out_BHND : at::empty_like(q, at::MemoryFormat::Contiguous);
     if (past != nullptr && chunk.retain && one_token) {
       const KvStore& kept = (*past)[group.store];
-      const auto* sliding = std::get_if<SlidingWindow>(&group.entry.mixer);
+      const SlidingWindow* sliding = window_of(group.entry.mixer);
       const bool sees_all_kept =
           sliding == nullptr ||
           (store.retention.window == sliding->window && store.retention.sinks == sliding->sinks &&

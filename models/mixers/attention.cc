@@ -265,7 +265,7 @@ void attend(const at::Tensor& q_BHND, std::int64_t begin, const KeyView& keys,
             const PaletteEntry& entry, std::int64_t prompt_length, const at::Tensor& out_BHND,
             const at::Tensor& sink_logits_H) {
   const std::int64_t rows = q_BHND.size(2), end = begin + rows;
-  const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+  const SlidingWindow* sliding = window_of(entry.mixer);
   // Under rule `full` the rows from the prompt's end on see everything.
   const std::int64_t windowed_end = sliding == nullptr ? begin
                                     : entry.rule == DecodeRule::kFull

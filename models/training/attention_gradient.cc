@@ -20,7 +20,7 @@ constexpr std::int64_t kRowsOnCpu = 128, kRowsOnGpu = 1024;
 
 QueryBlock block_of(const PaletteEntry& entry, std::int64_t begin, std::int64_t end, bool sees_all,
                     at::Device device) {
-  const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
+  const SlidingWindow* sliding = window_of(entry.mixer);
   QueryBlock block{.begin = begin, .end = end};
   const auto options = at::TensorOptions().dtype(at::kLong).device(device);
   const at::Tensor query_N1 = at::arange(begin, end, options).unsqueeze(1);

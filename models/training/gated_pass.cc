@@ -72,6 +72,12 @@ Status check_gates(const MeteredModel& model, const GatedAttention& attention,
   for (const double gate : request.gates)
     if (!(gate >= 0 && gate <= 1))
       return fail(ErrorKind::kInvalidArgument, "a gate is {}; expected 0 to 1", gate);
+  for (const bool keeps : {true, false}) {
+    ASSIGN_OR_RETURN(const AttentionPlan plan,
+                     AttentionPlan::from_mask(Mask(attention.granularity, layout, keeps),
+                                              attention.kept, attention.cheap, attention.rule));
+    RETURN_IF_ERROR(model.model().check_mixers(plan));
+  }
   STRATA_CHECK(request.loss == PassLoss::kNll || request.teacher != nullptr);
   STRATA_CHECK(request.weights == nullptr ||
                (request.loss == PassLoss::kNll && !attention.kept_from_teacher));

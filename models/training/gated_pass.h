@@ -89,8 +89,9 @@ std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int k
 // Of each request, in their order; on the model's workers (models/parallel.h), within the limits.
 // Requests of equal lengths, loss, scored and weights make passes together, in the order in which
 // such come first. After each pass, finished(prompts in it), which may be empty, runs on the
-// calling thread. Errors: those of MeteredModel::check; gates of another count or outside [0, 1];
-// out of memory (at the first prompt of the pass); kInterrupted between passes.
+// calling thread. Errors: those of MeteredModel::check, of both kinds of attention in every unit;
+// gates of another count or outside [0, 1]; out of memory (at the first prompt of the pass);
+// kInterrupted between passes.
 Result<std::vector<GatedGradient>> gate_gradients(MeteredModel& model,
                                                   const GatedAttention& attention,
                                                   std::span<const GatedRequest> requests,

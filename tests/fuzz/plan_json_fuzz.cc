@@ -27,6 +27,7 @@ const fuzz::Format fuzz::kFormat{
     .tokens =
         R"("format":1, "granularity":"kv_head", "palette":[{"kind":"full"}], )"
         R"("cells":[[0],[1],[0],[1]], "decode_rule":"full", "window":16, "sinks":4, "id":"", )"
+        R"("kind":"linear_attention", "linear":"lightning", "linear":"gated_deltanet", )"
         R"("plan":{"format":1}, null true)"};
 
 }  // namespace strata

@@ -52,6 +52,55 @@ TEST(PlanTest, TheIdIsPinned) {
   EXPECT_EQ(AttentionPlan::full(kLayout).to_json()["id"], AttentionPlan::full(kLayout).id());
   EXPECT_EQ(AttentionPlan::full(kLayout).id(),
             "4c293c7eba11b5ed935f9a05eb515cb586b162cf3ea3c167e023b6d884489b81");
+  EXPECT_EQ(plan_of(Mask::of_layers(kLayout, {1, 4})).id(),
+            "11c8bdb8286ec597de841a477104f797c79365449c1e80b582ca453eca627a7a");
+}
+
+TEST(PlanTest, LinearAttentionIsItsKindAlone) {
+  const Mask kept = Mask::of_layers(kLayout, {1});
+  const auto with = [&](LinearKind kind) {
+    return *AttentionPlan::from_mask(kept, FullAttention{}, LinearAttention{kind},
+                                     DecodeRule::kSame);
+  };
+  const nlohmann::json json = with(LinearKind::kGatedDeltaNet).to_json();
+  EXPECT_EQ(json["palette"], nlohmann::json::parse(R"([{"kind": "full"},
+      {"kind": "linear_attention", "linear": "gated_deltanet"}])"));
+  EXPECT_EQ(json["mask"], to_json(kept));
+  EXPECT_EQ(AttentionPlan::from_json(json, kLayout)->palette()[1].mixer,
+            MixerSpec(LinearAttention{LinearKind::kGatedDeltaNet}));
+  EXPECT_EQ(full_attention_of(with(LinearKind::kGla)), kept);
+  EXPECT_NE(with(LinearKind::kGla).id(), with(LinearKind::kLightning).id());
+  for (const auto& [kind, name] : kLinearKinds) EXPECT_EQ(*parse_linear_kind(name), kind);
+}
+
+TEST(PlanTest, WhatEachMixerCanDo) {
+  const MixerTraits linear = traits_of(LinearAttention{LinearKind::kGla});
+  EXPECT_EQ(linear.finest, Granularity::kQueryHead);
+  EXPECT_TRUE(linear.needs_trained_weights && linear.has_recurrent_state);
+  EXPECT_FALSE(linear.supports_full_decode || linear.cost_depends_on_data);
+  for (const MixerSpec& softmax : {MixerSpec(FullAttention{}), MixerSpec(kWindow)}) {
+    const MixerTraits traits = traits_of(softmax);
+    EXPECT_TRUE(traits.supports_full_decode) << name_of(softmax);
+    EXPECT_FALSE(traits.needs_trained_weights || traits.has_recurrent_state) << name_of(softmax);
+  }
+}
+
+TEST(PlanTest, LinearAttentionCannotDecodeWithFullAttention) {
+  const PaletteEntry full{FullAttention{}, DecodeRule::kSame};
+  const PaletteEntry linear{LinearAttention{LinearKind::kGla}, DecodeRule::kFull};
+  const std::string says =
+      "decode rule 'full' needs softmax attention over the same keys; linear_attention keeps none "
+      "of them\n  hint: set decode_rule=same";
+  EXPECT_EQ(AttentionPlan::from_cells(Granularity::kKvHead, kLayout, {full, linear},
+                                      {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0})
+                .error()
+                .text(),
+            "plan, layer 3: " + says);
+  EXPECT_EQ(AttentionPlan::from_cells(Granularity::kLayer, kLayout, {full, linear},
+                                      std::vector<int>(6, 0))
+                .error()
+                .text(),
+            "plan: " + says);
 }
 
 TEST(PlanTest, RandomPlansRoundTripThroughJson) {
@@ -59,6 +108,9 @@ TEST(PlanTest, RandomPlansRoundTripThroughJson) {
     Rng rng(static_cast<std::uint64_t>(seed), "plan json");
     const auto g = static_cast<Granularity>(rng.below(3));
     std::vector<PaletteEntry> palette = {{FullAttention{}, DecodeRule::kSame}};
+    if (rng.below(2) == 0)
+      palette.push_back(
+          {LinearAttention{kLinearKinds[rng.below(kLinearKinds.size())].first}, DecodeRule::kSame});
     for (std::uint64_t i = rng.below(4); i > 0; --i)
       palette.push_back({SlidingWindow{rng.between(1, 50), rng.between(0, 8)},
                          rng.below(2) == 0 ? DecodeRule::kSame : DecodeRule::kFull});
@@ -86,6 +138,20 @@ TEST(PlanTest, AKvHeadIsFreedOnlyIfAllItsQueryHeadsAllowIt) {
   EXPECT_TRUE(plan.retention(0, 0).all);
   EXPECT_EQ(plan.retention(0, 1), (AttentionPlan::Retention{false, 16, 4}));
   EXPECT_TRUE(plan_of(mask, DecodeRule::kFull).retention(3, 1).all);
+}
+
+TEST(PlanTest, LinearAttentionKeepsNoKeys) {
+  // KV head 0: linear and windowed; KV head 1: linear alone; in layer 1 beside full attention.
+  const PaletteEntry linear{LinearAttention{LinearKind::kLightning}, DecodeRule::kSame};
+  std::vector<int> cells(24, 1);
+  cells[0] = 2;
+  cells[4] = 0;
+  const AttentionPlan plan = *AttentionPlan::from_cells(
+      Granularity::kQueryHead, kLayout,
+      {{FullAttention{}, DecodeRule::kSame}, linear, {kWindow, DecodeRule::kSame}}, cells);
+  EXPECT_EQ(plan.retention(0, 0), (AttentionPlan::Retention{false, 16, 4}));
+  EXPECT_EQ(plan.retention(0, 1), (AttentionPlan::Retention{false, 0, 0}));
+  EXPECT_TRUE(plan.retention(1, 0).all);
 }
 
 TEST(PlanTest, ImpossiblePlansAreErrors) {
@@ -120,7 +186,18 @@ TEST(PlanTest, FilesOfOthersAreChecked) {
   EXPECT_EQ(error(bad), "plan: expected format 1, got 2");
   bad = good;
   bad["palette"][1]["kind"] = "mamba";
-  EXPECT_EQ(error(bad), "mixer kind 'mamba'; expected one of full, sliding_window");
+  EXPECT_EQ(error(bad),
+            "mixer kind 'mamba'; expected one of full, sliding_window, linear_attention");
+  bad["palette"][1] = {{"kind", "linear_attention"}};
+  EXPECT_EQ(error(bad), "mixer field 'linear': expected a name, got none");
+  bad["palette"][1]["linear"] = 1;
+  EXPECT_EQ(error(bad), "mixer field 'linear': expected a name, got 1");
+  bad["palette"][1]["linear"] = "retnet";
+  EXPECT_EQ(error(bad),
+            "linear attention 'retnet'; expected one of lightning, gla, gated_deltanet");
+  bad["palette"][1]["linear"] = "gla";
+  bad["palette"][1]["decode_rule"] = "full";
+  EXPECT_EQ(error(bad).substr(0, 52), "plan, layer 0: decode rule 'full' needs softmax atte");
   bad = good;
   bad["palette"][1]["window"] = "16";
   EXPECT_EQ(error(bad), "mixer field 'window': expected an integer, got \"16\"");

@@ -370,6 +370,22 @@ TEST_P(GatedPassTest, BadGatesAreRefused) {
   EXPECT_EQ(named.error().text(), "prompt 1: a gate is 1.5; expected 0 to 1");
 }
 
+TEST_P(GatedPassTest, LinearAttentionWithoutABranchIsRefused) {
+  MeteredModel model(*model_);
+  const std::vector<double> gates(kLayers, 1.0);
+  GatedAttention gated = attention(Granularity::kLayer, DecodeRule::kSame);
+  gated.cheap = LinearAttention{LinearKind::kGla};
+  const auto refused = testing::gate_gradient(model, gated, request(gates), kEnough);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kUnsupported);
+  EXPECT_EQ(refused.error().message,
+            "layer 0 has no trained gla branch; expected a model made by strata convert");
+  gated.rule = DecodeRule::kFull;
+  const auto full = testing::gate_gradient(model, gated, request(gates), kEnough);
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().kind, ErrorKind::kInvalidArgument);
+}
+
 // By autograd through a dense softmax over every pair.
 TEST_P(GatedPassTest, AttentionGradientsAreThoseOfADenseSoftmax) {
   const auto options = at::TensorOptions().dtype(at::kDouble).device(device());

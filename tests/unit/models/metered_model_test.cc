@@ -297,6 +297,30 @@ TEST_P(MeteredModelTest, WhatCannotRunIsAnErrorWithTheReason) {
             "max_new_tokens is 9; the session has room for 3 more tokens");
 }
 
+TEST_P(MeteredModelTest, LinearAttentionIsRefusedOnEveryRoadWhileThereIsNoBranch) {
+  MeteredModel model(*model_);
+  const AttentionPlan full = AttentionPlan::full(model_->layout());
+  const AttentionPlan linear = *AttentionPlan::from_mask(
+      Mask(Granularity::kQueryHead, model_->layout(), true).with(3 * 4 + 1, false), FullAttention{},
+      LinearAttention{LinearKind::kGatedDeltaNet}, DecodeRule::kSame);
+  const auto expect_refused = [](const auto& result) {
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().kind, ErrorKind::kUnsupported);
+    EXPECT_EQ(result.error().text(),
+              "layer 3 has no trained gated_deltanet branch; expected a model made by strata "
+              "convert\n  hint: mixer=sliding_window needs no weights of its own");
+  };
+  const Request request{prompt_, &linear};
+  expect_refused(model.prefill(std::span(&request, 1)));
+  ForcedRequest forced{prompt_, answer_, &linear};
+  expect_refused(model.score(std::span(&forced, 1)));
+  expect_refused(model.trace(forced, 0, kEnough));
+  forced.plan = &full;
+  Trace trace = *model.trace(forced, 0, kEnough);
+  const Toggle toggle{3, &linear};
+  expect_refused(model.resume(trace, std::span(&toggle, 1)));
+}
+
 STRATA_ON_EVERY_DEVICE(MeteredModelTest);
 
 }  // namespace
