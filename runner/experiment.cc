@@ -3,6 +3,7 @@
 #include <chrono>
 #include <ctime>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -109,6 +110,13 @@ Result<double> calibration_nll(const ExperimentConfig& config, Workbench& workbe
   return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
 }
 
+// 0 and 0 where there is no window.
+void set_window(const MixerSpec& mixer, RunRow& run) {
+  const auto* sliding = std::get_if<SlidingWindow>(&mixer);
+  run.window = sliding == nullptr ? 0 : sliding->window;
+  run.sinks = sliding == nullptr ? 0 : sliding->sinks;
+}
+
 RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
   const ExperimentConfig& config = job.config;
   RunRow run;
@@ -120,8 +128,7 @@ RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
   run.group = strategy.group();
   run.granularity = config.granularity;
   run.decode_rule = config.decode_rule;
-  run.window = config.mixer.window;
-  run.sinks = config.mixer.sinks;
+  set_window(config.cheap_mixer(), run);
   run.benchmark = config.benchmark_name();
   run.benchmark_config_json = config.benchmark.to_json().dump();
   run.seeds_json = nlohmann::json{{"seed", config.seed},
@@ -132,20 +139,22 @@ RunRow new_run(const Job& job, const SelectionStrategy& strategy) {
   return run;
 }
 
-// A strategy that names its mixers itself is recorded with the smallest window among them.
+// A strategy that names its mixers itself is recorded with the smallest window among them, or none
+// where there is but linear attention.
 void note_own_mixers(const SelectedPlan& selected, RunRow& run) {
   if (!selected.selection.plan) return;
-  const SlidingWindow* smallest = nullptr;
+  const PaletteEntry* smallest = nullptr;
   for (const PaletteEntry& entry : selected.plan.palette()) {
-    const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
-    if (sliding == nullptr || (smallest != nullptr && smallest->window <= sliding->window))
-      continue;
-    smallest = sliding;
-    run.decode_rule = entry.rule;
+    if (std::holds_alternative<FullAttention>(entry.mixer)) continue;
+    const auto width = [](const PaletteEntry& of) {
+      const auto* sliding = std::get_if<SlidingWindow>(&of.mixer);
+      return sliding == nullptr ? std::numeric_limits<std::int64_t>::max() : sliding->window;
+    };
+    if (smallest == nullptr || width(entry) < width(*smallest)) smallest = &entry;
   }
   if (smallest == nullptr) return;
-  run.window = smallest->window;
-  run.sinks = smallest->sinks;
+  run.decode_rule = smallest->rule;
+  set_window(smallest->mixer, run);
 }
 
 std::filesystem::path checkpoint_of(const ExperimentConfig& config, const RunRow& run) {
@@ -256,6 +265,7 @@ Result<RunRow> begin_run(const Job& job, Workbench& workbench, Store& store) {
                    make_strategy(job.config.strategy));
   // What cannot work fails before anything is written.
   ASSIGN_OR_RETURN(const Model* model, workbench.model(job.config));
+  RETURN_IF_ERROR(check_mixers(job.config, *strategy, *model));
   RunRow run = new_run(job, *strategy);
   if (strategy->uses_budget()) {
     ASSIGN_OR_RETURN(

@@ -23,6 +23,11 @@ struct SelectedPlan {
   std::string supervision;  // CalibrationNeeds::supervision()
 };
 
+// Whether the model has weights for the mixers that a strategy which runs it will try: the cheap
+// one in any unit. (The plan that a strategy gives is checked once it is there.)
+Status check_mixers(const ExperimentConfig& config, const SelectionStrategy& strategy,
+                    const Model& model);
+
 // Runs the strategy. checkpoint: the file in which a training keeps its state while it runs; empty
 // = none. trainer: of the model's weights, where the strategy may train them. Errors: needs that
 // calibration does not meet, those of the strategy and the model.

@@ -1,5 +1,7 @@
 #include "runner/experiment_config.h"
 
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/config_registry.h"
@@ -103,6 +105,33 @@ Status check_benchmark_config(const config::Value& group, const config::Value& o
   return status;
 }
 
+Status check_mixer(const ExperimentConfig& config) {
+  const MixerConfig& mixer = config.mixer;
+  const bool linear = mixer.kind == "linear_attention";
+  if (linear && !mixer.linear) {
+    std::vector<std::string_view> names;
+    for (const auto& [kind, name] : kLinearKinds) names.push_back(name);
+    return fail(make_error(ErrorKind::kInvalidArgument, "expected one of {}, got null",
+                           fmt::join(names, ", "))
+                    .at("mixer.linear")
+                    .with_hint("mixer=linear_attention mixer.linear=lightning"));
+  }
+  if (!linear && mixer.linear)
+    return fail(make_error(ErrorKind::kInvalidArgument, "mixer.kind={} takes none, got {}",
+                           mixer.kind, to_string(*mixer.linear))
+                    .at("mixer.linear")
+                    .with_hint("set mixer.kind=linear_attention"));
+  if (config.decode_rule == DecodeRule::kFull &&
+      !traits_of(config.cheap_mixer()).supports_full_decode)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "{} keeps no keys that queries behind the prompt could see; expected "
+                           "same, got full",
+                           name_of(config.cheap_mixer()))
+                    .at("decode_rule")
+                    .with_hint("set decode_rule=same"));
+  return {};
+}
+
 std::uint64_t seed_of(const config::Value& group, std::uint64_t seed, const char* purpose) {
   const config::Value* own = group.find("seed");
   if (own != nullptr && own->if_int() != nullptr) return static_cast<std::uint64_t>(*own->if_int());
@@ -143,6 +172,7 @@ config::Value ExperimentConfig::benchmark_own() const {
 Result<ExperimentConfig> bind_experiment(const config::Value& composed) {
   ExperimentConfig bound;
   RETURN_IF_ERROR(config::bind(composed, bound));
+  RETURN_IF_ERROR(check_mixer(bound));
   config::Value own;
   ASSIGN_OR_RETURN(const StrategyCommon strategy,
                    split<StrategyCommon>(bound.strategy, "strategy", own));

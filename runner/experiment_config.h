@@ -33,6 +33,10 @@ struct EnumTable<Diagnostics> {
       {{Diagnostics::kBasic, "basic"}, {Diagnostics::kFull, "full"}}};
 };
 template <>
+struct EnumTable<LinearKind> {
+  static constexpr auto kNames = kLinearKinds;
+};
+template <>
 struct EnumTable<DecodeRule> {
   static constexpr std::array<std::pair<DecodeRule, std::string_view>, 2> kNames{
       {{DecodeRule::kSame, "same"}, {DecodeRule::kFull, "full"}}};
@@ -73,14 +77,19 @@ struct ModelConfig {
 
 struct MixerConfig {
   std::string kind = "sliding_window";
+  std::optional<LinearKind> linear;
   std::int64_t window = 128;
   std::int64_t sinks = 4;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit("kind", self.kind, "what replaces full attention", config::one_of({"sliding_window"}));
-    visit("window", self.window, "tokens that a windowed query sees, its own included",
+    visit("kind", self.kind, "what replaces full attention",
+          config::one_of({"sliding_window", "linear_attention"}));
+    visit("linear", self.linear, "which linear attention; null with a sliding window");
+    visit("window", self.window,
+          "tokens that a windowed query sees, its own included; with linear attention no more than "
+          "the distance beyond which benchmarks place needles",
           config::at_least(1));
-    visit("sinks", self.sinks, "first tokens that every query sees", config::at_least(0));
+    visit("sinks", self.sinks, "first tokens that every windowed query sees", config::at_least(0));
   }
 };
 
@@ -167,7 +176,10 @@ struct ExperimentConfig {
   std::string calibration_benchmark_name() const;  // "" = the evaluated one
   std::string benchmark_name() const;
   std::string strategy_name() const;
-  MixerSpec cheap_mixer() const { return SlidingWindow{mixer.window, mixer.sinks}; }
+  MixerSpec cheap_mixer() const {
+    if (mixer.linear) return LinearAttention{*mixer.linear};
+    return SlidingWindow{mixer.window, mixer.sinks};
+  }
   Budget core_budget() const {
     return {budget.fraction, budget.units, budget.rounding, budget.mode};
   }
@@ -188,8 +200,8 @@ struct LoadRequest {
   bool multirun = false;
 };
 
-// Composes, binds and checks every job: unknown keys, types, strategy and benchmark keys. No model
-// is touched.
+// Composes, binds and checks every job: unknown keys, types, strategy and benchmark keys, a mixer
+// that cannot follow the decode rule. No model is touched.
 Result<std::vector<Job>> load_jobs(const LoadRequest& request);
 // The typed form of a composed configuration, as checked as load_jobs has it.
 Result<ExperimentConfig> bind_experiment(const config::Value& composed);

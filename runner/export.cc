@@ -30,6 +30,9 @@ Result<LayerPlan> layer_plan(const AttentionPlan& plan, Refuse&& refuse) {
   LayerPlan out;
   for (int layer = 0; layer < plan.layout().layers; ++layer) {
     const PaletteEntry& entry = plan.entry(layer, 0);
+    if (const auto* linear = std::get_if<LinearAttention>(&entry.mixer))
+      return refuse(fmt::format("layer {} is {} linear attention", layer, to_string(linear->kind)),
+                    "its branch has weights of its own, which no other system's format holds");
     const auto* sliding = std::get_if<SlidingWindow>(&entry.mixer);
     out.windows.push_back(sliding == nullptr ? 0 : sliding->window);
     if (sliding == nullptr) continue;
@@ -136,6 +139,14 @@ Result<std::string> export_heads(const AttentionPlan& plan) {
   std::string out;
   for (int layer = 0; layer < layout.layers; ++layer) {
     for (int kv_head = 0; kv_head < layout.kv_heads; ++kv_head) {
+      for (int i = 0; i < group; ++i)
+        if (const auto* linear =
+                std::get_if<LinearAttention>(&plan.entry(layer, kv_head * group + i).mixer))
+          return fail(make_error(ErrorKind::kUnsupported,
+                                 "layer {}, KV head {}: {} linear attention, and the format knows "
+                                 "full and streaming attention only",
+                                 layer, kv_head, to_string(linear->kind))
+                          .with_hint("select with mixer=sliding_window"));
       const auto is_full = [&](int query_head) {
         return std::holds_alternative<FullAttention>(plan.entry(layer, query_head).mixer);
       };

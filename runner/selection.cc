@@ -25,6 +25,15 @@ SelectionRequest request_for(const ExperimentConfig& config, const Model& model)
 
 }  // namespace
 
+Status check_mixers(const ExperimentConfig& config, const SelectionStrategy& strategy,
+                    const Model& model) {
+  if (!strategy.needs().model) return {};
+  ASSIGN_OR_RETURN(
+      const AttentionPlan cheap,
+      request_for(config, model).plan(Mask(config.granularity, model.layout(), false)));
+  return model.check_mixers(cheap);
+}
+
 Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& workbench,
                                    Progress& progress, const std::filesystem::path& checkpoint,
                                    WeightTrainer* trainer) {
@@ -33,6 +42,7 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   const SelectionRequest request = request_for(config, *model);
   const CalibrationNeeds needs = strategy->needs();
+  RETURN_IF_ERROR(check_mixers(config, *strategy, *model));
   MeteredModel metered(*model, run_limits(config), sample_workers(config));
   SelectionContext context{.cache = &workbench.scores(),
                            .checkpoint = checkpoint,
@@ -51,6 +61,7 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   note_score_signs(*selection);
   ASSIGN_OR_RETURN(AttentionPlan plan, selection->plan ? Result<AttentionPlan>(*selection->plan)
                                                        : request.plan(selection->mask));
+  RETURN_IF_ERROR(model->check_mixers(plan));
   Meter cost = metered.take_meter();
   cost += selection->reused_cost;
   SelectedPlan selected{*std::move(selection), std::move(plan), cost,

@@ -19,20 +19,22 @@ constexpr std::string_view kMethod = "strata train";
 // Every number that the trained weights depend on.
 nlohmann::json recipe(const ExperimentConfig& config, const SelectionStrategy& strategy,
                       const TrainingRequest& request, const CalibrationSet& text) {
-  return {{"method", kMethod},
-          {"strategy", config.strategy.to_json()},
-          {"label", strategy.label()},
-          {"group", strategy.group()},
-          {"steps", request.steps},
-          {"batch", request.batch},
-          {"weights", to_json(request.weights)},
-          {"seed", config.seed},
-          {"strategy_seed", config.strategy_seed()},
-          {"text", text.id},
-          {"window", config.mixer.window},
-          {"sinks", config.mixer.sinks},
-          {"decode_rule", to_string(config.decode_rule)},
-          {"dtype", config.dtype}};
+  nlohmann::json out = {{"method", kMethod},
+                        {"strategy", config.strategy.to_json()},
+                        {"label", strategy.label()},
+                        {"group", strategy.group()},
+                        {"steps", request.steps},
+                        {"batch", request.batch},
+                        {"weights", to_json(request.weights)},
+                        {"seed", config.seed},
+                        {"strategy_seed", config.strategy_seed()},
+                        {"text", text.id},
+                        {"window", config.mixer.window},
+                        {"sinks", config.mixer.sinks},
+                        {"decode_rule", to_string(config.decode_rule)},
+                        {"dtype", config.dtype}};
+  if (config.mixer.linear) out["linear"] = to_string(*config.mixer.linear);
+  return out;
 }
 
 Result<nlohmann::json> train_under_mask(const ExperimentConfig& config,

@@ -57,6 +57,11 @@ class DuoAttention final : public SelectionStrategy {
       sliding->window = config_.window.value_or(sliding->window);
       sliding->sinks = config_.sinks.value_or(sliding->sinks);
       RETURN_IF_ERROR(check_window(*sliding, *context.calibration));
+    } else if (config_.window || config_.sinks) {
+      return fail(make_error(ErrorKind::kUnsupported,
+                             "strategy.window and strategy.sinks: {} has neither",
+                             name_of(task.attention.cheap))
+                      .with_hint("leave them null"));
     }
     return learn_and_keep(request, context, task,
                           {.start = 1,

@@ -221,18 +221,21 @@ ModelProbe probe_of(const SelectionRequest& request, SelectionContext& context) 
 Result<std::vector<Check>> model_checks(const ModelProbe& probe, const SelectionRequest& request,
                                         const Sample& sample) {
   std::vector<Check> checks;
-  if (const auto* window = std::get_if<SlidingWindow>(&request.cheap)) {
+  const auto* window = std::get_if<SlidingWindow>(&request.cheap);
+  if (window != nullptr) {
     ASSIGN_OR_RETURN(Check covered, covered_check(probe, request, *window, sample));
     checks.push_back(std::move(covered));
   }
   const AttentionPlan full = AttentionPlan::full(request.layout);
   ForcedRequest text{sample.prompt, sample.answer, &full};
   ASSIGN_OR_RETURN(const double unmasked, probe.nll(text));
-  ASSIGN_OR_RETURN(const AttentionPlan wide, wide_plan(request, sample));
-  text.plan = &wide;
-  ASSIGN_OR_RETURN(const double windowed, probe.nll(text));
-  checks.push_back(same_nll("windows as long as the text against the unmasked model", unmasked,
-                            windowed, probe.resolution.nll));
+  if (window != nullptr) {
+    ASSIGN_OR_RETURN(const AttentionPlan wide, wide_plan(request, sample));
+    text.plan = &wide;
+    ASSIGN_OR_RETURN(const double windowed, probe.nll(text));
+    checks.push_back(same_nll("windows as long as the text against the unmasked model", unmasked,
+                              windowed, probe.resolution.nll));
+  }
   const std::vector<double> open(units_in(request), 1.0);
   ASSIGN_OR_RETURN(const std::vector<GatedGradient> gated, probe.gated(sample, {&open, 1}));
   checks.push_back(same_nll("all gates open against the unmasked model", unmasked, gated[0].loss,

@@ -57,9 +57,8 @@ Result<nlohmann::json> gated_passes(const Arguments& arguments, const Experiment
                            "expected more than {} tokens (those that are scored), got {}", kAnswer,
                            length)
                     .at("benchmark.length"));
-  const GatedAttention attention{.granularity = config.granularity,
-                                 .cheap = SlidingWindow{config.mixer.window, config.mixer.sinks},
-                                 .rule = config.decode_rule};
+  const GatedAttention attention{
+      .granularity = config.granularity, .cheap = config.cheap_mixer(), .rule = config.decode_rule};
   const Mask units(config.granularity, model.layout(), false);
   const std::vector<double> gates(units.size(), 0.5);
   std::vector<GatedRequest> requests;

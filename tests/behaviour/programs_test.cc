@@ -117,6 +117,10 @@ const WrongInput kWrongInputs[] = {
     {"UnknownStrategy", "run strategy=periodik", {"periodik", "periodic"}},
     {"UnknownOptionOfAStrategy", "run strategy=periodic strategy.ofset=1", {"ofset", "offset"}},
     {"NotANumber", "run budget.fraction=much", {"budget.fraction", "much"}},
+    {"LinearOfNoKind", "run mixer.kind=linear_attention", {"mixer.linear", "lightning, gla"}},
+    {"LinearDecodesInFull",
+     "select -o @DIR@/plan.json mixer=linear_attention decode_rule=full",
+     {"decode_rule", "expected same"}},
     {"MissingModel",
      "run model=directory model.path=@DIR@/nothing",
      {"nothing: expected a model directory"}},
@@ -166,6 +170,33 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
     EXPECT_NE(refused("strategy=full device=cuda").find("no CUDA device"), std::string::npos);
   }
   std::filesystem::remove(db);
+}
+
+TEST(ProgramsTest, LinearAttentionIsRefusedByAModelWithoutBranches) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path dir = std::filesystem::path(::testing::TempDir()) / "strata_linear";
+  std::filesystem::create_directories(dir);
+  const std::string select = "select -o " + (dir / "plan.json").string() + " strategy=";
+  for (const std::string& command :
+       {std::string("run strategy=nll_guided"), std::string("run strategy=none"),
+        select + "periodic strategy.offset=0", select + "halo_ratio", select + "light_transfer",
+        select + "duo_attention strategy.window=9",
+        std::string("bench prefill strategy=random strategy.draw=0"),
+        std::string("bench gates strategy=full")}) {
+    const Outcome outcome =
+        strata(command +
+               " mixer.kind=linear_attention mixer.linear=gla mixer.window=32 benchmark.samples=1 "
+               "calibration.samples=1 benchmark.length=256 model.path=" +
+               model_dir() + " db=" + (dir / "results.db").string());
+    EXPECT_EQ(outcome.code, 1) << command << outcome.text;
+    EXPECT_NE(outcome.text.find(" has no trained gla branch; expected a model made by strata "
+                                "convert"),
+              std::string::npos)
+        << command << outcome.text;
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir / "plan.json"));
+  std::filesystem::remove_all(dir);
 }
 
 TEST(ProgramsTest, AGatedPassIsMeasuredWhereItsTokensFit) {

@@ -72,6 +72,31 @@ TEST(ExperimentConfigTest, CalibrationMayComeFromAnotherBenchmark) {
       << unknown.error().text();
 }
 
+TEST(ExperimentConfigTest, TheCheapMixerIsAWindowOrANamedLinearAttention) {
+  EXPECT_EQ(jobs({"mixer.window=9"})->at(0).config.cheap_mixer(), MixerSpec(SlidingWindow{9, 4}));
+  EXPECT_EQ(jobs({"mixer=linear_attention"})->at(0).config.cheap_mixer(),
+            MixerSpec(LinearAttention{LinearKind::kLightning}));
+  EXPECT_EQ(jobs({"mixer.kind=linear_attention", "mixer.linear=gated_deltanet"})
+                ->at(0)
+                .config.cheap_mixer(),
+            MixerSpec(LinearAttention{LinearKind::kGatedDeltaNet}));
+  const auto error = [](std::vector<std::string> overrides) {
+    const auto loaded = jobs(std::move(overrides));
+    return loaded ? std::string("none") : loaded.error().text();
+  };
+  EXPECT_EQ(error({"mixer.kind=linear_attention"}),
+            "mixer.linear: expected one of lightning, gla, gated_deltanet, got null\n"
+            "  hint: mixer=linear_attention mixer.linear=lightning");
+  EXPECT_EQ(error({"mixer.linear=gla"}),
+            "mixer.linear: mixer.kind=sliding_window takes none, got gla\n"
+            "  hint: set mixer.kind=linear_attention");
+  EXPECT_EQ(error({"mixer=linear_attention", "decode_rule=full"}),
+            "decode_rule: linear_attention keeps no keys that queries behind the prompt could see; "
+            "expected same, got full\n  hint: set decode_rule=same");
+  EXPECT_NE(error({"mixer=linear_attention", "mixer.linear=retnet"}).find("gated_deltanet"),
+            std::string::npos);
+}
+
 TEST(ExperimentConfigTest, TheEvaluatedSplitIsTestOrDevelopmentAndNoKeyOfTheBenchmarkItself) {
   const auto loaded = jobs({"benchmark.split=development"});
   ASSERT_TRUE(loaded) << loaded.error().text();

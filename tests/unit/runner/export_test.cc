@@ -131,6 +131,21 @@ TEST(ExportSwaa, WhatItsSettingsCannotSayIsRefused) {
             cannot + "heads of one layer differ\n  hint: select with granularity=layer");
 }
 
+TEST(Export, LinearAttentionHasNoPlaceInAnyFormat) {
+  const AttentionPlan linear =
+      *AttentionPlan::from_mask(Mask::of_layers(kLayout, {0}), FullAttention{},
+                                LinearAttention{LinearKind::kGla}, DecodeRule::kSame);
+  const std::string says =
+      "layer 1 is gla linear attention\n  hint: its branch has weights of its own, which no other "
+      "system's format holds";
+  EXPECT_EQ(error_of(export_hf(linear, config("qwen3"), "config.json")),
+            "no class of transformers computes this plan: " + says);
+  EXPECT_EQ(error_of(export_swaa(linear)), "SWAA's settings cannot say this plan: " + says);
+  EXPECT_EQ(error_of(export_heads(linear)),
+            "layer 1, KV head 0: gla linear attention, and the format knows full and streaming "
+            "attention only\n  hint: select with mixer=sliding_window");
+}
+
 TEST(ExportHeads, AKvHeadIsARowOfItsLayer) {
   EXPECT_EQ(*export_heads(plan({1, 0})), "1.0\t1.0\n0.0\t0.0\n");
   const PaletteEntry wide{SlidingWindow{16, 4}, DecodeRule::kSame};
