@@ -110,7 +110,7 @@ def facts(sweep, connection):
     return [
         f"**Model**: {name} ({first['model_id'][:8]}), {parameters / 1e6:.0f} M parameters, {layers} layers of {heads} "
         "KV heads. One small model: rankings on it are no claims about others.",
-        f"**Centre**: {task_text(centre.task)}, window {centre.window}, {centre.sinks} sinks, "
+        f"**Centre**: {task_text(centre.task)}, {centre.mixer()}, {centre.sinks} sinks, "
         f"{share(centre.budget)} of the {units(centre.granularity)} ({first['budget_units']} of {first['units']}); "
         f"{first['samples']} test samples in {first['clusters']} clusters, {sweep.prompts} calibration prompts, "
         + ", ".join(f"{counted(count, 'selector')} with {counted(n, 'calibration seed')}"

@@ -18,7 +18,7 @@ from pathlib import Path
 CONTROLS = ("periodic-best", "ends", "inverted")
 ROOT = Path(__file__).resolve().parent.parent
 # What makes a table of the leaderboard, among the columns of its csv.
-BLOCK = ("data_id", "split", "window", "sinks", "decode_rule", "granularity", "budget_units")
+BLOCK = ("data_id", "split", "window", "sinks", "linear", "decode_rule", "granularity", "budget_units")
 NOT_THE_TASK = {"seed", "split"}
 
 
@@ -50,12 +50,16 @@ class Setting:
     split: str
     window: int
     sinks: int
+    linear: str  # "lightning"; "" where windows replace full attention
     rule: str
     granularity: str
     budget: float | None  # share of the units, or how many of them; None for full and none
 
     def key(self, name):
         return dict(self.task).get(name)
+
+    def mixer(self):
+        return f"{self.linear} linear attention" if self.linear else f"window {self.window}"
 
 
 @dataclass
@@ -114,8 +118,8 @@ def run_of(row):
     if source is not None and same_task(source, task):
         source = None
     budget = row["budget_units"] if row["budget_fraction"] is None else row["budget_fraction"]
-    setting = Setting(task, benchmark.get("split") or "test", row["window"], row["sinks"], row["decode_rule"],
-                      row["granularity"], budget)
+    setting = Setting(task, benchmark.get("split") or "test", row["window"], row["sinks"],
+                      config.get("mixer", {}).get("linear") or "", row["decode_rule"], row["granularity"], budget)
     steps = (config["strategy"].get("training") or {}).get("steps")
     return Run(row["id"], row["label"], row["group_name"], row["status"], row["error"], setting,
                calibration["samples"], calibration.get("seed"), source, steps, row["experiment_id"],

@@ -46,8 +46,8 @@ def difference(setting, centre):
     parts = [f"{key} {value}" for key, value in setting.task if centre.key(key) != value and key != "name"]
     if setting.key("name") != centre.key("name"):
         parts = [task_text(setting.task)]
-    if setting.window != centre.window:
-        parts.append(f"window {setting.window}")
+    if setting.mixer() != centre.mixer():
+        parts.append(setting.mixer())
     if setting.granularity != centre.granularity:
         parts.append(units(setting.granularity))
     if setting.budget not in (None, centre.budget):

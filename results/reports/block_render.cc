@@ -60,9 +60,9 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
                                  ? "no budget"
                                  : fmt::format("budget {} of {}", block.budget_units,
                                                plural(block.units, unit_name(block.granularity)));
-  lines.push_back(fmt::format("window {} · sinks {} · decode rule {} · {} · {}", block.window,
-                              block.sinks, to_string(block.decode_rule), budget,
-                              joined(block.devices, "; ")));
+  lines.push_back(fmt::format("{} · decode rule {} · {} · {}",
+                              mixer_text(block.window, block.sinks, block.linear),
+                              to_string(block.decode_rule), budget, joined(block.devices, "; ")));
   if (block.decode_rule == DecodeRule::kFull)
     lines.push_back(
         "KV saved: 0 (under decode rule full every layer keeps the whole cache; only prefill gets "
@@ -87,10 +87,10 @@ TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column) {
 }
 
 std::vector<std::string> block_csv_header() {
-  return {"model",        "model_id", "benchmark",   "split",
-          "data_id",      "samples",  "clusters",    "beyond_window_samples",
-          "window",       "sinks",    "decode_rule", "granularity",
-          "budget_units", "units"};
+  return {"model",       "model_id",     "benchmark", "split",
+          "data_id",     "samples",      "clusters",  "beyond_window_samples",
+          "window",      "sinks",        "linear",    "decode_rule",
+          "granularity", "budget_units", "units"};
 }
 
 std::vector<std::string> block_csv_cells(const LeaderboardBlock& block) {
@@ -105,6 +105,7 @@ std::vector<std::string> block_csv_cells(const LeaderboardBlock& block) {
           text(block.beyond_window),
           text(block.window),
           text(block.sinks),
+          block.linear,
           text(to_string(block.decode_rule)),
           text(to_string(block.granularity)),
           text(block.budget_units),

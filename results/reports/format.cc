@@ -78,6 +78,12 @@ std::string strip_text(const LayerStrip& strip) {
   return out;
 }
 
+std::string mixer_text(std::int64_t window, std::int64_t sinks, const std::string& linear) {
+  if (linear.empty()) return fmt::format("window {} · sinks {}", window, sinks);
+  const std::string text = linear + " linear attention";
+  return window == 0 ? text : fmt::format("window {} · sinks {} · {}", window, sinks, text);
+}
+
 std::string config_text(const std::string& config_json) {
   const auto config = parse_json(config_json).value_or(nlohmann::json());
   if (!config.is_object()) return config_json;

@@ -27,6 +27,10 @@ std::string plural(std::int64_t n, const std::string& noun);  // "1 layer", "30 
 // nine units.
 std::string strip_text(const LayerStrip& strip);
 
+// What replaces full attention: "window 128 · sinks 4", "lightning linear attention", or both. No
+// window = 0.
+std::string mixer_text(std::int64_t window, std::int64_t sinks, const std::string& linear);
+
 // {"length": 512, "task": "single"} gives "length=512 task=single".
 std::string config_text(const std::string& config_json);
 

@@ -23,6 +23,7 @@ BlockKey key_of(const Evaluation& evaluation) {
           .numerics_version = experiment.numerics_version,
           .window = run.window,
           .sinks = run.sinks,
+          .linear = linear_of(run, &evaluation.plan),
           .decode_rule = run.decode_rule,
           .granularity = run.granularity,
           .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity))};

@@ -1,7 +1,7 @@
 // The leaderboard: which selection of full-attention units does best at equal budget, and what it
 // cost to find.
 //
-// Built from rows alone. One block for each (model, data set, split, generation, window, sinks,
+// Built from rows alone. One block for each (model, data set, split, generation, mixer,
 // decode rule, granularity, budget); rows of different blocks are never compared. Ranking: share of
 // the NLL gap between `none` and `full` that is closed. Full, none, random, periodic offsets and
 // inverted stand outside the ranking; `periodic-best` is the offset with the lowest calibration
@@ -111,7 +111,8 @@ struct LeaderboardBlock {
   std::string data_id;
   std::size_t samples = 0, clusters = 0, beyond_window = 0;
   std::int64_t prompt_tokens_min = 0, prompt_tokens_max = 0;
-  std::int64_t window = 0, sinks = 0;
+  std::int64_t window = 0, sinks = 0;  // 0 and 0 without a window
+  std::string linear;                  // linear attention: "lightning"; "" = none
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
   std::int64_t budget_units = 0, units = 0;  // 0 of them: only reference rows

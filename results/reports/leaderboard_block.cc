@@ -121,6 +121,7 @@ class BlockBuilder {
     block_.prompt_tokens_max = longest->prompt_tokens;
     block_.window = key_.window;
     block_.sinks = key_.sinks;
+    block_.linear = key_.linear;
     block_.decode_rule = key_.decode_rule;
     block_.granularity = key_.granularity;
     block_.budget_units = key_.budget;

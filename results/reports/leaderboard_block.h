@@ -11,12 +11,13 @@
 
 namespace strata {
 
-// What rows of one table share. Full attention is the same under every window and rule, `none` at
+// What rows of one table share. Full attention is the same under every mixer and rule, `none` at
 // every budget. model_id: of plans with weights of their own, what these have in common
 // (Evaluation::training).
 struct BlockKey {
   std::string model_id, tokenizer_id, generation, data_id, split;
   std::int64_t numerics_version = 0, window = 0, sinks = 0;
+  std::string linear;  // linear_of
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
   std::int64_t budget = 0;
@@ -29,14 +30,15 @@ struct BlockKey {
   }
   // The same question, whatever the samples: the benchmark's settings are not in the key.
   bool same_setting(const BlockKey& other) const {
-    return std::tie(model_id, tokenizer_id, numerics_version, window, sinks, decode_rule,
+    return std::tie(model_id, tokenizer_id, numerics_version, window, sinks, linear, decode_rule,
                     granularity, budget) ==
            std::tie(other.model_id, other.tokenizer_id, other.numerics_version, other.window,
-                    other.sinks, other.decode_rule, other.granularity, other.budget);
+                    other.sinks, other.linear, other.decode_rule, other.granularity, other.budget);
   }
   bool same_mixer(const BlockKey& other) const {
-    return same_task(other) && std::tie(window, sinks, decode_rule) ==
-                                   std::tie(other.window, other.sinks, other.decode_rule);
+    return same_task(other) &&
+           std::tie(window, sinks, linear, decode_rule) ==
+               std::tie(other.window, other.sinks, other.linear, other.decode_rule);
   }
 };
 

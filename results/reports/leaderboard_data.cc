@@ -200,6 +200,22 @@ std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& se
   return name + (keys.empty() ? "" : " ") + keys;
 }
 
+std::string linear_of(const RunRow& run, const AttentionPlan* plan) {
+  std::string kinds;
+  if (plan != nullptr && !plan->is_full()) {
+    for (const PaletteEntry& entry : plan->palette())
+      if (const auto* linear = std::get_if<LinearAttention>(&entry.mixer))
+        kinds += fmt::format("{}{}", kinds.empty() ? "" : ", ", to_string(linear->kind));
+    return kinds;
+  }
+  // (The column may have been edited by hand.)
+  const auto config = parse_json(run.config_json).value_or(nlohmann::json());
+  const nlohmann::json::json_pointer place("/mixer/linear");
+  return config.is_object() && config.contains(place) && config[place].is_string()
+             ? config[place].get<std::string>()
+             : kinds;
+}
+
 std::string Evaluation::name() const {
   return transfer.empty() ? run.label : run.label + kTransferSign + transfer;
 }
@@ -246,6 +262,7 @@ LayerStrip strip_of(const AttentionPlan& plan) {
 }
 
 std::optional<bool> is_beyond_window(const SampleRow& sample, std::int64_t window) {
+  if (window == 0) return std::nullopt;
   const auto metadata = parse_json(sample.metadata_json).value_or(nlohmann::json());
   if (!metadata.is_object()) return std::nullopt;
   // The distance holds for every window; the flag only for the one the sample was made with.

@@ -62,13 +62,16 @@ std::string evaluated_split(const RunRow& run);
 // its keys that both have and that differ ("niah length=1024"). Empty where it was of the same, or
 // where the run looked at none.
 std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& selection);
+// The linear attention of a run, in the order of core/mixer_spec.h ("lightning, gla"): its plan's,
+// or its configuration's where there is no plan (null) or it keeps everything; "" = none.
+std::string linear_of(const RunRow& run, const AttentionPlan* plan);
 // Kept units of a plan, counted at a granularity: all of a unit's query heads have full attention.
 std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity);
 // Share of full-attention KV cells; a KV head's cells are kept where any of its query heads is.
 double kv_share(const AttentionPlan& plan);
 LayerStrip strip_of(const AttentionPlan& plan);
 // Whether the needle lies outside the window of the first informative query; none where the sample
-// does not say.
+// does not say, or there is no window (0).
 std::optional<bool> is_beyond_window(const SampleRow& sample, std::int64_t window);
 // Whether a model's name is this, or its id begins with it.
 bool names_model(const ModelRow& model, std::string_view text);

@@ -31,6 +31,9 @@ std::vector<std::string> note_lines(const LeaderboardBlock& block) {
 }
 
 std::vector<std::string> footer_lines(const LeaderboardTable& table) {
+  const bool any_linear =
+      std::any_of(table.blocks.begin(), table.blocks.end(),
+                  [](const LeaderboardBlock& block) { return !block.linear.empty(); });
   std::vector<std::string> lines = {
       ("gap closed: (NLL of none − NLL of the plan) / (NLL of none − NLL of full); it ranks. "
        "Bootstrap "
@@ -48,8 +51,10 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector; "
        "selectors "
        "that ran on several calibration seeds have a table of their own."),
-      ("layers: █ full attention, · windowed, a digit the kept units of a layer (tenths above "
-       "nine). "
+      (fmt::format(
+           "layers: █ full attention, · {}, a digit the kept units of a layer (tenths above "
+           "nine). ",
+           any_linear ? "windowed or linear" : "windowed") +
        "KV %: full-attention KV cells; KV a sample: mean bytes (share saved)."),
       ("FLOPs %: prefill, of full attention's. prefill ms: measured, median (timed samples). "
        "evals, "

@@ -59,15 +59,16 @@ TextTable metric_table(const std::vector<ResponseRow>& responses) {
   return table;
 }
 
-void describe_run(const RunRow& run, const std::optional<SelectionRow>& selection, Lines& lines) {
+void describe_run(const RunRow& run, const std::optional<SelectionRow>& selection,
+                  const AttentionPlan* plan, Lines& lines) {
   lines.add("run {}", run.id);
   lines.add("{} · {} · started {}{}", run.label, to_string(run.status), run.started,
             run.finished.empty() ? "" : " · finished " + run.finished);
   if (!run.error.empty()) lines.add("error: {}", run.error);
-  lines.add("strategy {} · granularity {} · budget {} · decode rule {} · window {} · sinks {}",
-            run.strategy, to_string(run.granularity),
+  lines.add("strategy {} · granularity {} · budget {} · decode rule {} · {}", run.strategy,
+            to_string(run.granularity),
             run.budget_units ? plural(*run.budget_units, "unit") : std::string("none asked for"),
-            to_string(run.decode_rule), run.window, run.sinks);
+            to_string(run.decode_rule), mixer_text(run.window, run.sinks, linear_of(run, plan)));
   const std::string split = evaluated_split(run);
   lines.add("benchmark {}{}: {}", run.benchmark,
             split == kTestSplit ? "" : fmt::format(", {} split", split),
@@ -168,7 +169,14 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
   if (run.selection_id) {
     ASSIGN_OR_RETURN(selection, store.selection(*run.selection_id));
   }
-  describe_run(run, selection, lines);
+  std::optional<ExperimentRow> experiment;
+  std::optional<AttentionPlan> plan;
+  if (run.experiment_id) {
+    ASSIGN_OR_RETURN(experiment, store.experiment(*run.experiment_id));
+    ASSIGN_OR_RETURN(const PlanRow plan_row, store.plan(experiment->plan_id));
+    ASSIGN_OR_RETURN(plan, parse_plan(plan_row));
+  }
+  describe_run(run, selection, plan ? &*plan : nullptr, lines);
   if (selection) {
     describe_selection(*selection, lines);
     ASSIGN_OR_RETURN(evidence, evidence_of(store, run, *selection));
@@ -176,16 +184,13 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
   }
   if (options.format == ReportFormat::kCsv) return unit_csv(evidence);
   std::vector<TextTable> tables = {std::move(evidence.table)};
-  if (run.experiment_id) {
-    ASSIGN_OR_RETURN(const ExperimentRow experiment, store.experiment(*run.experiment_id));
-    ASSIGN_OR_RETURN(const ModelRow model, store.model(experiment.model_id));
-    ASSIGN_OR_RETURN(const PlanRow plan_row, store.plan(experiment.plan_id));
-    ASSIGN_OR_RETURN(const AttentionPlan plan, parse_plan(plan_row));
+  if (plan) {
+    ASSIGN_OR_RETURN(const ModelRow model, store.model(experiment->model_id));
     lines.add("model {} ({}) · plan {} · KV share {} %", model.name, short_id(model.id),
-              short_id(experiment.plan_id), percent(kv_share(plan)));
-    lines.add("layers: {}", strip_text(strip_of(plan)));
-    ASSIGN_OR_RETURN(const DataRow data, store.data(experiment.data_id));
-    ASSIGN_OR_RETURN(const PickedResponses picked, pick_responses(store, experiment, data));
+              short_id(experiment->plan_id), percent(kv_share(*plan)));
+    lines.add("layers: {}", strip_text(strip_of(*plan)));
+    ASSIGN_OR_RETURN(const DataRow data, store.data(experiment->data_id));
+    ASSIGN_OR_RETURN(const PickedResponses picked, pick_responses(store, *experiment, data));
     const std::vector<ResponseRow>& responses = picked.responses;
     lines.add("{} of {} samples answered", responses.size(), data.items.size());
     for (const std::string& environment : picked.environments) lines.add("on {}", environment);

@@ -28,8 +28,10 @@ void Board::use_samples(int first, int count, const std::vector<std::string>& cl
 
 void Board::add(const Entry& entry) {
   const Mask mask = Mask::of_layers(kLayout, entry.layers);
-  const AttentionPlan plan = must(AttentionPlan::from_mask(
-      mask, FullAttention{}, SlidingWindow{entry.window, kSinks}, entry.rule));
+  MixerSpec cheap = SlidingWindow{entry.window, kSinks};
+  if (entry.linear) cheap = LinearAttention{*entry.linear};
+  const AttentionPlan plan =
+      must(AttentionPlan::from_mask(mask, FullAttention{}, cheap, entry.rule));
   must(store_.record(plan_row(plan)));
   RunRow run = run_row(entry.label, runs_++);
   run.group = entry.group.empty() ? entry.label : entry.group;
@@ -39,7 +41,8 @@ void Board::add(const Entry& entry) {
   }
   if (!entry.benchmark_json.empty()) run.benchmark_config_json = entry.benchmark_json;
   run.decode_rule = entry.rule;
-  run.window = entry.window;
+  run.window = entry.linear ? 0 : entry.window;
+  if (entry.linear) run.sinks = 0;
   run.budget_units.reset();
   if (entry.budget > 0) run.budget_units = entry.budget;
   must(store_.record(run));

@@ -20,7 +20,8 @@ struct Entry {
   std::vector<double> exact;     // tf_exact; empty = all wrong
   DecodeRule rule = DecodeRule::kSame;
   std::int64_t window = kWindow;
-  std::int64_t budget = 1;  // 0 = the strategy ignores it
+  std::optional<LinearKind> linear = {};  // in place of the window
+  std::int64_t budget = 1;                // 0 = the strategy ignores it
   std::int64_t kv_bytes = 1750;
   double prefill_flops = 7e8;
   std::optional<double> calibration_nll = {};

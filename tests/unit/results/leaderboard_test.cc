@@ -2,6 +2,7 @@
 #include "results/reports/leaderboard.h"
 
 #include "leaderboard_fixture.h"
+#include "results/reports/format.h"
 
 namespace strata::test {
 namespace {
@@ -427,6 +428,46 @@ TEST(Leaderboard, ReferencesAloneMakeABlockWithoutABudget) {
   EXPECT_EQ(block.budget_units, 0);
   EXPECT_THAT(block.rows, SizeIs(2));
   EXPECT_THAT(block.notes, IsEmpty());
+}
+
+TEST(Leaderboard, LinearAttentionHasBlocksOfItsOwnThatNameIt) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();  // windowed
+  const auto add = [&](const char* label, std::vector<int> layers, LinearKind kind, double nll,
+                       std::int64_t budget, const char* config) {
+    board.add({.label = label,
+               .group = {},
+               .layers = std::move(layers),
+               .nll = std::vector<double>(4, nll),
+               .linear = kind,
+               .budget = budget,
+               .config_json = config});
+  };
+  add("none", {}, LinearKind::kGla, 3, 0, "");
+  add("nll_ablate", {1}, LinearKind::kGla, 1, 1, "");
+  add("nll_ablate", {1}, LinearKind::kLightning, 2, 1, "");
+  // Keeps everything: its plan names no mixer, so its configuration does.
+  add("loza", {0, 1, 2, 3, 4, 5, 6, 7}, LinearKind::kGla, 0.1, 8,
+      R"({"mixer":{"kind":"linear_attention","linear":"gla","window":128}})");
+  const LeaderboardTable table = board.table();
+  std::vector<std::string> blocks;
+  for (const LeaderboardBlock& block : table.blocks) {
+    std::string rows;
+    for (const LeaderboardRow& row : block.rows) rows += " " + row.name;
+    blocks.push_back(fmt::format("{} {}, {}:{}",
+                                 mixer_text(block.window, block.sinks, block.linear),
+                                 block.budget_units, block.beyond_window, rows));
+  }
+  EXPECT_THAT(blocks, UnorderedElementsAre("gla linear attention 1, 0: nll_ablate full none",
+                                           "gla linear attention 8, 0: loza full none",
+                                           "lightning linear attention 1, 0: nll_ablate full",
+                                           "window 16 · sinks 2 0, 4: full none"));
+  const std::string text = render(table, {});
+  EXPECT_THAT(text, HasSubstr("\ngla linear attention · decode rule same · budget 1 of 8 layers"));
+  EXPECT_THAT(text, HasSubstr("· windowed or linear, a digit"));
+  EXPECT_THAT(render(table, {.format = ReportFormat::kCsv}),
+              HasSubstr(",0,0,0,gla,same,layer,1,8"));
 }
 
 // Of a run by strategy=file on weights that were trained under `label`.
