@@ -52,10 +52,13 @@ def main():
     dump, database = map(Path, sys.argv[1:])
     if database.exists():
         sys.exit(f"error: {database} exists; expected a new file")
-    with gzip.open(dump, "rt") as file:
-        text = file.read()
-    connection = sqlite3.connect(database)
-    connection.executescript(text)
+    try:
+        with gzip.open(dump, "rt") as file:
+            text = file.read()
+        connection = sqlite3.connect(database)
+        connection.executescript(text)
+    except (OSError, EOFError, UnicodeDecodeError, sqlite3.Error) as error:
+        sys.exit(f"error: {dump}: expected gzipped SQL of a sweep, got: {error}")
     configs = connection.execute("SELECT data_id, config_json FROM runs JOIN experiments "
                                  "ON experiments.id = runs.experiment_id GROUP BY data_id").fetchall()
     for _, config in configs:
