@@ -9,6 +9,7 @@
 #include "core/rng.h"
 #include "models/cost.h"
 #include "models/linear_branch.h"
+#include "models/mixers/linear_attention.h"
 
 namespace strata {
 namespace {
@@ -88,6 +89,21 @@ TEST(LinearCostTest, TheStateIsTheSameAtEveryLength) {
                                 LinearAttention{LinearKind::kGla}, DecodeRule::kSame);
   EXPECT_EQ(kv_bytes(hybrid, kShape, 20), 20u * 32 + 2 * 64);
   EXPECT_EQ(state_bytes(AttentionPlan::full(kShape.heads), kShape), 0u);
+}
+
+TEST(LinearCostTest, TheStateIsWhatTheArithmeticAllocates) {
+  const std::int64_t d = kShape.head_dim;
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kFloat, at::kDouble}) {
+    const auto options = at::TensorOptions(dtype);
+    ModelShape shape = kShape;
+    shape.bytes_per_value = static_cast<std::int64_t>(c10::elementSize(dtype));
+    for (const auto& [kind, name] : kLinearKinds) {
+      std::uint64_t bytes = LinearState::zeros(1, 2, d, d, options).bytes();
+      if (const std::int64_t taps = linear_branch(kind).conv_taps; taps > 0)
+        bytes += 3 * ConvolutionState::zeros(1, taps, 2 * d, options).bytes();
+      EXPECT_EQ(state_bytes(all_linear(kind), shape), 2 * bytes) << name << " " << dtype;
+    }
+  }
 }
 
 TEST(LinearCostTest, CostsAddUpOverChunksWhereverAPromptIsCut) {

@@ -43,6 +43,7 @@ void Board::add(const Entry& entry) {
   run.decode_rule = entry.rule;
   run.window = entry.linear ? 0 : entry.window;
   if (entry.linear) run.sinks = 0;
+  run.granularity = entry.granularity;
   run.budget_units.reset();
   if (entry.budget > 0) run.budget_units = entry.budget;
   must(store_.record(run));
