@@ -76,7 +76,8 @@ PerRow weight_flops(const AttentionPlan& plan, const ModelShape& shape, int laye
 double pairs_in_chunks(std::int64_t begin, std::int64_t end) {
   const auto below = [](std::int64_t n) {
     const auto triangle = [](double m) { return 0.5 * m * (m + 1); };
-    return static_cast<double>(n / kLinearChunk) * triangle(static_cast<double>(kLinearChunk)) +
+    const std::int64_t chunks = n / kLinearChunk;
+    return static_cast<double>(chunks) * triangle(static_cast<double>(kLinearChunk)) +
            triangle(static_cast<double>(n % kLinearChunk));
   };
   return below(end) - below(begin);

@@ -110,6 +110,7 @@ Status check_mixer(const ExperimentConfig& config) {
   const bool linear = mixer.kind == "linear_attention";
   if (linear && !mixer.linear) {
     std::vector<std::string_view> names;
+    names.reserve(kLinearKinds.size());
     for (const auto& [kind, name] : kLinearKinds) names.push_back(name);
     return fail(make_error(ErrorKind::kInvalidArgument, "expected one of {}, got null",
                            fmt::join(names, ", "))
