@@ -16,6 +16,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "models/cost.h"
 #include "models/forward.h"
@@ -104,8 +105,10 @@ at::Tensor GatedBatch::alignment_loss(const at::Tensor& aligned_NC, int layer) c
     return x_BNC.square().sum(at::IntArrayRef({1, 2})) / static_cast<double>(scored());
   };
   const at::Tensor distance_B = per_row(by_sequence(aligned_NC).to(wide) - teacher_BNC);
-  return (first_.alignment.normalised ? distance_B / per_row(teacher_BNC) : distance_B) /
-         static_cast<double>(layers());
+  const at::Tensor loss_B = distance_B / static_cast<double>(layers());
+  if (!first_.alignment.normalised) return loss_B;
+  // A layer that adds nothing is at no distance from itself.
+  return loss_B / per_row(teacher_BNC).clamp_min(std::numeric_limits<float>::min());
 }
 
 Decoder::Projections GatedBatch::project(const at::Tensor& x_NC, int layer) const {

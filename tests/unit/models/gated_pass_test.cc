@@ -17,86 +17,17 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <map>
 #include <numeric>
 
-#include "models/cost.h"
 #include "models/training/attention_gradient.h"
-#include "tests/unit/models/dense_oracle.h"
-#include "tests/unit/models/device_test.h"
-#include "tests/unit/models/mixer_outputs.h"
-#include "tests/unit/models/one_pass.h"
+#include "tests/unit/models/gated_pass_fixture.h"
 
 namespace strata {
 namespace {
 
-constexpr int kLayers = 4;
-constexpr std::int64_t kWindow = 8, kSinks = 2;
-constexpr std::uint64_t kEnough = std::uint64_t{1} << 40;
+using testing::kEnough, testing::kLayers, testing::kSinks, testing::kWindow;
 
-class GatedPassTest : public testing::DeviceTest {
- protected:
-  void SetUp() override {
-    DeviceTest::SetUp();
-    if (IsSkipped()) return;
-    Rng rng(7, "gated pass");
-    const Architecture architecture = testing::tiny_architecture(kLayers, 4, 2);
-    weights_ = testing::random_weights(architecture, rng, at::kDouble);
-    model_ = Model::in_memory("tiny", architecture, testing::to_device(weights_, device()));
-    for (int i = 0; i < 50; ++i) prompt_.push_back(static_cast<TokenId>(rng.below(11)));
-    for (int i = 0; i < 4; ++i) answer_.push_back(static_cast<TokenId>(rng.below(11)));
-  }
-
-  static GatedAttention attention(Granularity granularity, DecodeRule rule) {
-    return {.granularity = granularity,
-            .kept = FullAttention{},
-            .cheap = SlidingWindow{kWindow, kSinks},
-            .rule = rule};
-  }
-  std::size_t units(Granularity granularity) const {
-    return Mask(granularity, model_->layout(), false).size();
-  }
-  GatedGradient run(const GatedAttention& attention, const GatedRequest& request,
-                    std::uint64_t memory = kEnough) const {
-    MeteredModel model(*model_);
-    Result<GatedGradient> result = testing::gate_gradient(model, attention, request, memory);
-    EXPECT_TRUE(result) << result.error().message;
-    return *std::move(result);
-  }
-  GatedRequest request(const std::vector<double>& gates) const {
-    return {.prompt = prompt_, .answer = answer_, .gates = gates};
-  }
-  // (f(g + ε) − f(g − ε)) / 2ε of every gate against the gradient.
-  void expect_finite_differences(const GatedAttention& attention, GatedRequest request,
-                                 std::vector<double> gates, std::uint64_t memory = kEnough) const {
-    request.gates = gates;
-    const GatedGradient at_gates = run(attention, request, memory);
-    ASSERT_EQ(at_gates.gradient.size(), gates.size());
-    const double epsilon = 1e-5;
-    for (std::size_t u = 0; u < gates.size(); ++u) {
-      std::vector<double> moved = gates;
-      request.gates = moved;
-      moved[u] = gates[u] + epsilon;
-      const double above = run(attention, request).loss;
-      moved[u] = gates[u] - epsilon;
-      const double below = run(attention, request).loss;
-      const double expected = (above - below) / (2 * epsilon);
-      EXPECT_NEAR(at_gates.gradient[u], expected, 1e-6 + 1e-4 * std::abs(expected)) << "unit " << u;
-    }
-  }
-  std::vector<double> random_gates(Granularity granularity, std::uint64_t seed) const {
-    Rng rng(seed, "gates");
-    std::vector<double> gates;
-    for (std::size_t u = 0; u < units(granularity); ++u)
-      gates.push_back(0.1 + 0.8 * static_cast<double>(rng.below(1000)) / 1000.0);
-    return gates;
-  }
-
-  Weights weights_;
-  std::unique_ptr<Model> model_;
-  Tokens prompt_, answer_;
-  SilentProgress silent_;
-};
+class GatedPassTest : public testing::GatedPassFixture {};
 
 // Texts of three shapes in turn, each with gates of its own, some shut, some open.
 struct Batch {
@@ -192,118 +123,6 @@ TEST_P(GatedPassTest, GradientsOfDistillationAreFiniteDifferences) {
     }
 }
 
-// Both streams of FlashMorph: its kept branch mixed or the teacher's, and layers apart.
-std::vector<GatedAttention> streams(const GatedAttention& mixed) {
-  std::vector<GatedAttention> all(3, mixed);
-  all[1].kept_from_teacher = true;
-  all[2].kept_from_teacher = all[2].separate_layers = true;
-  return all;
-}
-constexpr Alignment kAlignments[] = {{false, false}, {true, false}, {false, true}, {true, true}};
-
-TEST_P(GatedPassTest, GradientsOfAlignmentAreFiniteDifferences) {
-  MeteredModel model(*model_);
-  for (const Granularity granularity : {Granularity::kLayer, Granularity::kKvHead})
-    for (const GatedAttention& gated : streams(attention(granularity, DecodeRule::kSame)))
-      for (const Alignment& alignment : kAlignments)
-        for (const std::int64_t scored : {0, 50}) {
-          if (scored > 0 && granularity == Granularity::kKvHead) continue;
-          GatedRequest align = request({});
-          align.loss = PassLoss::kAlignment;
-          align.alignment = alignment;
-          align.scored = scored;
-          const auto teacher = teacher_rows(model, {&align, 1}, {}, silent_);
-          ASSERT_TRUE(teacher);
-          align.teacher = &(*teacher)[0];
-          expect_finite_differences(gated, align, random_gates(granularity, 6));
-          expect_finite_differences(gated, align, random_gates(granularity, 7),
-                                    gated_pass_bytes(model_->shape(), 53, 2));  // recomputes two
-          const std::vector<double> open(units(granularity), 1.0);
-          align.gates = open;
-          EXPECT_NEAR(run(gated, align).loss, 0, 1e-20);
-        }
-}
-
-// With gates that are shut or open, against runs of plans whose open layers get what they would add
-// in the teacher.
-TEST_P(GatedPassTest, AlignmentIsTheDistanceOfWhatMixersAdd) {
-  MeteredModel model(*model_);
-  Tokens text = prompt_;
-  text.insert(text.end(), answer_.begin(), answer_.end());
-  const auto prompt_length = static_cast<std::int64_t>(prompt_.size());
-  const auto at_rows = [&](const AttentionPlan& plan,
-                           const std::map<int, at::Tensor>& replaced = {}, std::int64_t rows = 4) {
-    return testing::mixer_outputs(*model_, text, prompt_length, plan, rows, replaced);
-  };
-  const AttentionPlan full = AttentionPlan::full(model_->layout());
-  const testing::MixerOutputs teacher = at_rows(full), whole_teacher = at_rows(full, {}, 0);
-  const std::vector<double> gates = {0, 1, 0, 1};
-  for (const DecodeRule rule : {DecodeRule::kSame, DecodeRule::kFull})
-    for (const GatedAttention& gated : streams(attention(Granularity::kLayer, rule)))
-      for (const Alignment& alignment : kAlignments) {
-        double expected = 0;
-        for (int layer = 0; layer < kLayers; ++layer) {
-          Mask mask(Granularity::kLayer, model_->layout(), gated.separate_layers);
-          std::map<int, at::Tensor> replaced;
-          for (int other = 0; other < kLayers; ++other) {
-            const auto i = static_cast<std::size_t>(other);
-            if (!gated.separate_layers || other == layer) mask = mask.with(i, gates[i] == 1);
-            if (gated.kept_from_teacher && mask.at(i)) replaced[other] = whole_teacher.out_NC[i];
-          }
-          const testing::MixerOutputs here =
-              at_rows(*AttentionPlan::from_mask(mask, gated.kept, gated.cheap, rule), replaced);
-          const auto compared = [&](const testing::MixerOutputs& of) {
-            const auto i = static_cast<std::size_t>(layer);
-            return alignment.residual ? of.stream_NC[i] + of.out_NC[i] : of.out_NC[i];
-          };
-          const auto square = [](const at::Tensor& x) { return x.square().sum().item<double>(); };
-          expected += square(compared(here) - compared(teacher)) / kLayers /
-                      (alignment.normalised ? square(compared(teacher)) : 4.0);
-        }
-        GatedRequest align = request(gates);
-        align.loss = PassLoss::kAlignment;
-        align.alignment = alignment;
-        const auto rows = teacher_rows(model, {&align, 1}, {}, silent_);
-        ASSERT_TRUE(rows);
-        align.teacher = &(*rows)[0];
-        const GatedGradient got = run(gated, align);
-        EXPECT_GT(expected, 1e-4);
-        EXPECT_NEAR(got.loss, expected, 1e-10 * expected);
-        EXPECT_TRUE(got.nll.empty());
-      }
-}
-
-// What separate layers leave out: logits, the way back through the network, a second stream.
-TEST_P(GatedPassTest, AlignmentCostsWhatItRuns) {
-  const auto flops = [&](const GatedAttention& gated) {
-    MeteredModel teaching(*model_), model(*model_);
-    const std::vector<double> gates(kLayers, 0.5);
-    GatedRequest align = request(gates);
-    align.loss = PassLoss::kAlignment;
-    const auto teacher = teacher_rows(teaching, {&align, 1}, {}, silent_);
-    align.teacher = &(*teacher)[0];
-    EXPECT_TRUE(testing::gate_gradient(model, gated, align, kEnough));
-    return std::pair(teaching.meter().flops, model.meter().flops);
-  };
-  const Chunk chunk{0, 53, 50, 49, false};
-  const auto cost = [&](bool keeps) {
-    const AttentionPlan plan = *AttentionPlan::from_mask(
-        Mask(Granularity::kLayer, model_->layout(), keeps), FullAttention{},
-        SlidingWindow{kWindow, kSinks}, DecodeRule::kSame);
-    return run_cost(plan, model_->shape(), chunk, all_rows(plan, chunk), 0).flops;
-  };
-  const Flops full = cost(true), cheap = cost(false);
-  // 4 rows of 16 → 12 numbers in each layer.
-  const double outputs = kLayers * 4.0 * 2 * 16 * 12, forward = full.linear + full.attention;
-  const auto all = streams(attention(Granularity::kLayer, DecodeRule::kSame));
-  for (const GatedAttention& gated : all) EXPECT_DOUBLE_EQ(flops(gated).first, forward + outputs);
-  EXPECT_DOUBLE_EQ(flops(all[0]).second,
-                   2 * full.linear + 3.5 * (full.attention + cheap.attention) + 2 * outputs);
-  EXPECT_DOUBLE_EQ(flops(all[1]).second,
-                   3 * full.linear + full.attention + 3.5 * cheap.attention + 2 * outputs);
-  EXPECT_DOUBLE_EQ(flops(all[2]).second, forward + cheap.attention + 2 * outputs);
-}
-
 TEST_P(GatedPassTest, RecomputedLayersGiveTheSameGradient) {
   for (const bool from_teacher : {false, true}) {
     GatedAttention gated = attention(Granularity::kKvHead, DecodeRule::kSame);
@@ -332,7 +151,8 @@ TEST_P(GatedPassTest, PromptsThatGoTogetherGetWhatEachGetsAlone) {
         Case{Granularity::kQueryHead, 9, 4 * kVocabulary}})
     for (const PassLoss loss :
          {PassLoss::kNll, PassLoss::kDivergence, PassLoss::kHidden, PassLoss::kAlignment})
-      for (const GatedAttention& gated : streams(attention(one.granularity, DecodeRule::kFull))) {
+      for (const GatedAttention& gated :
+           testing::streams(attention(one.granularity, DecodeRule::kFull))) {
         if (gated.separate_layers && loss != PassLoss::kAlignment) continue;
         Batch batch(10, units(one.granularity), loss, one.scored);
         MeteredModel together(*model_), alone(*model_);
