@@ -23,9 +23,10 @@ class Loader {
 
   Result<LeaderboardData> load() {
     ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store_.runs());
-    // (label, transfer, experiment, split, calibration data) → the latest run; runs come by start.
-    // Two calibration seeds that select the same plan are two runs.
-    std::map<std::array<std::string, 5>, std::size_t> latest;
+    // (label, transfer, experiment, split, calibration data, kind of units) → the latest run; runs
+    // come by start. Two calibration seeds that select the same plan are two runs, as are layers
+    // and heads that come out as the same plan; full and none have no units.
+    std::map<std::array<std::string, 6>, std::size_t> latest;
     for (std::size_t i = 0; i < runs.size(); ++i) {
       if (!matches(runs[i])) continue;
       if (runs[i].status != RunStatus::kDone || !runs[i].experiment_id) {
@@ -37,7 +38,10 @@ class Loader {
         ASSIGN_OR_RETURN(selection, store_.selection(*runs[i].selection_id));
       }
       latest[{runs[i].label, transfer_of(runs[i], selection), *runs[i].experiment_id,
-              evaluated_split(runs[i]), selection ? selection->calibration_id : ""}] = i;
+              evaluated_split(runs[i]), selection ? selection->calibration_id : "",
+              runs[i].budget_fraction || runs[i].budget_units
+                  ? std::string(to_string(runs[i].granularity))
+                  : ""}] = i;
     }
     std::vector<std::size_t> chosen;
     chosen.reserve(latest.size());

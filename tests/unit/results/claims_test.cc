@@ -1,4 +1,5 @@
 // What blocks say of selectors over calibration seeds, and of those calibrated elsewhere.
+#include <algorithm>
 #include <sstream>
 
 #include "leaderboard_fixture.h"
@@ -64,6 +65,20 @@ TEST(Claims, SeedsThatSelectTheSamePlanCountEach) {
   const LeaderboardBlock block = board.only_block();
   ASSERT_EQ(block.claims.size(), 1U);
   EXPECT_EQ(block.claims[0].gap_closed.seed_means.size(), 2U);
+}
+
+TEST(Claims, LayersAndHeadsThatComeOutAsOnePlanAreBothShown) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  for (const Granularity granularity : {Granularity::kLayer, Granularity::kKvHead})
+    board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}, .granularity = granularity});
+  const LeaderboardTable table = board.table();
+  ASSERT_EQ(table.blocks.size(), 2U);
+  for (const LeaderboardBlock& block : table.blocks)
+    EXPECT_EQ(std::count_if(block.rows.begin(), block.rows.end(),
+                            [](const LeaderboardRow& row) { return row.name == "a"; }),
+              1);
 }
 
 TEST(Claims, OtherSettingsOfASelectorAreNotItsSeeds) {

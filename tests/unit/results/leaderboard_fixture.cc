@@ -40,6 +40,7 @@ void Board::add(const Entry& entry) {
   if (!entry.benchmark_json.empty()) run.benchmark_config_json = entry.benchmark_json;
   run.decode_rule = entry.rule;
   run.window = entry.window;
+  run.granularity = entry.granularity;
   run.budget_units.reset();
   if (entry.budget > 0) run.budget_units = entry.budget;
   must(store_.record(run));

@@ -27,12 +27,13 @@ struct Entry {
   RunStatus status = RunStatus::kDone;
   std::string device = "cpu";
   bool with_selection = false;
-  std::string calibration = {};       // of the selection; "" = the fixture's
-  std::string config_json = {};       // of the run; "" = the fixture's
-  std::string diagnostics_json = {};  // of the selection; "" = the fixture's
-  std::string benchmark_json = {};    // of the run; "" = the fixture's
-  bool generated = true;              // false: the answers were only teacher-forced
-  std::string model = {};             // that answers; "" = the fixture's
+  std::string calibration = {};                   // of the selection; "" = the fixture's
+  std::string config_json = {};                   // of the run; "" = the fixture's
+  std::string diagnostics_json = {};              // of the selection; "" = the fixture's
+  std::string benchmark_json = {};                // of the run; "" = the fixture's
+  bool generated = true;                          // false: the answers were only teacher-forced
+  Granularity granularity = Granularity::kLayer;  // that the run says it selected by
+  std::string model = {};                         // that answers; "" = the fixture's
 };
 
 class Board {
