@@ -105,10 +105,10 @@ at::Tensor GatedBatch::alignment_loss(const at::Tensor& aligned_NC, int layer) c
     return x_BNC.square().sum(at::IntArrayRef({1, 2})) / static_cast<double>(scored());
   };
   const at::Tensor distance_B = per_row(by_sequence(aligned_NC).to(wide) - teacher_BNC);
-  const at::Tensor loss_B = distance_B / static_cast<double>(layers());
-  if (!first_.alignment.normalised) return loss_B;
-  // A layer that adds nothing is at no distance from itself.
-  return loss_B / per_row(teacher_BNC).clamp_min(std::numeric_limits<float>::min());
+  at::Tensor loss_B = distance_B / static_cast<double>(layers());
+  if (first_.alignment.normalised)  // a layer that adds nothing is at no distance from itself
+    loss_B = loss_B / per_row(teacher_BNC).clamp_min(std::numeric_limits<float>::min());
+  return loss_B;
 }
 
 Decoder::Projections GatedBatch::project(const at::Tensor& x_NC, int layer) const {
