@@ -14,6 +14,7 @@ std::unique_ptr<SelectionStrategy> make_strategy(const ConsaConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const DuoAttentionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const EndsConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FileConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const FlashMorphConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GatePathConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GradientAttributionConfig& config);

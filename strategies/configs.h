@@ -10,6 +10,7 @@
 #include "strategies/duo_attention_config.h"
 #include "strategies/ends_config.h"
 #include "strategies/file_config.h"
+#include "strategies/flashmorph_config.h"
 #include "strategies/full_config.h"
 #include "strategies/gate_path_config.h"
 #include "strategies/gradient_attribution_config.h"
@@ -29,8 +30,8 @@ namespace strata {
 // Alphabetical by kName.
 using StrategyConfigs =
     std::tuple<AttentionMassConfig, ConsaConfig, DuoAttentionConfig, EndsConfig, FileConfig,
-               FullConfig, GatePathConfig, GradientAttributionConfig, HaloRatioConfig,
-               InvertedConfig, KlGuidedConfig, LightTransferConfig, LozaConfig,
+               FlashMorphConfig, FullConfig, GatePathConfig, GradientAttributionConfig,
+               HaloRatioConfig, InvertedConfig, KlGuidedConfig, LightTransferConfig, LozaConfig,
                MaskRegressionConfig, NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig,
                QuadraticSurrogateConfig, RandomConfig>;
 

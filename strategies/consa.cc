@@ -274,7 +274,8 @@ Result<Selection> Consa::select(const SelectionRequest& request, SelectionContex
   const double gap = masks.constraint_gap();
   selection.diagnostics["constraint_gap"] = gap;
   note(selection.diagnostics, constraint_check(gap));
-  note(selection.diagnostics, clamp_check(masks.log_alpha(), HardConcrete{}.clamp));
+  note(selection.diagnostics,
+       clamp_check("log alpha", masks.log_alpha(), -HardConcrete{}.clamp, HardConcrete{}.clamp));
   return selection;
 }
 

@@ -1,6 +1,8 @@
 #include "strategies/learned.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 #include "core/sha256.h"
 #include "strategies/shared_scores.h"
@@ -9,6 +11,10 @@ namespace strata {
 
 double rate_factor(RateShape shape, std::int64_t step, std::int64_t steps) {
   if (shape == RateShape::kConstant) return 1;
+  if (shape == RateShape::kCosine) {
+    const auto last = static_cast<double>(std::max<std::int64_t>(steps - 1, 1));
+    return 0.55 + 0.45 * std::cos(std::numbers::pi * static_cast<double>(step) / last);
+  }
   const double fifth = static_cast<double>(steps) / 5;
   const double up = std::max(static_cast<double>(step + 1) / fifth, 0.1);
   const double down = std::max(static_cast<double>(steps - step) / fifth, 0.1);
@@ -42,6 +48,7 @@ Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& 
   const GateTraining training{
       .attention = task.attention,
       .loss = task.loss,
+      .alignment = task.alignment,
       .steps = task.learning.steps,
       .batch = task.learning.batch,
       .seed = request.seed,

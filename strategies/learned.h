@@ -24,6 +24,7 @@ struct LearningTask {
   GatedAttention attention;
   PassLoss loss = PassLoss::kNll;
   LossTokens tokens = LossTokens::kAnswer;
+  Alignment alignment = {};
   WeightTrainer* weights = nullptr;  // trained along, where given
 };
 // The prompts with their answers, as long as `set` lives.
@@ -32,9 +33,6 @@ std::vector<TrainingSample> training_samples(const CalibrationSet& set, LossToke
 Result<nlohmann::json> learn(const SelectionRequest& request, SelectionContext& context,
                              const LearningTask& task, GateLearner& learner);
 
-// How a rate goes over the steps. Trapezoid: up over the first fifth, down to a tenth over the last
-// (DuoAttention's released code).
-enum class RateShape { kConstant, kTrapezoid };
 double rate_factor(RateShape shape, std::int64_t step, std::int64_t steps);
 
 // Of the steps that end values are averaged over: the last fifth, at least one.

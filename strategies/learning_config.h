@@ -33,11 +33,22 @@ struct LearningConfig {
 // Which tokens of a calibration prompt a loss is of.
 enum class LossTokens { kAnswer, kText };
 
+// How a rate goes over the steps. Trapezoid: up over the first fifth, down to a tenth over the last
+// (DuoAttention's released code). Cosine: down to a tenth over all of them.
+enum class RateShape { kConstant, kTrapezoid, kCosine };
+
 namespace config {
 template <>
 struct EnumTable<LossTokens> {
   static constexpr std::array<std::pair<LossTokens, std::string_view>, 2> kNames{
       {{LossTokens::kAnswer, "answer"}, {LossTokens::kText, "text"}}};
+};
+template <>
+struct EnumTable<RateShape> {
+  static constexpr std::array<std::pair<RateShape, std::string_view>, 3> kNames{
+      {{RateShape::kConstant, "constant"},
+       {RateShape::kTrapezoid, "trapezoid"},
+       {RateShape::kCosine, "cosine"}}};
 };
 }  // namespace config
 

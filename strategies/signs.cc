@@ -47,16 +47,15 @@ Check constraint_check(double gap) {
           .outcome = sign_if(!(gap <= kConstraintTolerance))};
 }
 
-Check clamp_check(std::span<const double> log_alpha, double clamp) {
-  const auto at = [&](double value) {
-    return std::count(log_alpha.begin(), log_alpha.end(), value);
-  };
-  const auto units = static_cast<std::ptrdiff_t>(log_alpha.size());
-  return {.name = "log alpha at the clamps",
-          .expected = "not all at the same",
-          .found = fmt::format("{} at the lower and {} at the upper of {}", at(-clamp), at(clamp),
-                               units),
-          .outcome = sign_if(at(-clamp) == units || at(clamp) == units)};
+Check clamp_check(const std::string& what, std::span<const double> values, double low,
+                  double high) {
+  const auto at = [&](double value) { return std::count(values.begin(), values.end(), value); };
+  const auto units = static_cast<std::ptrdiff_t>(values.size());
+  return {
+      .name = what + " at the clamps",
+      .expected = "not all at the same",
+      .found = fmt::format("{} at the lower and {} at the upper of {}", at(low), at(high), units),
+      .outcome = sign_if(at(low) == units || at(high) == units)};
 }
 
 Check lazy_ratio_check(double highest) {

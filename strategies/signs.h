@@ -21,8 +21,8 @@ Check finite_check(std::span<const double> scores);
 
 // Of ConSA: |ŝ − t′| ≤ 0.01, t′ the target that the clamps let it reach.
 Check constraint_check(double gap);
-// Of ConSA: not every logα at the same clamp, ±clamp.
-Check clamp_check(std::span<const double> log_alpha, double clamp);
+// Not every value of `what` (ConSA's logα, gates) at the same clamp, `low` or `high`.
+Check clamp_check(const std::string& what, std::span<const double> values, double low, double high);
 
 // Of LightTransfer: a mass of the softmax is at most 1.
 Check lazy_ratio_check(double highest);

@@ -298,11 +298,16 @@ Decoder::Projections Decoder::project_rows(const at::Tensor& x_NC, int layer, st
   return p;
 }
 
+at::Tensor Decoder::mixer_output(const at::Tensor& mixed_NHD, int layer) const {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  const at::Tensor out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
+  return w.mixer_out_norm.defined() ? norm(out, w.mixer_out_norm) : out;
+}
+
 at::Tensor Decoder::close_rows(at::Tensor x_NC, const at::Tensor& mixed_NHD, int layer,
                                ForwardHooks* hooks) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
-  at::Tensor mixer_out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
-  if (w.mixer_out_norm.defined()) mixer_out = norm(mixer_out, w.mixer_out_norm);
+  at::Tensor mixer_out = mixer_output(mixed_NHD, layer);
   pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
   at::Tensor x = x_NC + mixer_out;
   at::Tensor mlp_out = mlp(norm(x, w.mlp_norm), w);

@@ -77,6 +77,8 @@ class Decoder {
   Projections project(const at::Tensor& x_NC, int layer, const Segment& segment) const;
   // x and mixed hold the rows that leave the layer.
   at::Tensor close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
+  // What the mixer adds to the stream: normed, where the family does that.
+  at::Tensor mixer_output(const at::Tensor& mixed_NHD, int layer) const;
   const at::Tensor& sink_logits(int layer) const {  // undefined where the family has none
     return weights_.layers[static_cast<std::size_t>(layer)].sink_logits;
   }

@@ -147,6 +147,7 @@ Status Loop::step(std::int64_t step) {
                         .gates = gates[i],
                         .loss = training_.loss,
                         .scored = sample.scored,
+                        .alignment = training_.alignment,
                         .weights = weights});
   }
   std::vector<TeacherRows> teachers;

@@ -43,6 +43,7 @@ class WeightTrainer;  // models/training/weight_training.h
 struct GateTraining {
   GatedAttention attention;
   PassLoss loss = PassLoss::kNll;
+  Alignment alignment = {};
   std::int64_t steps = 0;
   std::int64_t batch = 1;  // passes a step, each of another sample
   std::uint64_t seed = 0;  // of the samples' order

@@ -2,10 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/lerp.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -14,6 +16,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "models/cost.h"
 #include "models/forward.h"
@@ -23,7 +26,9 @@
 namespace strata {
 
 struct TeacherRows::Impl {
-  at::Tensor top_NC;  // of the scored rows, before the final norm
+  // Of the scored rows: what leaves the last layer, before the final norm; for kAlignment what is
+  // compared, layer by layer.
+  at::Tensor rows_NC;
 };
 
 namespace {
@@ -79,6 +84,33 @@ at::Tensor GatedBatch::leaving(const at::Tensor& x_NC, int layer) const {
   return by_sequence(x_NC).narrow(1, begin, chunk_.end - begin).flatten(0, 1);
 }
 
+at::Tensor GatedBatch::scored_rows(const at::Tensor& x_NC) const {
+  const at::Tensor x_BNC = by_sequence(x_NC);
+  return x_BNC.narrow(1, x_BNC.size(1) - scored(), scored()).flatten(0, 1);
+}
+
+at::Tensor GatedBatch::aligned(const at::Tensor& x_NC, const at::Tensor& mixed_NHD,
+                               int layer) const {
+  const at::Tensor out_NC = decoder_.mixer_output(scored_rows(mixed_NHD), layer);
+  return first_.alignment.residual ? scored_rows(x_NC) + out_NC : out_NC;
+}
+
+at::Tensor GatedBatch::alignment_loss(const at::Tensor& aligned_NC, int layer) const {
+  const auto wide = gates_LB1H1_.scalar_type();
+  Tensors teachers;
+  for (const GatedRequest& request : requests_)
+    teachers.push_back(request.teacher->impl->rows_NC.narrow(0, layer * scored(), scored()));
+  const at::Tensor teacher_BNC = at::stack(teachers).to(wide);
+  const auto per_row = [&](const at::Tensor& x_BNC) {
+    return x_BNC.square().sum(at::IntArrayRef({1, 2})) / static_cast<double>(scored());
+  };
+  const at::Tensor distance_B = per_row(by_sequence(aligned_NC).to(wide) - teacher_BNC);
+  at::Tensor loss_B = distance_B / static_cast<double>(layers());
+  if (first_.alignment.normalised)  // a layer that adds nothing is at no distance from itself
+    loss_B = loss_B / per_row(teacher_BNC).clamp_min(std::numeric_limits<float>::min());
+  return loss_B;
+}
+
 Decoder::Projections GatedBatch::project(const at::Tensor& x_NC, int layer) const {
   const Segment segment{chunk_, nullptr, nullptr, {{0, out_begin(layer)}}, batch()};
   return decoder_.project(x_NC, layer, segment);
@@ -111,8 +143,9 @@ at::Tensor GatedBatch::gates_by_head() const {
 LayerTape GatedBatch::forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
                               bool record) const {
   const at::AutoGradMode mode(record);
+  const bool separate = attention_.separate_layers;
   LayerTape tape;
-  tape.x_NC = record ? leaf(x_NC) : x_NC;
+  tape.x_NC = record && !separate ? leaf(x_NC) : x_NC;
   tape.projections = project(tape.x_NC, layer);
   {
     const at::NoGradGuard no_grad;
@@ -127,23 +160,36 @@ LayerTape GatedBatch::forward(const at::Tensor& x_NC, const at::Tensor& teacher_
             .to(kept_NHD.scalar_type())
             .flatten(0, 1);
     if (record) tape.kept_minus_cheap_NHD = kept_NHD - cheap_NHD;
+    if (separate) tape.out_NC = decoder_.close_layer(leaving(x_NC, layer), kept_NHD, layer);
   }
   tape.mixed_NHD.requires_grad_(record);
-  tape.out_NC = decoder_.close_layer(leaving(tape.x_NC, layer), tape.mixed_NHD, layer);
+  if (aligns()) tape.loss_B = alignment_loss(aligned(tape.x_NC, tape.mixed_NHD, layer), layer);
+  if (!separate)
+    tape.out_NC = decoder_.close_layer(leaving(tape.x_NC, layer), tape.mixed_NHD, layer);
   return tape;
 }
 
 at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                                 at::Tensor& d_gate_BH) const {
   WeightGradients* const weights = first_.weights;
-  const Tensors upper =
-      differentiate({tape.out_NC}, {tape.x_NC, tape.mixed_NHD}, {d_out_NC}, weights, layer);
+  Tensors outputs, d_outputs, inputs = {tape.mixed_NHD};
+  if (!attention_.separate_layers) {
+    outputs.push_back(tape.out_NC);
+    d_outputs.push_back(d_out_NC);
+    inputs.push_back(tape.x_NC);
+  }
+  if (aligns()) {
+    outputs.push_back(tape.loss_B);
+    d_outputs.push_back(at::ones_like(tape.loss_B));
+  }
+  const Tensors upper = differentiate(outputs, inputs, d_outputs, weights, layer);
   const at::NoGradGuard no_grad;
   const at::Tensor gate_B1H1 = gates_of(layer);
   const auto wide = gate_B1H1.scalar_type();
-  const at::Tensor d_mixed_BNHD = by_sequence(upper[1]).to(wide);
+  const at::Tensor d_mixed_BNHD = by_sequence(upper[0]).to(wide);
   d_gate_BH = (d_mixed_BNHD * by_sequence(tape.kept_minus_cheap_NHD))
                   .sum(at::IntArrayRef({1, 3}), false, at::kDouble);
+  if (attention_.separate_layers) return {};
   const Decoder::Projections& p = tape.projections;
   const auto widened = [&](const at::Tensor& x_NHD) {  // once for both kinds of attention
     return heads_first(x_NHD.detach().to(wide));
@@ -157,8 +203,7 @@ at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tens
     add_attention_gradients(q, k, v, rows, decoder_.sink_logits(layer), d_BNHD.transpose(1, 2),
                             sum);
   };
-  if (!attention_.kept_from_teacher)
-    add(top ? top_kept_blocks_ : kept_blocks_, d_mixed_BNHD * gate_B1H1);
+  if (!teacher_stream()) add(top ? top_kept_blocks_ : kept_blocks_, d_mixed_BNHD * gate_B1H1);
   add(top ? top_cheap_blocks_ : cheap_blocks_, d_mixed_BNHD * (1.0 - gate_B1H1));
   if (has_sinks) weights->add_sink_logits(layer, sum.sink_logits_H);
   const auto rows_first = [](const at::Tensor& d_BHND, const at::Tensor& like) {
@@ -169,7 +214,7 @@ at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tens
                     {rows_first(sum.q_BHND, p.q_NHD), rows_first(sum.k_BGMD, p.k_NGD),
                      rows_first(sum.v_BGMD, p.v_NGD)},
                     weights, layer);
-  return upper[0] + lower[0];
+  return upper[1] + lower[0];
 }
 
 // Logits exist for a chunk of rows at a time: of whole sequences, or of a part of one.
@@ -182,7 +227,8 @@ GatedBatch::Loss GatedBatch::loss_and_gradient(const at::Tensor& top_NC,
   at::Tensor all_teacher_NC;
   if (first_.loss != PassLoss::kNll) {
     Tensors teachers;
-    for (const GatedRequest& request : requests_) teachers.push_back(request.teacher->impl->top_NC);
+    for (const GatedRequest& request : requests_)
+      teachers.push_back(request.teacher->impl->rows_NC);
     all_teacher_NC = teachers.size() == 1 ? teachers[0] : at::cat(teachers);
   }
   const double share = 1.0 / static_cast<double>(of_one);
@@ -221,7 +267,8 @@ GatedBatch::Loss GatedBatch::loss_and_gradient(const at::Tensor& top_NC,
 }
 
 std::vector<GatedGradient> GatedBatch::run(const PassLimits& limits) {
-  while (kept_tapes_ < layers() &&
+  const bool separate = attention_.separate_layers;
+  while (!separate && kept_tapes_ < layers() &&
          gated_pass_bytes(shape_, chunk_.end, kept_tapes_ + 1, batch()) <= limits.memory_bytes)
     ++kept_tapes_;
   const auto blocks = [&](const PaletteEntry& entry, std::int64_t begin) {
@@ -236,23 +283,31 @@ std::vector<GatedGradient> GatedBatch::run(const PassLimits& limits) {
   const at::NoGradGuard no_grad;
   std::vector<LayerTape> tapes(static_cast<std::size_t>(layers()));
   std::vector<at::Tensor> inputs, teacher_inputs(tapes.size());
-  at::Tensor x = input(), teacher = attention_.kept_from_teacher ? x : at::Tensor();
+  std::vector<at::Tensor> d_gates(tapes.size());
+  at::Tensor x = input(), loss_B = at::zeros({batch()}, gates_LB1H1_.options().dtype(at::kDouble));
+  at::Tensor teacher = teacher_stream() ? x : at::Tensor();
   for (int layer = 0; layer < layers(); ++layer) {
     const auto i = static_cast<std::size_t>(layer);
     inputs.push_back(x);
     teacher_inputs[i] = teacher;
-    const bool record = layer >= layers() - kept_tapes_;
+    const bool record = separate || layer >= layers() - kept_tapes_;
     LayerTape tape = forward(x, teacher, layer, record);
     x = tape.out_NC.detach();
-    if (record) tapes[i] = std::move(tape);
+    if (aligns()) loss_B += tape.loss_B.detach();
+    if (separate) {  // nothing above changes what its gates do
+      backward(tape, layer, {}, d_gates[i]);
+      inputs[i] = at::Tensor();
+    } else if (record) {
+      tapes[i] = std::move(tape);
+    }
     if (teacher.defined() && layer + 1 < layers())
       teacher =
           decoder_.close_layer(teacher, attend_by(project(teacher, layer), layer, kept()), layer);
   }
-  const Loss loss = loss_and_gradient(x, limits.logits);
+  const Loss loss = aligns() ? Loss{loss_B, at::empty({0}), at::zeros_like(x)}
+                             : loss_and_gradient(x, limits.logits);
   at::Tensor d_x = loss.d_top_NC;
-  std::vector<at::Tensor> d_gates(tapes.size());
-  for (int layer = layers() - 1; layer >= 0; --layer) {
+  for (int layer = separate ? -1 : layers() - 1; layer >= 0; --layer) {
     const auto i = static_cast<std::size_t>(layer);
     if (!tapes[i].out_NC.defined()) tapes[i] = forward(inputs[i], teacher_inputs[i], layer, true);
     d_x = backward(tapes[i], layer, d_x, d_gates[i]);
@@ -284,10 +339,15 @@ std::vector<GatedGradient> GatedBatch::run(const PassLimits& limits) {
 std::vector<TeacherRows> GatedBatch::teacher_rows() {
   const at::NoGradGuard no_grad;
   at::Tensor x = input();
-  for (int layer = 0; layer < layers(); ++layer)
-    x = decoder_.close_layer(leaving(x, layer), attend_by(project(x, layer), layer, kept()), layer);
+  Tensors of_layers;
+  for (int layer = 0; layer < layers(); ++layer) {
+    const at::Tensor mixed_NHD = attend_by(project(x, layer), layer, kept());
+    if (aligns()) of_layers.push_back(by_sequence(aligned(x, mixed_NHD, layer)));
+    x = decoder_.close_layer(leaving(x, layer), mixed_NHD, layer);
+  }
+  const at::Tensor rows_BNC = aligns() ? at::cat(of_layers, 1) : by_sequence(x);
   std::vector<TeacherRows> all;
-  for (const at::Tensor& rows_NC : by_sequence(x).unbind(0)) {
+  for (const at::Tensor& rows_NC : rows_BNC.unbind(0)) {
     const at::Tensor own = batch() == 1 ? rows_NC : rows_NC.clone();  // they may live on alone
     all.push_back(
         {std::make_shared<const TeacherRows::Impl>(TeacherRows::Impl{own}), own.nbytes()});
@@ -311,30 +371,44 @@ Meter GatedBatch::meter(bool gradient) const {
   const RunCost all_kept = cost(true, layers());
   meter.forward_tokens += static_cast<double>(chunk_.end);
   meter.layer_tokens += all_kept.layer_tokens;
-  meter.flops += all_kept.flops.total();
+  // Alignment looks at no logits, but at the mixers' outputs of the scored rows.
+  const double lm_head = aligns() ? 0 : all_kept.flops.lm_head;
+  const double width =
+      static_cast<double>(layout.query_heads) * static_cast<double>(shape_.head_dim);
+  const double aligned = aligns() ? 2 * width * static_cast<double>(shape_.hidden) *
+                                        static_cast<double>(scored() * layers())
+                                  : 0;
+  meter.flops += all_kept.flops.linear + all_kept.flops.attention + lm_head + aligned;
   if (!gradient) return times(meter, batch());
   const RunCost all_cheap = cost(false, layers());
+  const auto input_bytes =
+      static_cast<std::uint64_t>(chunk_.end * shape_.hidden * shape_.bytes_per_value);
+  ++meter.evaluations;
+  if (attention_.separate_layers) {
+    meter.flops += all_cheap.flops.attention + aligned;
+    meter.backward_tokens += static_cast<double>(scored());
+    meter.peak_bytes = input_bytes;
+    return times(meter, batch());
+  }
   const int again = layers() - kept_tapes_;
   const RunCost again_kept = cost(true, again), again_cheap = cost(false, again);
   // A teacher's stream is a forward pass of its own.
-  const double streams = attention_.kept_from_teacher ? 2 : 1;
-  const double kept_attention = attention_.kept_from_teacher ? 0 : all_kept.flops.attention;
+  const double streams = teacher_stream() ? 2 : 1;
+  const double kept_attention = teacher_stream() ? 0 : all_kept.flops.attention;
   meter.flops += all_cheap.flops.attention + again_kept.flops.linear + again_kept.flops.attention +
                  again_cheap.flops.attention;
-  if (attention_.kept_from_teacher) meter.flops += all_kept.flops.linear;
+  if (teacher_stream()) meter.flops += all_kept.flops.linear;
   // Backward: as much as forward in linear layers, and as much again for gradients of their
   // weights; five products of attention where forward has two (the scores are computed anew).
   const double products = first_.weights == nullptr ? 1 : 2;
-  meter.flops += products * (all_kept.flops.linear + all_kept.flops.lm_head) +
-                 2.5 * (kept_attention + all_cheap.flops.attention);
+  meter.flops += products * (all_kept.flops.linear + lm_head) +
+                 2.5 * (kept_attention + all_cheap.flops.attention) +
+                 aligned * (1 + static_cast<double>(again) / layers());
   meter.layer_tokens += (streams - 1) * all_kept.layer_tokens + again_kept.layer_tokens;
   meter.forward_tokens += (streams - 1) * static_cast<double>(chunk_.end);
   meter.backward_tokens += static_cast<double>(chunk_.end);
-  ++meter.evaluations;
   meter.peak_bytes =
-      static_cast<std::uint64_t>(streams) *
-      static_cast<std::uint64_t>(chunk_.end * shape_.hidden * shape_.bytes_per_value) *
-      static_cast<std::uint64_t>(layers());
+      static_cast<std::uint64_t>(streams) * input_bytes * static_cast<std::uint64_t>(layers());
   return times(meter, batch());
 }
 

@@ -22,12 +22,13 @@ struct LayerTape {
   at::Tensor x_NC;                   // leaf
   Decoder::Projections projections;  // depend on x
   at::Tensor mixed_NHD;              // leaf
-  at::Tensor out_NC;                 // depends on x and mixed
+  at::Tensor out_NC;                 // depends on x and mixed; of separate layers on neither
+  at::Tensor loss_B;                 // of kAlignment: the layer's own, depends on mixed (and x)
   at::Tensor kept_minus_cheap_NHD;
 };
 
-// At least one request, all of equal lengths, loss, scored and weights, checked; they must outlive
-// it.
+// At least one request, all of equal lengths, loss, alignment, scored and weights, checked; they
+// must outlive it.
 class GatedBatch {
  public:
   GatedBatch(const Model& model, const GatedAttention& attention,
@@ -55,6 +56,14 @@ class GatedBatch {
     return by_sequence(x_NHD).transpose(1, 2);
   }
   at::Tensor leaving(const at::Tensor& x_NC, int layer) const;
+  bool teacher_stream() const {  // beside the mixed one
+    return attention_.kept_from_teacher && !attention_.separate_layers;
+  }
+  bool aligns() const { return first_.loss == PassLoss::kAlignment; }
+  at::Tensor scored_rows(const at::Tensor& x_NC) const;
+  // What kAlignment compares, of the scored rows; x holds the rows that enter the layer.
+  at::Tensor aligned(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
+  at::Tensor alignment_loss(const at::Tensor& aligned_NC, int layer) const;
   Decoder::Projections project(const at::Tensor& x_NC, int layer) const;
   at::Tensor attend_by(const Decoder::Projections& p, int layer, const PaletteEntry& entry) const;
   // One gate a sequence and query head, float32 at least, [layers, B, 1, H, 1]: copied to the
@@ -63,7 +72,8 @@ class GatedBatch {
   at::Tensor gates_of(int layer) const { return gates_LB1H1_.select(0, layer); }
   LayerTape forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
                     bool record) const;
-  // Returns ∂ loss/∂ x and sets the gradient of the layer's gates, by query head.
+  // Returns ∂ loss/∂ x, undefined for separate layers, and sets the gradient of the layer's gates,
+  // by query head.
   at::Tensor backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                       at::Tensor& d_gate_BH) const;
   // On the device: read when everything is queued.

@@ -13,7 +13,8 @@ namespace {
 
 bool same_shape(const GatedRequest& a, const GatedRequest& b) {
   return a.prompt.size() == b.prompt.size() && a.answer.size() == b.answer.size() &&
-         a.loss == b.loss && a.scored == b.scored && a.weights == b.weights;
+         a.loss == b.loss && a.alignment == b.alignment && a.scored == b.scored &&
+         a.weights == b.weights;
 }
 
 // Prompts like this one in a pass: without memory for all activations of several, one.
@@ -79,6 +80,7 @@ Status check_gates(const MeteredModel& model, const GatedAttention& attention,
     RETURN_IF_ERROR(model.model().check_mixers(plan));
   }
   STRATA_CHECK(request.loss == PassLoss::kNll || request.teacher != nullptr);
+  STRATA_CHECK(request.loss == PassLoss::kAlignment || !attention.separate_layers);
   STRATA_CHECK(request.weights == nullptr ||
                (request.loss == PassLoss::kNll && !attention.kept_from_teacher));
   return {};

@@ -33,15 +33,28 @@ struct GatedAttention {
   // kept_u is what the unmasked model computes there, which no damage from lower layers reaches and
   // no gradient leaves (DuoAttention's released code); else it reads the mixed stream.
   bool kept_from_teacher = false;
+  // Both read there, so that no gate reaches another layer: of kAlignment alone, whose gradient
+  // then takes no way through the network. kept_from_teacher says nothing more.
+  bool separate_layers = false;
 };
 
 enum class PassLoss {
   kNll,         // −log p of the next token, nats, mean over positions
   kDivergence,  // KL(unmasked model ‖ gated model), nats, mean over positions
   kHidden,  // mean squared difference of the last layer's normed output, over positions and width
+  kAlignment,  // squared distance of each layer's mixer output from the unmasked model's: summed
+               // over width, mean over positions and layers (FlashMorph, arXiv 2606.30562)
 };
 
-// The unmasked model's output at the scored positions: computed once a sample.
+// What kAlignment compares.
+struct Alignment {
+  bool residual = false;    // the stream with the mixer's output added, else that output
+  bool normalised = false;  // a layer's distances by the mean square that they are distances from
+  bool operator==(const Alignment&) const = default;
+};
+
+// The unmasked model's output at the scored positions (of kAlignment: that of each layer's mixer):
+// computed once a sample.
 class TeacherRows {
  public:
   struct Impl;
@@ -55,8 +68,9 @@ struct GatedRequest {
   std::span<const TokenId> prompt, answer;  // as in ForcedRequest
   std::span<const double> gates;            // in [0, 1]
   PassLoss loss = PassLoss::kNll;
-  std::int64_t scored = 0;  // last positions of prompt + answer that are scored; 0 = the answer's
-  const TeacherRows* teacher = nullptr;  // needed by kDivergence and kHidden, of the same request
+  std::int64_t scored = 0;   // last positions of prompt + answer that are scored; 0 = the answer's
+  Alignment alignment = {};  // of kAlignment
+  const TeacherRows* teacher = nullptr;  // needed by all but kNll, of the same request
   // Where given, ∂ loss/∂ weights is added to it: of kNll, without kept_from_teacher.
   WeightGradients* weights = nullptr;
   std::string name;  // in errors; may be empty
@@ -64,7 +78,7 @@ struct GatedRequest {
 
 struct GatedGradient {
   double loss = 0;
-  std::vector<double> nll;       // of each scored position, whatever the loss
+  std::vector<double> nll;  // of each scored position; none under kAlignment, which has no logits
   std::vector<double> gradient;  // s, of each unit
 };
 
@@ -87,10 +101,10 @@ std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int k
                                std::int64_t batch = 1);
 
 // Of each request, in their order; on the model's workers (models/parallel.h), within the limits.
-// Requests of equal lengths, loss, scored and weights make passes together, in the order in which
-// such come first. After each pass, finished(prompts in it), which may be empty, runs on the
-// calling thread. Errors: those of MeteredModel::check, of both kinds of attention in every unit;
-// gates of another count or outside [0, 1]; out of memory (at the first prompt of the pass);
+// Requests of equal lengths, loss, alignment, scored and weights make passes together, in the order
+// in which such come first. After each pass, finished(prompts in it), which may be empty, runs on
+// the calling thread. Errors: those of MeteredModel::check, of both kinds of attention in every
+// unit; gates of another count or outside [0, 1]; out of memory (at the first prompt of the pass);
 // kInterrupted between passes.
 Result<std::vector<GatedGradient>> gate_gradients(MeteredModel& model,
                                                   const GatedAttention& attention,

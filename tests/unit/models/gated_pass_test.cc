@@ -20,80 +20,14 @@
 #include <numeric>
 
 #include "models/training/attention_gradient.h"
-#include "tests/unit/models/dense_oracle.h"
-#include "tests/unit/models/device_test.h"
-#include "tests/unit/models/one_pass.h"
+#include "tests/unit/models/gated_pass_fixture.h"
 
 namespace strata {
 namespace {
 
-constexpr int kLayers = 4;
-constexpr std::int64_t kWindow = 8, kSinks = 2;
-constexpr std::uint64_t kEnough = std::uint64_t{1} << 40;
+using testing::kEnough, testing::kLayers, testing::kSinks, testing::kWindow;
 
-class GatedPassTest : public testing::DeviceTest {
- protected:
-  void SetUp() override {
-    DeviceTest::SetUp();
-    if (IsSkipped()) return;
-    Rng rng(7, "gated pass");
-    const Architecture architecture = testing::tiny_architecture(kLayers, 4, 2);
-    weights_ = testing::random_weights(architecture, rng, at::kDouble);
-    model_ = Model::in_memory("tiny", architecture, testing::to_device(weights_, device()));
-    for (int i = 0; i < 50; ++i) prompt_.push_back(static_cast<TokenId>(rng.below(11)));
-    for (int i = 0; i < 4; ++i) answer_.push_back(static_cast<TokenId>(rng.below(11)));
-  }
-
-  static GatedAttention attention(Granularity granularity, DecodeRule rule) {
-    return {.granularity = granularity,
-            .kept = FullAttention{},
-            .cheap = SlidingWindow{kWindow, kSinks},
-            .rule = rule};
-  }
-  std::size_t units(Granularity granularity) const {
-    return Mask(granularity, model_->layout(), false).size();
-  }
-  GatedGradient run(const GatedAttention& attention, const GatedRequest& request,
-                    std::uint64_t memory = kEnough) const {
-    MeteredModel model(*model_);
-    Result<GatedGradient> result = testing::gate_gradient(model, attention, request, memory);
-    EXPECT_TRUE(result) << result.error().message;
-    return *std::move(result);
-  }
-  GatedRequest request(const std::vector<double>& gates) const {
-    return {.prompt = prompt_, .answer = answer_, .gates = gates};
-  }
-  // (f(g + ε) − f(g − ε)) / 2ε of every gate against the gradient.
-  void expect_finite_differences(const GatedAttention& attention, GatedRequest request,
-                                 std::vector<double> gates) const {
-    request.gates = gates;
-    const GatedGradient at_gates = run(attention, request);
-    ASSERT_EQ(at_gates.gradient.size(), gates.size());
-    const double epsilon = 1e-5;
-    for (std::size_t u = 0; u < gates.size(); ++u) {
-      std::vector<double> moved = gates;
-      request.gates = moved;
-      moved[u] = gates[u] + epsilon;
-      const double above = run(attention, request).loss;
-      moved[u] = gates[u] - epsilon;
-      const double below = run(attention, request).loss;
-      const double expected = (above - below) / (2 * epsilon);
-      EXPECT_NEAR(at_gates.gradient[u], expected, 1e-6 + 1e-4 * std::abs(expected)) << "unit " << u;
-    }
-  }
-  std::vector<double> random_gates(Granularity granularity, std::uint64_t seed) const {
-    Rng rng(seed, "gates");
-    std::vector<double> gates;
-    for (std::size_t u = 0; u < units(granularity); ++u)
-      gates.push_back(0.1 + 0.8 * static_cast<double>(rng.below(1000)) / 1000.0);
-    return gates;
-  }
-
-  Weights weights_;
-  std::unique_ptr<Model> model_;
-  Tokens prompt_, answer_;
-  SilentProgress silent_;
-};
+class GatedPassTest : public testing::GatedPassFixture {};
 
 // Texts of three shapes in turn, each with gates of its own, some shut, some open.
 struct Batch {
@@ -215,10 +149,11 @@ TEST_P(GatedPassTest, PromptsThatGoTogetherGetWhatEachGetsAlone) {
   for (const Case& one :
        {Case{Granularity::kLayer, 0, kAll}, Case{Granularity::kKvHead, 9, 20 * kVocabulary},
         Case{Granularity::kQueryHead, 9, 4 * kVocabulary}})
-    for (const PassLoss loss : {PassLoss::kNll, PassLoss::kDivergence, PassLoss::kHidden})
-      for (const bool from_teacher : {false, true}) {
-        GatedAttention gated = attention(one.granularity, DecodeRule::kFull);
-        gated.kept_from_teacher = from_teacher;
+    for (const PassLoss loss :
+         {PassLoss::kNll, PassLoss::kDivergence, PassLoss::kHidden, PassLoss::kAlignment})
+      for (const GatedAttention& gated :
+           testing::streams(attention(one.granularity, DecodeRule::kFull))) {
+        if (gated.separate_layers && loss != PassLoss::kAlignment) continue;
         Batch batch(10, units(one.granularity), loss, one.scored);
         MeteredModel together(*model_), alone(*model_);
         const PassLimits wide{kEnough, 1 << 14, one.logits}, narrow{kEnough};

@@ -292,13 +292,16 @@ TEST_F(GateTrainingTest, InterruptedWithinAStepItRepeatsThatStep) {
 
 // Rows of the teacher are kept in memory alone: a second process computes them again.
 TEST_F(GateTrainingTest, DistillationGoesOnTooAndPaysForItsTeacherAgain) {
-  GateTraining distilled = training_;
-  distilled.loss = PassLoss::kHidden;
-  const Trained expected = undisturbed(distilled);
-  const Trained got = in_two(distilled, StopAt(5));
-  expect_same_path(got, expected);
-  EXPECT_GT(got.meter.flops, expected.meter.flops);
-  EXPECT_EQ(got.meter.backward_tokens, expected.meter.backward_tokens);
+  for (const PassLoss loss : {PassLoss::kHidden, PassLoss::kAlignment}) {
+    fs::remove_all(folder_);
+    GateTraining distilled = training_;
+    distilled.loss = loss;
+    const Trained expected = undisturbed(distilled);
+    const Trained got = in_two(distilled, StopAt(5));
+    expect_same_path(got, expected);
+    EXPECT_GT(got.meter.flops, expected.meter.flops);
+    EXPECT_EQ(got.meter.backward_tokens, expected.meter.backward_tokens);
+  }
 }
 
 TEST_F(GateTrainingTest, AFinishedTrainingIsReadFromItsCheckpoint) {

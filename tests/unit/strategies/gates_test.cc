@@ -109,6 +109,17 @@ TEST(PlainGatesTest, TheTrapezoidHasItsHandValues) {
   EXPECT_DOUBLE_EQ(rate_factor(RateShape::kConstant, 99, 100), 1);
 }
 
+TEST(PlainGatesTest, TheCosineFallsToATenth) {
+  const auto factor = [](std::int64_t step, std::int64_t steps) {
+    return rate_factor(RateShape::kCosine, step, steps);
+  };
+  EXPECT_DOUBLE_EQ(factor(0, 101), 1);
+  EXPECT_NEAR(factor(25, 101), 0.55 + 0.45 / std::sqrt(2.0), 1e-12);
+  EXPECT_NEAR(factor(50, 101), 0.55, 1e-12);
+  EXPECT_NEAR(factor(100, 101), 0.1, 1e-12);
+  EXPECT_DOUBLE_EQ(factor(0, 1), 1);
+}
+
 TEST(PlainGatesTest, AreClampedAfterTheirMeanIsTaken) {
   PlainGates gates(3, {.start = 0.95, .rate = 0.1, .shape = RateShape::kConstant, .steps = 5});
   const std::vector<GatedGradient> passes = {gradient_of({-1, 1, 0})};

@@ -1,10 +1,13 @@
 // The selectors that learn gates or differentiate them, on a tiny model.
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
 #include "strategies/hard_concrete.h"
+#include "tests/unit/models/mixer_outputs.h"
 #include "tests/unit/strategies/tiny_selection.h"
 
 namespace strata::testing {
@@ -80,6 +83,8 @@ TEST_F(LearnedTest, EverySelectionIsThatOfItsSeed) {
   const std::vector<std::pair<const char*, Keys>> methods = {
       {"consa", {{"training", training(6, 2)}}},
       {"duo_attention", {{"training", training(6, 2)}}},
+      {"flashmorph", {{"training", training(6, 2)}}},
+      {"flashmorph", {{"stream", "single"}, {"training", training(6, 2)}}},
       {"loza", {{"training", training(6, 2)}}},
       {"gate_path", {{"prompts", 0.4}}},
       {"quadratic_surrogate", {}},
@@ -129,6 +134,121 @@ TEST_F(LearnedTest, DuoAttentionSaysWhenMoreGatesEndOpenThanAreKept) {
   ASSERT_TRUE(selection);
   EXPECT_EQ(selection->diagnostics["warning"],
             "5 gates ended at 1 and 2 are kept: their order is noise; raise strategy.lambda");
+}
+
+// D of each layer, by plans that window it alone: a mean over prompts and answer positions of the
+// squared distance of what it adds, or of that by the square of what it is compared with.
+class FlashMorphTest : public TinySelectionTest {
+ protected:
+  std::vector<double> distances(bool normalised, bool residual) const {
+    std::vector<double> sums(kLayers, 0.0);
+    for (const Sample& sample : calibration_.samples) {
+      Tokens text = sample.prompt;
+      text.insert(text.end(), sample.answer.begin(), sample.answer.end());
+      const auto outputs = [&](const Mask& mask) {
+        return mixer_outputs(*model_, text, kPrompt, *request_.plan(mask), kAnswer);
+      };
+      const auto square = [](const at::Tensor& x) { return x.square().sum().item<double>(); };
+      const Mask all(Granularity::kLayer, request_.layout, true);
+      const MixerOutputs teacher = outputs(all);
+      for (std::size_t layer = 0; layer < kLayers; ++layer) {
+        const at::Tensor windowed = outputs(all.with(layer, false)).out_NC[layer];
+        const at::Tensor& out = teacher.out_NC[layer];
+        const double scale =
+            normalised ? square(residual ? teacher.stream_NC[layer] + out : out) : kAnswer;
+        sums[layer] += square(windowed - out) / scale / kSamples;
+      }
+    }
+    return sums;
+  }
+};
+
+// α = clip(1 − λL/(2D), 0, 1), whatever the shape of the rate and whichever half is aligned; λ so
+// that some gates shut.
+TEST_F(FlashMorphTest, ASingleStreamConvergesToItsClosedForm) {
+  struct Case {
+    const char *normalise, *aligned, *schedule;
+  };
+  for (const auto& [normalise, aligned, schedule] :
+       {Case{"none", "mixer_output", "cosine"}, Case{"per_layer", "mixer_output", "cosine"},
+        Case{"per_layer", "residual", "trapezoid"}}) {
+    const std::vector<double> d = distances(std::string_view(normalise) == "per_layer",
+                                            std::string_view(aligned) == "residual");
+    std::vector<double> ordered = d;
+    std::sort(ordered.begin(), ordered.end());
+    const double lambda = (ordered[0] + ordered[1]) / kLayers;  // shuts the least, opens the next
+    std::vector<double> expected;
+    for (const double distance : d)
+      expected.push_back(std::clamp(1 - lambda * kLayers / (2 * distance), 0.0, 1.0));
+    EXPECT_EQ(std::count(expected.begin(), expected.end(), 0.0), 1);
+    const auto selection = select("flashmorph", {{"stream", "single"},
+                                                 {"normalise", normalise},
+                                                 {"aligned", aligned},
+                                                 {"schedule", schedule},
+                                                 {"lambda", lambda},
+                                                 {"training", training(250, kSamples)}});
+    ASSERT_TRUE(selection) << selection.error().message;
+    EXPECT_FALSE(selection->diagnostics.contains("signs_of_a_bug"));
+    EXPECT_FALSE(selection->diagnostics.contains("warning"));
+    for (std::size_t layer = 0; layer < kLayers; ++layer)
+      EXPECT_NEAR(selection->scores->score[layer], expected[layer], 2e-3) << layer;
+    EXPECT_EQ(highest(selection->scores->score, 4), highest(d, 4));
+    std::vector<std::size_t> kept = highest(d, 2);
+    std::sort(kept.begin(), kept.end());
+    EXPECT_EQ(selection->mask.kept_units(), kept);
+    // The curve ends at the loss of the closed form.
+    double loss = 0;
+    for (std::size_t layer = 0; layer < kLayers; ++layer)
+      loss += (1 - expected[layer]) * (1 - expected[layer]) * d[layer] / kLayers;
+    EXPECT_NEAR(selection->training.back()["loss"].get<double>(), loss, 0.01 * loss);
+  }
+}
+
+// Where damage reaches the layers above, gates end elsewhere.
+TEST_F(FlashMorphTest, StreamsAndComparisonsAreDifferentTrainings) {
+  std::vector<std::vector<double>> all;
+  const Keys variants = {{"stream", "single"},       {"kept", "mixed"},     {"aligned", "residual"},
+                         {"normalise", "per_layer"}, {"positions", "text"}, {"kept", "teacher"}};
+  const std::vector<std::string> labels = {"flashmorph[single]",   "flashmorph[mixed]",
+                                           "flashmorph[residual]", "flashmorph[per_layer]",
+                                           "flashmorph[text]",     "flashmorph"};
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    const Keys keys = {variants[i], {"training", training(20, 1)}};
+    EXPECT_EQ(made("flashmorph", keys)->label(), labels[i]);
+    const auto selection = select("flashmorph", keys);
+    ASSERT_TRUE(selection);
+    for (const std::vector<double>& other : all) EXPECT_NE(selection->scores->score, other);
+    all.push_back(selection->scores->score);
+  }
+}
+
+TEST_F(FlashMorphTest, SaysWhereTheClampsLeaveNoOrder) {
+  const auto at = [&](double lambda, int units) {
+    request_.budget.units = units;
+    return *select("flashmorph",
+                   {{"lambda", lambda}, {"rate", 0.1}, {"training", training(30, 1)}});
+  };
+  const Selection open = at(0, 2), shut = at(1e3, 2);
+  EXPECT_EQ(open.diagnostics["warning"],
+            "5 gates ended at 1 and 2 of them are kept: their order is noise; raise "
+            "strategy.lambda");
+  EXPECT_EQ(shut.diagnostics["warning"],
+            "5 gates ended at 0 and 2 of them are kept: their order is noise; lower "
+            "strategy.lambda");
+  for (const Selection* selection : {&open, &shut})
+    EXPECT_EQ(selection->diagnostics["signs_of_a_bug"].size(), 2u) << selection->diagnostics.dump();
+  EXPECT_EQ(shut.mask.kept(), 2u);
+  request_.budget.mode = BudgetMode::kAtMost;
+  EXPECT_EQ(at(1e3, 2).mask.kept(), 1u);  // what is shut is not worth keeping, but never nothing
+}
+
+TEST_F(FlashMorphTest, ASingleStreamHasNoMixedBranch) {
+  const auto selection = select("flashmorph", {{"stream", "single"}, {"kept", "mixed"}});
+  ASSERT_FALSE(selection);
+  EXPECT_EQ(selection.error().message,
+            "strategy.kept=mixed with strategy.stream=single: expected teacher, since a single "
+            "stream is the teacher's");
+  EXPECT_EQ(selection.error().hint, "leave strategy.kept out, or strategy.stream=two");
 }
 
 // As a sweep does: the second budget costs nothing but what the first had cost.

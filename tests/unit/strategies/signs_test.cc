@@ -62,10 +62,11 @@ TEST(SignsTest, ConsaMustReachItsTargetAndNotEndAtOneClamp) {
   EXPECT_EQ(constraint_check(0.0101).outcome, Outcome::kSign);
   EXPECT_EQ(constraint_check(std::nan("")).outcome, Outcome::kSign);
   const std::vector<double> low = {-4.6, -4.6}, both = {-4.6, 4.6}, middle = {1, 1};
-  EXPECT_EQ(clamp_check(low, 4.6).outcome, Outcome::kSign);
-  EXPECT_EQ(clamp_check(low, 4.6).found, "2 at the lower and 0 at the upper of 2");
-  EXPECT_EQ(clamp_check(both, 4.6).outcome, Outcome::kClear);
-  EXPECT_EQ(clamp_check(middle, 4.6).outcome, Outcome::kClear);
+  EXPECT_EQ(clamp_check("log alpha", low, -4.6, 4.6).outcome, Outcome::kSign);
+  EXPECT_EQ(clamp_check("log alpha", low, -4.6, 4.6).found,
+            "2 at the lower and 0 at the upper of 2");
+  EXPECT_EQ(clamp_check("log alpha", both, -4.6, 4.6).outcome, Outcome::kClear);
+  EXPECT_EQ(clamp_check("log alpha", middle, -4.6, 4.6).outcome, Outcome::kClear);
 }
 
 TEST(SignsTest, ALazyRatioAboveOneIsASign) {
