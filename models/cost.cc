@@ -5,22 +5,6 @@
 namespace strata {
 namespace {
 
-double projection_flops_of_kv(const ModelShape& shape) {
-  return 2.0 * static_cast<double>(shape.hidden) * 2.0 * shape.heads.kv_heads *
-         static_cast<double>(shape.head_dim);
-}
-
-double projection_flops_of_q_o_mlp(const ModelShape& shape) {
-  const double q_and_o = 2.0 * 2.0 * static_cast<double>(shape.hidden) * shape.heads.query_heads *
-                         static_cast<double>(shape.head_dim);
-  const double mlp =
-      3.0 * 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.intermediate);
-  if (shape.experts == 0) return q_and_o + mlp;
-  const double router =
-      2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.experts);
-  return q_and_o + router + static_cast<double>(shape.experts_per_token) * mlp;
-}
-
 // Σ_{i in [begin, end)} min(i + 1, cap)
 double sum_of_capped(std::int64_t begin, std::int64_t end, std::int64_t cap) {
   const auto triangle = [](std::int64_t n) {
@@ -46,6 +30,16 @@ Flops& Flops::operator+=(const Flops& other) {
   attention += other.attention;
   lm_head += other.lm_head;
   return *this;
+}
+
+RowFlops row_flops(const ModelShape& shape) {
+  const double hidden = 2.0 * static_cast<double>(shape.hidden);
+  const double q = hidden * shape.heads.query_heads * static_cast<double>(shape.head_dim);
+  const double kv = hidden * 2.0 * shape.heads.kv_heads * static_cast<double>(shape.head_dim);
+  const double mlp = 3.0 * hidden * static_cast<double>(shape.intermediate);
+  if (shape.experts == 0) return {q, kv, q + mlp};
+  const double router = hidden * static_cast<double>(shape.experts);
+  return {q, kv, q + router + static_cast<double>(shape.experts_per_token) * mlp};
 }
 
 double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t end,
@@ -105,12 +99,11 @@ std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::
 RunCost run_cost(const AttentionPlan& plan, const ModelShape& shape, const Chunk& chunk,
                  const std::vector<LayerRows>& rows, int first_layer) {
   RunCost cost;
-  const double per_in = projection_flops_of_kv(shape);
-  const double per_out = projection_flops_of_q_o_mlp(shape);
+  const RowFlops row = row_flops(shape);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto in = static_cast<double>(chunk.end - rows[i].in_begin);
     const auto out = static_cast<double>(chunk.end - rows[i].out_begin);
-    cost.flops.linear += in * per_in + out * per_out;
+    cost.flops.linear += in * row.kv + out * (row.q + row.o_mlp);
     cost.flops.attention += attention_flops(plan, shape, first_layer + static_cast<int>(i),
                                             rows[i].out_begin, chunk.end, chunk.prompt_length);
     cost.layer_tokens += out;

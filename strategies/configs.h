@@ -14,6 +14,7 @@
 #include "strategies/gate_path_config.h"
 #include "strategies/gradient_attribution_config.h"
 #include "strategies/halo_ratio_config.h"
+#include "strategies/hydra_head_config.h"
 #include "strategies/kl_guided_config.h"
 #include "strategies/light_transfer_config.h"
 #include "strategies/mask_regression_config.h"
@@ -30,7 +31,7 @@ namespace strata {
 using StrategyConfigs =
     std::tuple<AttentionMassConfig, ConsaConfig, DuoAttentionConfig, EndsConfig, FileConfig,
                FullConfig, GatePathConfig, GradientAttributionConfig, HaloRatioConfig,
-               InvertedConfig, KlGuidedConfig, LightTransferConfig, LozaConfig,
+               HydraHeadConfig, InvertedConfig, KlGuidedConfig, LightTransferConfig, LozaConfig,
                MaskRegressionConfig, NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig,
                QuadraticSurrogateConfig, RandomConfig>;
 
