@@ -122,7 +122,7 @@ class Patcher {
   using Heads = std::vector<std::int64_t>;  // of one layer
 
   void make_readout(const PatchPair& pair);
-  std::vector<double> margins(const at::Tensor& x_BAC) const;
+  std::vector<double> margins(const at::Tensor& x_BAC);
   double run_text(const Tokens& tokens, const AttentionPlan& plan, bool other);
   void keep(int layer, const ForwardHooks& hooks, bool other);
   at::Tensor carried(const at::Tensor& t) const;
@@ -164,7 +164,8 @@ void Patcher::make_readout(const PatchPair& pair) {
 }
 
 // Two rows of the LM head are read, not the vocabulary.
-std::vector<double> Patcher::margins(const at::Tensor& x_BAC) const {
+std::vector<double> Patcher::margins(const at::Tensor& x_BAC) {
+  meter.flops += 2.0 * static_cast<double>(x_BAC.numel());
   const at::Tensor product_BAC =
       (decoder_.final_norm(x_BAC).to(at::kDouble) * readout_AC_).cpu().contiguous();
   const double* values = product_BAC.const_data_ptr<double>();

@@ -301,7 +301,9 @@ TEST_P(PathPatchTest, DirectEffectsCostNoAttention) {
   // The top layer's own attention is run for the answer's rows alone, as there.
   const double row = 2.0 * 12 * 4 * 4 + 3 * 2.0 * 12 * 10;  // C · H · D, 3 · C · inner
   const double sequence_layers = kHeads * (4 + 3 + 2 + 1) + kLayers;
-  EXPECT_DOUBLE_EQ(model.meter().flops, 2 * (text - lm_head) + sequence_layers * kAnswer * row);
+  const double readouts = (2 + kLayers * kHeads + 1) * 2.0 * kAnswer * 12;
+  EXPECT_DOUBLE_EQ(model.meter().flops,
+                   2 * (text - lm_head) + sequence_layers * kAnswer * row + readouts);
   EXPECT_EQ(model.meter().forward_tokens, 2.0 * kText);
   EXPECT_EQ(model.meter().evaluations, 2);
 }
@@ -323,7 +325,8 @@ TEST_P(PathPatchTest, APathCostsItsReceiversAttentionAlone) {
   EXPECT_DOUBLE_EQ(model.meter().flops - texts,
                    2 * (carried * close +                               // layer 2
                         carried * kv + kAnswer * q + 4.0 * 4 * pairs +  // the receiver
-                        kAnswer * close));                              // the readout's layer 3
+                        kAnswer * close) +                              // the readout's layer 3
+                       (2 + 2) * 2.0 * kAnswer * 12);                   // readouts
 }
 
 TEST_P(PathPatchTest, PairsOfUnequalLengthAreRefused) {
