@@ -1,6 +1,7 @@
 #include "benchmarks/haystack_prompt.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -169,6 +170,39 @@ Result<FittedPrompt> HaystackPrompt::fit(std::int64_t budget) {
                          "no haystack makes a prompt of {} tokens with this tokenizer",
                          frame_.length)
                   .at("benchmark.length"));
+}
+
+Result<nlohmann::json> HaystackPrompt::counterfactual(const FittedPrompt& fitted,
+                                                      const std::vector<std::string>& sentences,
+                                                      std::string answer) const {
+  STRATA_CHECK(sentences.size() == fitted.inserted.size());
+  std::vector<std::size_t> order(sentences.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return fitted.inserted[a].byte_begin < fitted.inserted[b].byte_begin;
+  });
+  const std::string_view text =
+      std::string_view(fitted.encoded.text)
+          .substr(fitted.context_begin, fitted.context_end - fitted.context_begin);
+  std::string context;
+  std::size_t at = 0;
+  for (const std::size_t i : order) {
+    context += text.substr(at, fitted.inserted[i].byte_begin - at);
+    context += sentences[i];
+    at = fitted.inserted[i].byte_end;
+  }
+  context += text.substr(at);
+  PromptFrame frame = frame_;
+  frame.answer = std::move(answer);
+  ASSIGN_OR_RETURN(const FittedPrompt other,
+                   HaystackPrompt(request_, haystack_, {}, std::move(frame)).attempt(context));
+  const Tokens &clean = fitted.encoded.prompt, &changed = other.encoded.prompt;
+  if (changed.size() != clean.size() || other.encoded.answer.size() != fitted.encoded.answer.size())
+    return nlohmann::json();
+  nlohmann::json tokens = nlohmann::json::array();
+  for (std::size_t i = 0; i < clean.size(); ++i)
+    if (changed[i] != clean[i]) tokens.push_back({i, changed[i]});
+  return nlohmann::json{{"tokens", std::move(tokens)}, {"answer", other.encoded.answer}};
 }
 
 nlohmann::json HaystackPrompt::metadata(const FittedPrompt& fitted,

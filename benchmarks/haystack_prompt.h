@@ -17,6 +17,8 @@ namespace strata {
 
 inline constexpr std::int64_t kMaxShortfall = 16;  // exclusive
 inline constexpr std::int64_t kGenerationSlack = 8;
+// Other values that are tried, so that one has as many tokens.
+inline constexpr int kCounterfactualDraws = 16;
 
 // What stands around the haystack.
 struct PromptFrame {
@@ -76,6 +78,13 @@ class HaystackPrompt {
 
   // Errors: no cut of the haystack gives the length.
   Result<FittedPrompt> fit(std::int64_t budget);
+
+  // The prompt with other sentences in place of the inserted ones, which are as many, and another
+  // answer, as core/sample.h has counterfactuals; null where it has another number of tokens.
+  // Errors: as fit.
+  Result<nlohmann::json> counterfactual(const FittedPrompt& fitted,
+                                        const std::vector<std::string>& sentences,
+                                        std::string answer) const;
 
   // Haystack, source, tokens, length: what every such sample stores.
   nlohmann::json metadata(const FittedPrompt& fitted, std::string_view haystack_name) const;

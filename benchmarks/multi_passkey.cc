@@ -60,6 +60,9 @@ class MultiPasskey final : public Benchmark {
   Status check(const SampleRequest& request, std::size_t alphabet) const;
   Texts texts_of(const Question& question) const;
   void place(HaystackPrompt& prompt, std::int64_t budget, Rng rng) const;
+  std::string draw_passkey(const std::vector<std::string>& words, Rng& rng) const;
+  Result<nlohmann::json> counterfactual(const SampleRequest& request, const HaystackPrompt& prompt,
+                                        const FittedPrompt& fitted, const Question& question) const;
   Error too_short(std::int64_t around, std::int64_t passkeys) const;
   Result<Sample> build(const SampleRequest& request, const Haystack& haystack,
                        const Question& question) const;
@@ -115,9 +118,7 @@ Result<std::vector<Sample>> MultiPasskey::samples(const SampleRequest& request) 
   for (std::int64_t i = 0; i < request.count; ++i) {
     Question question{i, {}, {}, fmt::format("{}/{}", stream, i)};
     while (std::ssize(question.passkeys) < config_.passkeys) {
-      std::string passkey = words[rng.below(words.size())];
-      for (std::int64_t w = 1; w < config_.words; ++w)
-        passkey += " " + words[rng.below(words.size())];
+      std::string passkey = draw_passkey(words, rng);
       if (used.insert(passkey).second) question.passkeys.push_back(std::move(passkey));
     }
     question.asked =
@@ -127,6 +128,36 @@ Result<std::vector<Sample>> MultiPasskey::samples(const SampleRequest& request) 
     samples.push_back(std::move(sample));
   }
   return samples;
+}
+
+std::string MultiPasskey::draw_passkey(const std::vector<std::string>& words, Rng& rng) const {
+  std::string passkey = words[rng.below(words.size())];
+  for (std::int64_t w = 1; w < config_.words; ++w) passkey += " " + words[rng.below(words.size())];
+  return passkey;
+}
+
+// Other passkeys in place of those that are asked for.
+Result<nlohmann::json> MultiPasskey::counterfactual(const SampleRequest& request,
+                                                    const HaystackPrompt& prompt,
+                                                    const FittedPrompt& fitted,
+                                                    const Question& question) const {
+  const std::vector<std::string> words = passkey_words(config_.alphabet, request.split);
+  Rng rng(request.seed, question.stream + "/counterfactual");
+  nlohmann::json found;
+  for (int draw = 0; found.is_null() && draw < kCounterfactualDraws; ++draw) {
+    Question other = question;
+    std::set<std::string> used(question.passkeys.begin(), question.passkeys.end());
+    for (const std::size_t i : question.asked) {
+      do {
+        other.passkeys[i] = draw_passkey(words, rng);
+      } while (!used.insert(other.passkeys[i]).second);
+    }
+    std::vector<std::string> sentences;
+    for (std::size_t i = 0; i < other.passkeys.size(); ++i)
+      sentences.push_back(passkey_sentence(i, other.passkeys[i]));
+    ASSIGN_OR_RETURN(found, prompt.counterfactual(fitted, sentences, texts_of(other).answer));
+  }
+  return found;
 }
 
 Texts MultiPasskey::texts_of(const Question& question) const {
@@ -213,6 +244,10 @@ Result<Sample> MultiPasskey::build(const SampleRequest& request, const Haystack&
   if (request.window > 0) {
     metadata["window"] = request.window;
     metadata["beyond_window"] = away >= request.window;
+  }
+  if (request.split == Split::kCalibration) {
+    ASSIGN_OR_RETURN(nlohmann::json other, counterfactual(request, prompt, fitted, question));
+    if (!other.is_null()) metadata["counterfactual"] = std::move(other);
   }
   return prompt.finish(std::move(fitted), std::move(metadata), {texts.answer}, name());
 }

@@ -41,7 +41,8 @@ class Builder {
   Error too_close(std::int64_t furthest) const;
   void add(const Needle& needle);
   Status place(std::int64_t budget, const FittedPrompt& empty);
-  Sample finish(FittedPrompt&& fitted) const;
+  Result<nlohmann::json> counterfactual(const FittedPrompt& fitted) const;
+  Result<Sample> finish(FittedPrompt&& fitted) const;
 
   const NiahSetting& setting_;
   const NiahQuestion& question_;
@@ -112,7 +113,22 @@ Result<Sample> Builder::build() {
   }
 }
 
-Sample Builder::finish(FittedPrompt&& fitted) const {
+// The asked needle with a value that no other has.
+Result<nlohmann::json> Builder::counterfactual(const FittedPrompt& fitted) const {
+  Rng rng(setting_.request.seed, question_.stream + "/counterfactual");
+  std::set<std::string, std::less<>> used = used_;
+  std::vector<std::string> sentences;
+  for (const Inserted& sentence : fitted.inserted) sentences.push_back(sentence.text);
+  nlohmann::json found;
+  for (int draw = 0; found.is_null() && draw < kCounterfactualDraws; ++draw) {
+    const Needle other{question_.needle.key, setting_.pool.draw(rng, used).value};
+    sentences[0] = needle_sentence(other);
+    ASSIGN_OR_RETURN(found, prompt_.counterfactual(fitted, sentences, " " + other.value));
+  }
+  return found;
+}
+
+Result<Sample> Builder::finish(FittedPrompt&& fitted) const {
   nlohmann::json metadata = prompt_.metadata(fitted, config::enum_name(setting_.config.haystack));
   const auto context = fitted.context_tokens();
   const auto needle = fitted.tokens_of(fitted.inserted[0]);
@@ -128,6 +144,10 @@ Sample Builder::finish(FittedPrompt&& fitted) const {
   if (const std::int64_t window = setting_.request.window; window > 0) {
     metadata["window"] = window;
     metadata["beyond_window"] = away >= window;
+  }
+  if (setting_.request.split == Split::kCalibration) {
+    ASSIGN_OR_RETURN(nlohmann::json other, counterfactual(fitted));
+    if (!other.is_null()) metadata["counterfactual"] = std::move(other);
   }
   return prompt_.finish(std::move(fitted), std::move(metadata), {" " + question_.needle.value},
                         "niah");

@@ -4,6 +4,10 @@
 // prompt = every token before the first scored answer token (template, assistant header, answer
 // prefix and tokens moved into it); its size is the prompt length P of the visibility rule.
 // `metadata` (needle position, depth, evidence) reaches the database, never the model.
+//
+// Calibration samples may have metadata "counterfactual": the same question with another value in
+// the haystack, {"tokens": [[position, token], …] to put into the prompt, "answer": [tokens], as
+// many as the answer has}.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -7,17 +7,6 @@
 namespace strata {
 namespace {
 
-double projection_flops_of_q_o_mlp(const ModelShape& shape) {
-  const double q_and_o = 2.0 * 2.0 * static_cast<double>(shape.hidden) * shape.heads.query_heads *
-                         static_cast<double>(shape.head_dim);
-  const double mlp =
-      3.0 * 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.intermediate);
-  if (shape.experts == 0) return q_and_o + mlp;
-  const double router =
-      2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.experts);
-  return q_and_o + router + static_cast<double>(shape.experts_per_token) * mlp;
-}
-
 // Σ_{i in [begin, end)} min(i + 1, cap)
 double sum_of_capped(std::int64_t begin, std::int64_t end, std::int64_t cap) {
   const auto triangle = [](std::int64_t n) {
@@ -54,8 +43,8 @@ struct PerRow {
 PerRow weight_flops(const AttentionPlan& plan, const ModelShape& shape, int layer) {
   const auto c = static_cast<double>(shape.hidden), d = static_cast<double>(shape.head_dim);
   const double k_and_v = 2.0 * c * 2.0 * d;
-  PerRow flops{.in = k_and_v * softmax_kv_heads(plan, layer),
-               .out = projection_flops_of_q_o_mlp(shape)};
+  const RowFlops row = row_flops(shape);
+  PerRow flops{.in = k_and_v * softmax_kv_heads(plan, layer), .out = row.q + row.o_mlp};
   bool decay_seen = false;
   for (int head = 0; head < shape.heads.query_heads; ++head) {
     const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
@@ -132,6 +121,16 @@ Flops& Flops::operator+=(const Flops& other) {
   attention += other.attention;
   lm_head += other.lm_head;
   return *this;
+}
+
+RowFlops row_flops(const ModelShape& shape) {
+  const double hidden = 2.0 * static_cast<double>(shape.hidden);
+  const double q = hidden * shape.heads.query_heads * static_cast<double>(shape.head_dim);
+  const double kv = hidden * 2.0 * shape.heads.kv_heads * static_cast<double>(shape.head_dim);
+  const double mlp = 3.0 * hidden * static_cast<double>(shape.intermediate);
+  if (shape.experts == 0) return {q, kv, q + mlp};
+  const double router = hidden * static_cast<double>(shape.experts);
+  return {q, kv, q + router + static_cast<double>(shape.experts_per_token) * mlp};
 }
 
 double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t end,

@@ -23,6 +23,14 @@ struct Flops {
   Flops& operator+=(const Flops& other);
 };
 
+// Linear layers of one row of a softmax layer.
+struct RowFlops {
+  double q = 0;
+  double kv = 0;
+  double o_mlp = 0;  // of experts those that run, and the router
+};
+RowFlops row_flops(const ModelShape& shape);
+
 // (query, key) pairs visible to queries [begin, end) of one query head of softmax attention
 // (checked), by the rule of core/plan.h.
 double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t end,

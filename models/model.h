@@ -195,6 +195,7 @@ class MeteredModel {
 
   const Model& model() const { return model_; }
   const HeadLayout& layout() const { return model_.layout(); }
+  const RunLimits& limits() const { return limits_; }
   const Meter& meter() const { return *meter_; }
   Meter take_meter();  // and start again from zero
   void absorb(const Meter& meter);

@@ -19,6 +19,7 @@ std::unique_ptr<SelectionStrategy> make_strategy(const FullConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GatePathConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const GradientAttributionConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const HaloRatioConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const HydraHeadConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const KlGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const LightTransferConfig& config);

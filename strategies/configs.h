@@ -15,6 +15,7 @@
 #include "strategies/gate_path_config.h"
 #include "strategies/gradient_attribution_config.h"
 #include "strategies/halo_ratio_config.h"
+#include "strategies/hydra_head_config.h"
 #include "strategies/kl_guided_config.h"
 #include "strategies/light_transfer_config.h"
 #include "strategies/mask_regression_config.h"
@@ -31,8 +32,8 @@ namespace strata {
 using StrategyConfigs =
     std::tuple<AttentionMassConfig, ConsaConfig, DuoAttentionConfig, EndsConfig, FileConfig,
                FlashMorphConfig, FullConfig, GatePathConfig, GradientAttributionConfig,
-               HaloRatioConfig, InvertedConfig, KlGuidedConfig, LightTransferConfig, LozaConfig,
-               MaskRegressionConfig, NativeConfig, NllGuidedConfig, NoneConfig, PeriodicConfig,
-               QuadraticSurrogateConfig, RandomConfig>;
+               HaloRatioConfig, HydraHeadConfig, InvertedConfig, KlGuidedConfig,
+               LightTransferConfig, LozaConfig, MaskRegressionConfig, NativeConfig, NllGuidedConfig,
+               NoneConfig, PeriodicConfig, QuadraticSurrogateConfig, RandomConfig>;
 
 }  // namespace strata

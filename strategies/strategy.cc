@@ -3,8 +3,13 @@
 namespace strata {
 
 CalibrationSet given(const CalibrationNeeds& needs, const CalibrationSet& all) {
-  if (needs.answers) return all;
+  if (needs.pairs) return all;
   CalibrationSet set{all.id, {}};
+  if (needs.answers) {
+    set.samples = all.samples;
+    for (Sample& sample : set.samples) sample.metadata.erase("counterfactual");
+    return set;
+  }
   for (const Sample& sample : all.samples) {
     Sample& bare = set.samples.emplace_back();
     bare.id = sample.id;

@@ -49,14 +49,16 @@ struct SelectionRequest {
 // What a strategy must be given; missing needs are an error before the model loads. Also its
 // "supervision".
 struct CalibrationNeeds {
-  bool answers = false;  // calibration samples as they are
+  bool pairs =
+      false;  // calibration samples as they are, each with a counterfactual (core/sample.h)
+  bool answers = false;  // without it
   bool prompts = false;  // their prompts, without answers and metadata
   bool spans = false;    // prompts, and where in them the needles are
   bool model = false;    // runs the model at all
 
-  bool any_samples() const { return answers || prompts || spans; }
+  bool any_samples() const { return pairs || answers || prompts || spans; }
   std::string_view supervision() const {
-    return answers ? "answers" : spans ? "spans" : prompts ? "text" : "none";
+    return pairs ? "pairs" : answers ? "answers" : spans ? "spans" : prompts ? "text" : "none";
   }
 };
 

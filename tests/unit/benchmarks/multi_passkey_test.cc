@@ -60,6 +60,38 @@ TEST(MultiPasskey, APasskeyIsWhereItsStoredTokensAreAndOnlyThere) {
   }
 }
 
+// With the counterfactual's tokens in place, the prompt has other passkeys where they are asked
+// for.
+TEST(MultiPasskey, CounterfactualsDifferInWhatIsAskedForAlone) {
+  const Model model = small_model();
+  int found = 0;
+  for (const std::int64_t asked : {1, 2}) {
+    const MultiPasskeyConfig config{
+        .length = 1400, .passkeys = 4, .words = 5, .answer_passkeys = asked};
+    for (const Sample& sample : samples_of(config, model.request(4, 1, Split::kCalibration))) {
+      if (!sample.metadata.contains("counterfactual")) continue;
+      ++found;
+      const nlohmann::json& other = sample.metadata["counterfactual"];
+      Tokens prompt = sample.prompt;
+      for (const nlohmann::json& change : other["tokens"]) prompt[change[0]] = change[1];
+      const std::string text = model.tokenizer.decode(prompt);
+      const auto answer = model.tokenizer.decode(other["answer"].get<Tokens>());
+      EXPECT_EQ(other["answer"].size(), sample.answer.size());
+      int kept = 0;
+      for (const auto& passkey : sample.metadata["passkeys"])
+        kept += text.find(passkey.get<std::string>()) != std::string::npos ? 1 : 0;
+      EXPECT_EQ(kept, 4 - asked);
+      for (std::size_t i = 0, at = 0; i < static_cast<std::size_t>(asked); ++i) {
+        const std::size_t end = std::min(answer.find('\n', at), answer.size());
+        const std::string line = answer.substr(at, end - at);
+        EXPECT_NE(text.find(line), std::string::npos) << line;
+        at = end + 1;
+      }
+    }
+  }
+  EXPECT_GE(found, 2);
+}
+
 TEST(MultiPasskey, PromptAndGenerationFillTheLengthExactly) {
   const Model model = small_model();
   for (const PasskeyScore score : {PasskeyScore::kAnswer, PasskeyScore::kSuffix})

@@ -56,6 +56,40 @@ TEST(Niah, TemplatesAreRulersInTheSingularForm) {
             "One of the special magic numbers for calm-otter is: 1234567.");
 }
 
+// With the counterfactual's tokens in place, the prompt reads as it would with another value.
+TEST(Niah, CounterfactualsDifferInTheValueAlone) {
+  for (const bool whole_numbers : {false, true})
+    for (const NiahTask task : {NiahTask::kSingle, NiahTask::kMultikey}) {
+      const Model model = small_model(whole_numbers);
+      int found = 0;
+      for (const Sample& sample :
+           samples_of({.task = task, .length = 900}, model.request(6, 1, Split::kCalibration))) {
+        if (!sample.metadata.contains("counterfactual")) continue;
+        ++found;
+        const nlohmann::json& other = sample.metadata["counterfactual"];
+        Tokens prompt = sample.prompt;
+        for (const nlohmann::json& change : other["tokens"]) {
+          const auto at = change[0].get<std::size_t>();
+          EXPECT_NE(prompt[at], change[1].get<TokenId>());
+          EXPECT_GE(at, sample.metadata["needle"][0].get<std::size_t>());
+          EXPECT_LT(at, sample.metadata["needle"][1].get<std::size_t>());
+          prompt[at] = change[1];
+        }
+        const auto answer = other["answer"].get<Tokens>();
+        EXPECT_EQ(answer.size(), sample.answer.size());
+        EXPECT_NE(answer, sample.answer);
+        const std::string value = model.tokenizer.decode(answer);
+        std::string text = model.tokenizer.decode(sample.prompt);
+        replace_all(text, sample.metadata["value"].get<std::string>(),
+                    value.substr(value.find_first_not_of(' ')));
+        EXPECT_EQ(model.tokenizer.decode(prompt), text);
+      }
+      EXPECT_GE(found, whole_numbers ? 1 : 6);
+      for (const Sample& sample : samples_of({.task = task, .length = 900}, model.request(2)))
+        EXPECT_FALSE(sample.metadata.contains("counterfactual"));
+    }
+}
+
 TEST(Niah, ANoisePromptReadsLineByLineAsInRuler) {
   const Model model = small_model();
   NiahConfig config{.haystack = NiahHaystack::kNoise, .length = 300};

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -25,8 +26,8 @@ std::filesystem::path folder_of(const std::string& name) {
   return std::filesystem::path(build == nullptr ? "build" : build) / "planted" / name;
 }
 
-std::vector<Sample> all_questions(const std::filesystem::path& folder, Split split) {
-  const Tokenizer tokenizer = expect(Tokenizer::load(folder));
+std::vector<Sample> all_questions(const std::filesystem::path& folder, Split split,
+                                  const Tokenizer& tokenizer) {
   const ChatTemplate chat = expect(ChatTemplate::for_model(tokenizer, "none"));
   const auto benchmark = make_jsonl(
       {.path = (folder / "questions.jsonl").string(), .chat_template = PromptTemplate::kNone});
@@ -38,18 +39,50 @@ int number_of(const Sample& sample) {
   return std::stoi(sample.metadata.at("id").get<std::string>().substr(sizeof("question")));
 }
 
-// Where the question's first binding is ("Abd" of "Ab"): a word of the prompt is a token, behind
-// BOS.
-void note_needle(Sample& sample) {
+// How a question goes on: the family whose query a family's value becomes, or OUT.
+using Chain = std::map<char, std::string>;
+
+Chain chain_of(const nlohmann::json& truth) {
+  Chain chain;
+  for (const nlohmann::json& head : truth.at("heads"))
+    if (!head.at("wrong"))
+      chain[head.at("reads").get<std::string>()[0]] = head.at("writes").get<std::string>();
+  return chain;
+}
+
+// Where the question's first binding is ("Abd" of "Ab"), and what it would be with another value: a
+// word of the prompt is a token, behind BOS.
+void note_needle(Sample& sample, const Chain& chain, const Tokenizer& tokenizer) {
   std::vector<std::string> words;
   std::istringstream text(sample.prompt_text);
   for (std::string word; text >> word;) words.push_back(word);
   STRATA_CHECK(words.size() + 1 == sample.prompt.size());
-  const auto binds = [&](const std::string& word) {
-    return word.size() == 3 && word.starts_with(words.back());
+  const auto find = [&](const std::string& key) {
+    return std::find_if(words.begin(), words.end(), [&](const std::string& word) {
+      return word.size() == 3 && word.starts_with(key);
+    });
   };
-  const auto at = std::find_if(words.begin(), words.end(), binds) - words.begin() + 1;
+  const auto answer_of = [&](std::string binding) {
+    for (std::string next = chain.at(binding[0]); next != "OUT"; next = chain.at(binding[0]))
+      binding = *find(next + binding[2]);
+    return binding[2];
+  };
+  const std::string asked = *find(words.back());
+  const auto at = find(words.back()) - words.begin() + 1;
   sample.metadata["needle"] = {at, at + 1};
+  std::string other = asked;
+  do {
+    other[2] = other[2] == 'l' ? 'a' : static_cast<char>(other[2] + 1);
+  } while (answer_of(other) == answer_of(asked));
+  const auto token = [&](const std::string& word) {
+    const Tokens tokens = tokenizer.encode_plain(" " + word);
+    STRATA_CHECK(tokens.size() == 1);
+    return tokens[0];
+  };
+  STRATA_CHECK(token(asked) == sample.prompt[static_cast<std::size_t>(at)]);
+  STRATA_CHECK(token(std::string(1, answer_of(asked))) == sample.answer[0]);
+  sample.metadata["counterfactual"] = {{"tokens", {{static_cast<std::size_t>(at), token(other)}}},
+                                       {"answer", {token(std::string(1, answer_of(other)))}}};
 }
 
 PlantedSelection selection_of(const nlohmann::json& json) {
@@ -75,13 +108,15 @@ PlantedProblem load_planted(const std::string& name, const std::string& dtype) {
   const nlohmann::json truth = nlohmann::json::parse(file);
   PlantedProblem problem;
   problem.model = expect(Model::load(folder, {.dtype = dtype}));
-  problem.calibration.samples = all_questions(folder, Split::kCalibration);
+  const Tokenizer tokenizer = expect(Tokenizer::load(folder));
+  problem.calibration.samples = all_questions(folder, Split::kCalibration, tokenizer);
   std::vector<Sample>& questions = problem.calibration.samples;
   std::sort(questions.begin(), questions.end(),
             [](const Sample& a, const Sample& b) { return number_of(a) < number_of(b); });
-  for (Sample& sample : questions) note_needle(sample);
+  const Chain chain = chain_of(truth);
+  for (Sample& sample : questions) note_needle(sample, chain, tokenizer);
   problem.calibration.id = content_id(problem.calibration.samples);
-  problem.test = all_questions(folder, Split::kTest);
+  problem.test = all_questions(folder, Split::kTest, tokenizer);
   problem.cheap = {truth.at("window"), truth.at("sinks")};
   problem.nll_none = truth.at("nll").at("none");
   problem.nll_full = truth.at("nll").at("full");

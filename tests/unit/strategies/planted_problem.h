@@ -26,7 +26,7 @@ struct PlantedSelection {
 
 struct PlantedProblem {
   std::unique_ptr<Model> model;
-  CalibrationSet calibration;  // in the order of the maker; each knows where its needle is
+  CalibrationSet calibration;  // in the order of the maker; each with needle and counterfactual
   std::vector<Sample> test;
   SlidingWindow cheap;
   double nll_none = 0, nll_full = 0;

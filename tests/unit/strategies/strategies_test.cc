@@ -108,15 +108,17 @@ TEST(StrategiesTest, EndsAreTheFirstHalfRoundedUpAndTheLastHalfRoundedDown) {
 }
 
 TEST(StrategiesTest, AreGivenWhatTheyAskForAndNoMore) {
-  CalibrationSet all{"set",
-                     {{.id = "a",
-                       .prompt = {1, 2, 3},
-                       .answer = {4},
-                       .prompt_text = "text",
-                       .answers = {"four"},
-                       .answer_given = " ",
-                       .cluster = "c",
-                       .metadata = {{"needle", {1, 2}}, {"value", "four"}}}}};
+  CalibrationSet all{
+      "set",
+      {{.id = "a",
+        .prompt = {1, 2, 3},
+        .answer = {4},
+        .prompt_text = "text",
+        .answers = {"four"},
+        .answer_given = " ",
+        .cluster = "c",
+        .metadata = {
+            {"needle", {1, 2}}, {"value", "four"}, {"counterfactual", {{"answer", {5}}}}}}}};
   const CalibrationSet prompts = given({.prompts = true}, all);
   EXPECT_EQ(prompts.id, "set");
   EXPECT_EQ(prompts.samples[0].id, "a");
@@ -128,7 +130,9 @@ TEST(StrategiesTest, AreGivenWhatTheyAskForAndNoMore) {
   const CalibrationSet spans = given({.spans = true}, all);
   EXPECT_EQ(spans.samples[0].metadata, (nlohmann::json{{"needle", {1, 2}}}));
   EXPECT_TRUE(spans.samples[0].answer.empty());
-  EXPECT_EQ(given({.answers = true}, all).samples[0].metadata, all.samples[0].metadata);
+  EXPECT_EQ(given({.answers = true}, all).samples[0].metadata,
+            (nlohmann::json{{"needle", {1, 2}}, {"value", "four"}}));
+  EXPECT_EQ(given({.pairs = true}, all).samples[0].metadata, all.samples[0].metadata);
   EXPECT_EQ(given({.answers = true}, all).samples[0].answer, (Tokens{4}));
 }
 

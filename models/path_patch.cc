@@ -1,0 +1,290 @@
+#include "models/path_patch.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <map>
+
+#include "models/cost.h"
+#include "models/patch_texts.h"
+
+namespace strata {
+namespace {
+
+// Legend: as in patch_texts.h; h heads of a layer that are recomputed.
+
+// Sequences beside the unpatched one, where the limit on rows would leave fewer: it costs an
+// eighth.
+constexpr std::int64_t kFewest = 7;
+
+at::Tensor repeated(const at::Tensor& t, std::int64_t batch) {
+  std::vector<std::int64_t> sizes = t.sizes().vec();
+  sizes.insert(sizes.begin(), batch);
+  return t.unsqueeze(0).expand(sizes);
+}
+
+class Patcher {
+ public:
+  Patcher(MeteredModel& model, PatchTexts& texts)
+      : model_(model),
+        decoder_(model.model().decoder()),
+        device_(decoder_.options().device()),
+        heads_(model.layout().query_heads),
+        texts_(texts) {}
+
+  std::vector<double> direct();
+  std::vector<double> through(std::span<const std::size_t> senders,
+                              std::span<const std::size_t> receivers);
+
+ private:
+  using Heads = std::vector<std::int64_t>;  // of one layer
+
+  at::Tensor close(const at::Tensor& x_BnC, const at::Tensor& mixed_BnHD, int layer);
+  at::Tensor recompute(const at::Tensor& x_BnC, int layer, const Heads& heads, bool answer_alone);
+  std::vector<double> through_batch(int layer, std::span<const std::size_t> senders,
+                                    const std::map<int, Heads>& receivers);
+  std::int64_t batch_of(std::int64_t rows) const {
+    return std::max(kFewest, model_.limits().batch_rows / rows - 1);
+  }
+
+  const MeteredModel& model_;
+  const Decoder& decoder_;
+  at::Device device_;
+  int heads_;
+  PatchTexts& texts_;
+};
+
+at::Tensor Patcher::close(const at::Tensor& x_BnC, const at::Tensor& mixed_BnHD, int layer) {
+  const auto rows = static_cast<double>(x_BnC.size(0) * x_BnC.size(1));
+  texts_.meter.flops += rows * row_flops(model_.model().shape()).o_mlp;
+  texts_.meter.layer_tokens += rows;
+  return decoder_.close_layer(x_BnC.flatten(0, 1), mixed_BnHD.flatten(0, 1), layer)
+      .view(x_BnC.sizes());
+}
+
+std::vector<double> Patcher::direct() {
+  const int layers = model_.layout().layers;
+  const std::int64_t all = std::int64_t{layers} * heads_;
+  std::vector<double> effects;
+  const std::int64_t most = batch_of(texts_.answer());
+  for (std::int64_t first = 0; first < all; first += most) {
+    const std::int64_t end = std::min(all, first + most);
+    at::Tensor x_BAC;
+    std::int64_t joined = 0;
+    for (int layer = static_cast<int>(first / heads_); layer < layers; ++layer) {
+      const PatchLayer& here = texts_.layer(layer);
+      // Heads of this layer join the batch here, as the unpatched sequence is by now.
+      const std::int64_t until = std::min(end, std::int64_t{layer + 1} * heads_) - first;
+      if (!x_BAC.defined()) x_BAC = repeated(last_rows(here.x_nC, texts_.answer()), 1);
+      const std::int64_t joining = std::max<std::int64_t>(0, until - joined);
+      if (joining > 0) x_BAC = at::cat({x_BAC, repeated(x_BAC[0], joining)}, 0);
+      const at::Tensor mixed_BAHD =
+          repeated(last_rows(here.mixed_nHD, texts_.answer()), x_BAC.size(0)).clone();
+      const at::Tensor other_AHD = last_rows(here.other_nHD, texts_.answer());
+      for (; joined < until; ++joined) {
+        const std::int64_t head = (first + joined) % heads_;
+        mixed_BAHD.select(0, 1 + joined).select(1, head).copy_(other_AHD.select(1, head));
+      }
+      x_BAC = close(x_BAC, mixed_BAHD, layer);
+    }
+    const std::vector<double> m = texts_.margins(x_BAC);
+    for (std::size_t i = 1; i < m.size(); ++i) effects.push_back(m[0] - m[i]);
+  }
+  return effects;
+}
+
+// Outputs of heads of a layer from its patched input, at the carried rows or the answer's alone:
+// [B, rows, h, D].
+at::Tensor Patcher::recompute(const at::Tensor& x_BnC, int layer, const Heads& heads,
+                              bool answer_alone) {
+  const PatchLayer& here = texts_.layer(layer);
+  const std::int64_t batch = x_BnC.size(0);
+  const ModelShape& shape = model_.model().shape();
+  const RowFlops row = row_flops(shape);
+  const std::int64_t group = heads_ / shape.heads.kv_heads;
+  Heads kv_heads;
+  for (const std::int64_t head : heads) kv_heads.push_back(head / group);
+  const at::Tensor head_index = at::tensor(heads, at::kLong).to(device_);
+  const at::Tensor kv_index = at::tensor(kv_heads, at::kLong).to(device_);
+  const auto clean_keys = [&](const at::Tensor& t) {
+    return repeated(t.index_select(1, kv_index), batch).clone();
+  };
+  at::Tensor k_BNhD = clean_keys(here.k_NGD), v_BNhD = clean_keys(here.v_NGD);
+  at::Tensor sinks = decoder_.sink_logits(layer);
+  if (sinks.defined()) sinks = sinks.index_select(0, head_index);
+  std::vector<at::Tensor> parts;
+  std::int64_t offset = 0;
+  for (const PatchRows& range : texts_.carried()) {
+    const bool last = range.end == texts_.tokens();
+    const std::int64_t query_begin = !answer_alone ? range.begin
+                                     : last        ? texts_.prompt() - 1
+                                                   : range.end;
+    const Segment segment{{.begin = range.begin,
+                           .end = range.end,
+                           .prompt_length = texts_.prompt(),
+                           .first_read = range.begin,
+                           .retain = false},
+                          nullptr,
+                          nullptr,
+                          {{range.begin, query_begin}},
+                          batch};
+    const Decoder::Projections p =
+        decoder_.project(x_BnC.narrow(1, offset, range.size()).flatten(0, 1), layer, segment);
+    offset += range.size();
+    const auto by_sequence = [&](const at::Tensor& t, const at::Tensor& index) {
+      return t.index_select(1, index).unflatten(0, {batch, t.size(0) / batch});
+    };
+    k_BNhD.narrow(1, range.begin, range.size()).copy_(by_sequence(p.k_NGD, kv_index));
+    v_BNhD.narrow(1, range.begin, range.size()).copy_(by_sequence(p.v_NGD, kv_index));
+    const auto sequences = static_cast<double>(batch);
+    texts_.meter.flops += sequences * (static_cast<double>(range.size()) * row.kv +
+                                       static_cast<double>(range.end - query_begin) * row.q);
+    if (query_begin == range.end) continue;
+    const PaletteEntry full{};
+    const at::Tensor q_BhND = by_sequence(p.q_NHD, head_index).transpose(1, 2);
+    const auto seen = [&](const at::Tensor& t) {
+      return t.narrow(1, 0, range.end).transpose(1, 2);
+    };
+    const at::Tensor out_BhND = at::empty_like(q_BhND, at::MemoryFormat::Contiguous);
+    attend(q_BhND, query_begin, {.tail_k_BGMD = seen(k_BNhD), .tail_v_BGMD = seen(v_BNhD)}, full,
+           texts_.prompt(), out_BhND, sinks);
+    texts_.meter.flops += sequences * static_cast<double>(heads.size()) * 4.0 *
+                          static_cast<double>(shape.head_dim) *
+                          visible_pairs(full, query_begin, range.end, texts_.prompt());
+    parts.push_back(out_BhND.transpose(1, 2));
+  }
+  return at::cat(parts, 1);
+}
+
+// Senders of one layer, in one batch.
+std::vector<double> Patcher::through_batch(int layer, std::span<const std::size_t> senders,
+                                           const std::map<int, Heads>& receivers) {
+  const auto batch = static_cast<std::int64_t>(senders.size()) + 1;
+  const int top = receivers.rbegin()->first;
+  const auto put = [](const at::Tensor& mixed_BnHD, const Heads& heads, const at::Tensor& of) {
+    for (std::size_t i = 0; i < heads.size(); ++i)
+      mixed_BnHD.select(2, heads[i]).copy_(of.select(2, static_cast<std::int64_t>(i)));
+  };
+  // What the receivers make of the patched stream. Nothing is read above the highest.
+  std::map<int, at::Tensor> received_BAhD;
+  at::Tensor x_BnC = repeated(texts_.layer(layer).x_nC, batch);
+  for (int at = layer; at <= top; ++at) {
+    const auto found = at > layer ? receivers.find(at) : receivers.end();
+    at::Tensor out;
+    if (found != receivers.end()) {
+      out = recompute(x_BnC, at, found->second, at == top);
+      received_BAhD[at] = out.narrow(1, out.size(1) - texts_.answer(), texts_.answer()).clone();
+    }
+    if (at == top) break;
+    at::Tensor mixed_BnHD = repeated(texts_.layer(at).mixed_nHD, batch).clone();
+    if (found != receivers.end()) put(mixed_BnHD, found->second, out);
+    if (at == layer)
+      for (std::size_t i = 0; i < senders.size(); ++i) {
+        const auto head = static_cast<std::int64_t>(senders[i]) % heads_;
+        mixed_BnHD.select(0, static_cast<std::int64_t>(i) + 1)
+            .select(1, head)
+            .copy_(texts_.layer(at).other_nHD.select(1, head));
+      }
+    x_BnC = close(x_BnC, mixed_BnHD, at);
+  }
+  // What the readout sees of them.
+  const int first = received_BAhD.begin()->first;
+  at::Tensor x_BAC = repeated(last_rows(texts_.layer(first).x_nC, texts_.answer()), batch);
+  for (int at = first; at < model_.layout().layers; ++at) {
+    const at::Tensor mixed_BAHD =
+        repeated(last_rows(texts_.layer(at).mixed_nHD, texts_.answer()), batch).clone();
+    if (const auto found = received_BAhD.find(at); found != received_BAhD.end())
+      put(mixed_BAHD, receivers.at(at), found->second);
+    x_BAC = close(x_BAC, mixed_BAHD, at);
+  }
+  const std::vector<double> m = texts_.margins(x_BAC);
+  std::vector<double> effects;
+  for (std::size_t i = 1; i < m.size(); ++i) effects.push_back(m[0] - m[i]);
+  return effects;
+}
+
+std::vector<double> Patcher::through(std::span<const std::size_t> senders,
+                                     std::span<const std::size_t> receivers) {
+  std::map<int, Heads> of_layer;
+  const auto layer_of = [&](std::size_t head) {
+    return static_cast<int>(head / static_cast<std::size_t>(heads_));
+  };
+  for (const std::size_t head : receivers)
+    of_layer[layer_of(head)].push_back(static_cast<std::int64_t>(head) % heads_);
+  std::vector<double> effects(senders.size(), 0.0);
+  const auto most = static_cast<std::size_t>(batch_of(texts_.carried_rows()));
+  for (std::size_t first = 0; first < senders.size();) {
+    const int layer = layer_of(senders[first]);
+    std::size_t end = first + 1;
+    while (end < senders.size() && end - first < most && layer_of(senders[end]) == layer) ++end;
+    const std::map<int, Heads> above(of_layer.upper_bound(layer), of_layer.end());
+    if (!above.empty()) {
+      const std::vector<double> here =
+          through_batch(layer, senders.subspan(first, end - first), above);
+      std::copy(here.begin(), here.end(), effects.begin() + static_cast<std::ptrdiff_t>(first));
+    }
+    first = end;
+  }
+  return effects;
+}
+
+Status check(const MeteredModel& model, const PatchPair& pair, const PatchSetting& setting) {
+  STRATA_CHECK(setting.decay > 0 && setting.decay <= 1);
+  if (pair.answer.empty())
+    return fail(ErrorKind::kInvalidArgument, "the answer is empty; expected at least 1 token");
+  const auto alike = [](std::string_view what, std::size_t clean, std::size_t other) -> Status {
+    if (clean == other) return {};
+    return fail(ErrorKind::kInvalidArgument,
+                "the {} of a pair differ in length: clean {} tokens, corrupted {}", what, clean,
+                other);
+  };
+  RETURN_IF_ERROR(alike("prompts", pair.prompt.size(), pair.other_prompt.size()));
+  RETURN_IF_ERROR(alike("answers", pair.answer.size(), pair.other_answer.size()));
+  const AttentionPlan full = AttentionPlan::full(model.layout());
+  for (const Tokens& tokens :
+       {forced_text(pair.prompt, pair.answer), forced_text(pair.other_prompt, pair.other_answer)})
+    RETURN_IF_ERROR(model.check(tokens, static_cast<std::int64_t>(tokens.size()),
+                                setting.cheap != nullptr ? *setting.cheap : full));
+  return {};
+}
+
+template <typename Body>
+Result<PatchEffects> patched(MeteredModel& model, const PatchPair& pair,
+                             const PatchSetting& setting, bool senders, Body&& body) {
+  RETURN_IF_ERROR(check(model, pair, setting));
+  return guarded([&]() -> Result<PatchEffects> {
+    const Stopwatch watch;
+    PatchTexts texts(model, pair, setting, senders);
+    PatchEffects out = texts.run();
+    Patcher patcher(model, texts);
+    out.effects = body(patcher);
+    texts.meter.seconds = watch.seconds();
+    model.absorb(texts.meter);
+    return out;
+  });
+}
+
+}  // namespace
+
+Result<PatchEffects> direct_effects(MeteredModel& model, const PatchPair& pair,
+                                    const PatchSetting& setting) {
+  return patched(model, pair, setting, /*senders=*/false,
+                 [](Patcher& patcher) { return patcher.direct(); });
+}
+
+Result<PatchEffects> path_effects(MeteredModel& model, const PatchPair& pair,
+                                  const PatchSetting& setting, std::span<const std::size_t> senders,
+                                  std::span<const std::size_t> receivers) {
+  const auto heads = static_cast<std::size_t>(model.layout().layers * model.layout().query_heads);
+  for (const auto& list : {senders, receivers}) {
+    STRATA_CHECK(std::is_sorted(list.begin(), list.end()));
+    STRATA_CHECK(list.empty() || list.back() < heads);
+  }
+  return patched(model, pair, setting, /*senders=*/true,
+                 [&](Patcher& patcher) { return patcher.through(senders, receivers); });
+}
+
+}  // namespace strata
