@@ -106,7 +106,7 @@ at::Tensor PatchTexts::carried_of(const at::Tensor& t) const {
 at::Tensor PatchTexts::cheap_heads(int layer, const at::Tensor& q, const at::Tensor& k_NGD,
                                    const at::Tensor& v_NGD) {
   const auto first_heads = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };
-  const at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
+  at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
   const std::int64_t begin = tokens_ - q.size(0), group = q.size(1) / k_NGD.size(1);
   const at::Tensor& sinks = decoder_.sink_logits(layer);
   for (std::int64_t head = 0; head < q.size(1); ++head) {

@@ -278,7 +278,8 @@ Result<PatchEffects> direct_effects(MeteredModel& model, const PatchPair& pair,
 Result<PatchEffects> path_effects(MeteredModel& model, const PatchPair& pair,
                                   const PatchSetting& setting, std::span<const std::size_t> senders,
                                   std::span<const std::size_t> receivers) {
-  const auto heads = static_cast<std::size_t>(model.layout().layers * model.layout().query_heads);
+  const auto heads = static_cast<std::size_t>(model.layout().layers) *
+                     static_cast<std::size_t>(model.layout().query_heads);
   for (const auto& list : {senders, receivers}) {
     STRATA_CHECK(std::is_sorted(list.begin(), list.end()));
     STRATA_CHECK(list.empty() || list.back() < heads);

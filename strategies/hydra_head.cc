@@ -252,6 +252,7 @@ std::vector<ProbeEffects> HydraHeadStrategy::by_probe(const Evidence& evidence) 
     probe.pairs.push_back(evidence.effects[i]);
   }
   std::vector<ProbeEffects> out;
+  out.reserve(probes.size());
   for (auto& [name, probe] : probes) out.push_back(std::move(probe));
   return out;
 }

@@ -29,6 +29,7 @@ HeadEffects mean_of(std::span<const HeadEffects> all) {
 std::vector<double> scaled(const std::vector<double>& values) {
   const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
   std::vector<double> out;
+  out.reserve(values.size());
   for (const double value : values)
     out.push_back(*greatest > *least ? (value - *least) / (*greatest - *least) : 0.0);
   return out;

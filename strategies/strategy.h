@@ -49,9 +49,8 @@ struct SelectionRequest {
 // What a strategy must be given; missing needs are an error before the model loads. Also its
 // "supervision".
 struct CalibrationNeeds {
-  bool pairs =
-      false;  // calibration samples as they are, each with a counterfactual (core/sample.h)
-  bool answers = false;  // without it
+  bool pairs = false;    // calibration samples as they are, counterfactuals (core/sample.h) too
+  bool answers = false;  // without those
   bool prompts = false;  // their prompts, without answers and metadata
   bool spans = false;    // prompts, and where in them the needles are
   bool model = false;    // runs the model at all

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "models/cost.h"
@@ -19,8 +20,11 @@ namespace {
 constexpr int kLayers = 4, kHeads = 4, kKvHeads = 2;
 constexpr std::int64_t kPrompt = 17, kAnswer = 3, kText = kPrompt + kAnswer - 1;
 constexpr double kTolerance = 1e-9, kDecay = 0.8;
+constexpr double kUnseen = -std::numeric_limits<double>::infinity();
 
-std::size_t head_at(int layer, int head) { return static_cast<std::size_t>(layer * kHeads + head); }
+std::size_t head_at(int layer, int head) {
+  return static_cast<std::size_t>(layer) * kHeads + static_cast<std::size_t>(head);
+}
 
 // Legend: N tokens, C hidden, H heads, G KV heads, D head size.
 class Twin {
@@ -43,7 +47,7 @@ class Twin {
     for (std::int64_t i = 0; i < tokens; ++i)
       for (std::int64_t j = 0; j < tokens; ++j)
         if (!testing::oracle_sees(entry, i, j, kPrompt))
-          unseen.mutable_data_ptr<double>()[i * tokens + j] = -INFINITY;
+          unseen.mutable_data_ptr<double>()[i * tokens + j] = kUnseen;
     for (std::int64_t head = 0; head < a_.query_heads; ++head) {
       const auto part = [&](const at::Tensor& weight, std::int64_t at) {
         return at::matmul(normed, weight.narrow(0, at * a_.head_dim, a_.head_dim).t());

@@ -135,7 +135,7 @@ TEST_F(HydraHeadTest, SubProbesAreFused) {
   EXPECT_EQ(selection.diagnostics["pairs"], nlohmann::json({{"asks A", 3}, {"asks B", 3}}));
   // Each head is all of one capability and nothing of the other.
   EXPECT_NEAR(selection.scores->score[2 * 4 + 2], 0.5, kRandomHeads);
-  EXPECT_NEAR(selection.scores->score[5 * 4], 0.5, kRandomHeads);
+  EXPECT_NEAR(selection.scores->score[20], 0.5, kRandomHeads);
 }
 
 TEST_F(HydraHeadTest, GroupsAreWorthTheirBestHead) {
@@ -160,11 +160,12 @@ TEST_F(HydraHeadTest, ConstrainedScreeningKeepsAHeadInEveryLayer) {
   const std::vector<double>& scores = selection.scores->score;
   int layers_with_two = 0;
   for (int layer = 0; layer < 8; ++layer) {
+    const std::ptrdiff_t first = std::ptrdiff_t{layer} * 4;
     int kept = 0;
     for (int head = 0; head < 4; ++head) kept += selection.mask(layer, head) ? 1 : 0;
     EXPECT_GE(kept, 1) << layer;
     layers_with_two += kept == 2 ? 1 : 0;
-    const auto best = std::max_element(scores.begin() + layer * 4, scores.begin() + layer * 4 + 4);
+    const auto best = std::max_element(scores.begin() + first, scores.begin() + first + 4);
     EXPECT_TRUE(selection.mask.at(static_cast<std::size_t>(best - scores.begin())));
   }
   EXPECT_EQ(layers_with_two, 1);

@@ -64,7 +64,7 @@ void note_needle(Sample& sample, const Chain& chain, const Tokenizer& tokenizer)
   };
   const auto answer_of = [&](std::string binding) {
     for (std::string next = chain.at(binding[0]); next != "OUT"; next = chain.at(binding[0]))
-      binding = *find(next + binding[2]);
+      binding = *find(next.append(1, binding[2]));
     return binding[2];
   };
   const std::string asked = *find(words.back());
