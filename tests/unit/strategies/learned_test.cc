@@ -178,6 +178,7 @@ TEST_F(FlashMorphTest, ASingleStreamConvergesToItsClosedForm) {
     std::sort(ordered.begin(), ordered.end());
     const double lambda = (ordered[0] + ordered[1]) / kLayers;  // shuts the least, opens the next
     std::vector<double> expected;
+    expected.reserve(d.size());
     for (const double distance : d)
       expected.push_back(std::clamp(1 - lambda * kLayers / (2 * distance), 0.0, 1.0));
     EXPECT_EQ(std::count(expected.begin(), expected.end(), 0.0), 1);
