@@ -1,6 +1,9 @@
 #include "core/mixer_spec.h"
 
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace strata {
 namespace {
@@ -26,6 +29,22 @@ Result<DecodeRule> parse_decode_rule(std::string_view text) {
   if (text == "full") return DecodeRule::kFull;
   if (text == "same") return DecodeRule::kSame;
   return fail(ErrorKind::kInvalidArgument, "decode_rule is '{}'; expected one of full, same", text);
+}
+
+std::string_view to_string(LinearKind kind) {
+  for (const auto& [candidate, name] : kLinearKinds)
+    if (candidate == kind) return name;
+  return "?";
+}
+
+Result<LinearKind> parse_linear_kind(std::string_view text) {
+  std::vector<std::string_view> names;
+  for (const auto& [kind, name] : kLinearKinds) {
+    if (name == text) return kind;
+    names.push_back(name);
+  }
+  return fail(ErrorKind::kUnsupported, "linear attention '{}'; expected one of {}", text,
+              fmt::join(names, ", "));
 }
 
 MixerTraits traits_of(const MixerSpec& mixer) {

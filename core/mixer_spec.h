@@ -4,9 +4,11 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "core/mask.h"
@@ -26,6 +28,17 @@ struct SlidingWindow {
   std::int64_t sinks = 0;
   auto operator<=>(const SlidingWindow&) const = default;
 };
+
+// A state of fixed size a head in place of keys: lightning (decay fixed a head), gla (gated linear
+// attention: decay by channel, from the input), gated_deltanet (gated delta rule). Its weights are
+// of their own and are trained; a plan names the kind alone.
+enum class LinearKind { kLightning, kGla, kGatedDeltaNet };
+inline constexpr std::array kLinearKinds = {
+    std::pair{LinearKind::kLightning, std::string_view("lightning")},
+    std::pair{LinearKind::kGla, std::string_view("gla")},
+    std::pair{LinearKind::kGatedDeltaNet, std::string_view("gated_deltanet")}};
+std::string_view to_string(LinearKind kind);
+Result<LinearKind> parse_linear_kind(std::string_view text);
 
 using MixerSpec = std::variant<FullAttention, SlidingWindow>;
 
