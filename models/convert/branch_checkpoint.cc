@@ -101,6 +101,7 @@ Status write_into(const fs::path& directory, const Model& parent, std::span<Laye
   std::map<std::string_view, const TensorView*> by_name;
   for (const TensorView& view : written.views) by_name[view.name] = &view;
   std::vector<const TensorView*> sorted;
+  sorted.reserve(by_name.size());
   for (const auto& [name, view] : by_name) sorted.push_back(view);
   const nlohmann::json config = config::to_json(branches[0].config());
   for (const LayerBranch& branch : branches)

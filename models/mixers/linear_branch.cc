@@ -40,8 +40,8 @@ at::Tensor random_matrix(std::int64_t rows, std::int64_t columns, Rng rng) {
 // Σ over rows of what each sees of its own chunk, itself included.
 double pairs_in_chunks(std::int64_t rows) {
   const auto triangle = [](std::int64_t n) { return 0.5 * static_cast<double>(n * (n + 1)); };
-  return static_cast<double>(rows / kLinearChunk) * triangle(kLinearChunk) +
-         triangle(rows % kLinearChunk);
+  const std::int64_t chunks = rows / kLinearChunk;
+  return static_cast<double>(chunks) * triangle(kLinearChunk) + triangle(rows % kLinearChunk);
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ LayerBranch LayerBranch::initial(const Architecture& a, const Weights& model, in
                             : at::Tensor();
   };
   const auto of_kv = [&](const at::Tensor& tensor) {  // rows by KV head → by the branch's heads
-    const at::Tensor here = copied(tensor);
+    at::Tensor here = copied(tensor);
     if (!here.defined() || branch.kv_heads_ == a.kv_heads) return here;
     return here.unflatten(0, {a.kv_heads, a.head_dim})
         .repeat_interleave(a.query_heads / a.kv_heads, 0)
