@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "models/linear_branch.h"
+#include "models/linear_parts.h"
 
 namespace strata {
 namespace {
@@ -49,7 +49,7 @@ PerRow weight_flops(const AttentionPlan& plan, const ModelShape& shape, int laye
   for (int head = 0; head < shape.heads.query_heads; ++head) {
     const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
     if (linear == nullptr) continue;
-    const LinearBranch branch = linear_branch(linear->kind);
+    const LinearParts branch = linear_parts(linear->kind);
     const auto rank = static_cast<double>(branch.decay_rank);
     const double conv = 2.0 * static_cast<double>(branch.conv_taps) * d;  // of one of q, k, v
     flops.in +=
@@ -77,7 +77,7 @@ double linear_mixing_flops(LinearKind kind, const ModelShape& shape, const Layer
                            std::int64_t end, std::int64_t prompt_length) {
   const auto d = static_cast<double>(shape.head_dim);
   const double product = 2.0 * d * d;  // of a row and the state
-  const bool corrects = linear_branch(kind).corrects_its_state;
+  const bool corrects = linear_parts(kind).corrects_its_state;
   double flops = 0;
   if (const std::int64_t stop = std::clamp(prompt_length, rows.in_begin, end);
       stop > rows.in_begin) {
@@ -183,7 +183,7 @@ std::uint64_t state_bytes(const AttentionPlan& plan, const ModelShape& shape) {
       const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
       if (linear == nullptr) continue;
       bytes += shape.head_dim * shape.head_dim * std::max(shape.bytes_per_value, kLeastStateBytes);
-      if (const std::int64_t taps = linear_branch(linear->kind).conv_taps; taps > 0)
+      if (const std::int64_t taps = linear_parts(linear->kind).conv_taps; taps > 0)
         bytes += 3 * (taps - 1) * shape.head_dim * shape.bytes_per_value;
     }
   return static_cast<std::uint64_t>(bytes);

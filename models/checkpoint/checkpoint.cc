@@ -1,12 +1,10 @@
 #include "models/checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <map>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <utility>
 
-#include "models/checkpoint/json_fields.h"
 #include "models/checkpoint/model_id.h"
+#include "models/checkpoint/safetensors_index.h"
 #include "models/checkpoint/tensor_list.h"
 
 namespace strata {
@@ -16,61 +14,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSingleFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
-constexpr std::uint64_t kMaxIndexBytes = 100'000'000;
-
-using WeightMap = std::map<std::string, std::string>;  // tensor → file name
-
-bool is_plain_file_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         name.find('\\') == std::string_view::npos && name.find('\0') == std::string_view::npos;
-}
-
-Result<WeightMap> parse_index(std::string_view text) {
-  ASSIGN_OR_RETURN(const nlohmann::json json, json_fields::parse_object(text));
-  const json_fields::Fields fields(json);
-  if (!fields.has("weight_map") || !fields.at("weight_map").is_object() ||
-      fields.at("weight_map").empty())
-    return fields.error("weight_map", "an object of tensor names and file names");
-  WeightMap out;
-  for (const auto& [tensor, file] : fields.at("weight_map").items()) {
-    if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>()))
-      return fail(ErrorKind::kInvalidFile,
-                  "field 'weight_map': '{}': expected the name of a file beside the index, got {}",
-                  tensor, json_fields::describe(file));
-    out.emplace(tensor, file.get<std::string>());
-  }
-  return out;
-}
-
-Result<WeightMap> read_index(const fs::path& path) {
-  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(path, kMaxIndexBytes));
-  auto index = parse_index(text);
-  if (!index) return fail(std::move(index).error().at(path.string()));
-  return index;
-}
-
-Result<std::vector<SafetensorsFile>> open_all(const fs::path& directory,
-                                              const std::set<std::string>& names) {
-  std::vector<SafetensorsFile> files;
-  for (const std::string& name : names) {
-    ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(directory / name));
-    files.push_back(std::move(file));
-  }
-  return files;
-}
-
-Status check_index(const fs::path& index_path, const WeightMap& index,
-                   std::span<const SafetensorsFile> files) {
-  std::map<std::string, const SafetensorsFile*> by_name;
-  for (const SafetensorsFile& file : files) by_name[file.path().filename().string()] = &file;
-  for (const auto& [tensor, name] : index)
-    if (by_name.at(name)->find(tensor) == nullptr)
-      return fail(make_error(ErrorKind::kInvalidFile,
-                             "field 'weight_map': expected tensor '{}' in {}, which has none",
-                             tensor, name)
-                      .at(index_path.string()));
-  return {};
-}
 
 }  // namespace
 
@@ -102,28 +45,12 @@ Status Checkpoint::open_files() {
                              kIndexFile)
                       .at(directory_.string())
                       .with_hint("weights in other formats are not read"));
-    ASSIGN_OR_RETURN(files_, open_all(directory_, {std::string(kSingleFile)}));
+    ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(directory_ / kSingleFile));
+    files_.push_back(std::move(file));
   } else {
-    ASSIGN_OR_RETURN(const WeightMap index, read_index(index_path));
-    std::set<std::string> names;
-    for (const auto& [tensor, name] : index) names.insert(name);
-    ASSIGN_OR_RETURN(files_, open_all(directory_, names));
-    RETURN_IF_ERROR(check_index(index_path, index, files_));
+    ASSIGN_OR_RETURN(files_, open_indexed(index_path));
   }
-  std::map<std::string_view, const SafetensorsFile*> owner;
-  for (const SafetensorsFile& file : files_)
-    for (const TensorView& tensor : file.tensors()) {
-      const auto [place, is_new] = owner.emplace(tensor.name, &file);
-      if (!is_new)
-        return fail(make_error(ErrorKind::kInvalidFile,
-                               "tensor '{}': expected it in one file, got it in {} and {}",
-                               tensor.name, place->second->path().filename().string(),
-                               file.path().filename().string())
-                        .at(directory_.string()));
-      tensors_.push_back(&tensor);
-    }
-  std::sort(tensors_.begin(), tensors_.end(),
-            [](const TensorView* a, const TensorView* b) { return a->name < b->name; });
+  ASSIGN_OR_RETURN(tensors_, all_tensors(directory_, files_));
   return {};
 }
 

@@ -1,5 +1,5 @@
 // ModelId: computed from content, and remembered for files that have not changed. Internal to
-// models/checkpoint.
+// models/.
 #pragma once
 
 #include <filesystem>

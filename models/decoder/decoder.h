@@ -79,6 +79,14 @@ class Decoder {
   at::Tensor close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
   // What the mixer adds to the stream: normed, where the family does that.
   at::Tensor mixer_output(const at::Tensor& mixed_NHD, int layer) const;
+  // What the layer's mixer is given, and what is made of its output before it is added to x.
+  at::Tensor mixer_input(const at::Tensor& x_NC, int layer) const {
+    return norm(x_NC, weights_.layers[static_cast<std::size_t>(layer)].input_norm);
+  }
+  at::Tensor added_to_stream(const at::Tensor& mixer_out_NC, int layer) const {
+    const at::Tensor& weight = weights_.layers[static_cast<std::size_t>(layer)].mixer_out_norm;
+    return weight.defined() ? norm(mixer_out_NC, weight) : mixer_out_NC;
+  }
   const at::Tensor& sink_logits(int layer) const {  // undefined where the family has none
     return weights_.layers[static_cast<std::size_t>(layer)].sink_logits;
   }

@@ -34,7 +34,7 @@
 
 #include <cstdint>
 
-#include "models/linear_branch.h"
+#include "models/linear_parts.h"
 
 namespace strata {
 

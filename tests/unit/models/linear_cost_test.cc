@@ -8,7 +8,7 @@
 
 #include "core/rng.h"
 #include "models/cost.h"
-#include "models/linear_branch.h"
+#include "models/linear_parts.h"
 #include "models/mixers/linear_attention.h"
 
 namespace strata {
@@ -99,7 +99,7 @@ TEST(LinearCostTest, TheStateIsWhatTheArithmeticAllocates) {
     shape.bytes_per_value = static_cast<std::int64_t>(c10::elementSize(dtype));
     for (const auto& [kind, name] : kLinearKinds) {
       std::uint64_t bytes = LinearState::zeros(1, 2, d, d, options).bytes();
-      if (const std::int64_t taps = linear_branch(kind).conv_taps; taps > 0)
+      if (const std::int64_t taps = linear_parts(kind).conv_taps; taps > 0)
         bytes += 3 * ConvolutionState::zeros(1, taps, 2 * d, options).bytes();
       EXPECT_EQ(state_bytes(all_linear(kind), shape), 2 * bytes) << name << " " << dtype;
     }

@@ -1,4 +1,4 @@
-// LinearBranch: what the trained branch of a linear-attention head consists of, as far as its cost
+// LinearParts: what the trained branch of a linear-attention head consists of, as far as its cost
 // depends on it (docs/cost.md says what each part is). A plain value, no weights.
 //
 // Every kind has q, k and v of its own for each query head (keys and values are not shared by a
@@ -11,7 +11,7 @@
 
 namespace strata {
 
-struct LinearBranch {
+struct LinearParts {
   std::int64_t decay_rank = 0;    // of the product that makes a decay a channel; 0 = no such decay
   std::int64_t gate_scalars = 0;  // a head and token, each from the layer's input
   std::int64_t conv_taps = 0;     // of the short convolutions over q, k and v; 0 = none
@@ -26,7 +26,7 @@ inline constexpr std::int64_t kLinearChunk = 64;
 // The state is kept in at least this width: it sums over the whole text.
 inline constexpr std::int64_t kLeastStateBytes = 4;
 
-constexpr LinearBranch linear_branch(LinearKind kind) {
+constexpr LinearParts linear_parts(LinearKind kind) {
   constexpr std::int64_t kGlaRank = 16, kTaps = 4;
   switch (kind) {
     case LinearKind::kLightning: break;
