@@ -19,6 +19,7 @@
 #include "core/mask.h"
 #include "core/mixer_spec.h"
 #include "core/result.h"
+#include "models/mixers/linear_branch_config.h"
 #include "runner/config/compose.h"
 
 namespace strata {
@@ -31,10 +32,6 @@ template <>
 struct EnumTable<Diagnostics> {
   static constexpr std::array<std::pair<Diagnostics, std::string_view>, 2> kNames{
       {{Diagnostics::kBasic, "basic"}, {Diagnostics::kFull, "full"}}};
-};
-template <>
-struct EnumTable<LinearKind> {
-  static constexpr auto kNames = kLinearKinds;
 };
 template <>
 struct EnumTable<DecodeRule> {
