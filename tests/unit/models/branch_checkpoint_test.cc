@@ -32,7 +32,7 @@ class BranchCheckpointTest : public ::testing::Test {
   }
   fs::path saved(LinearKind kind, std::uint64_t max_shard_bytes) const {
     std::vector<LayerBranch> branches = random_branches(kind);
-    const fs::path directory = folder_.path() / "branches";
+    fs::path directory = folder_.path() / "branches";
     fs::remove_all(directory);
     const Status status = save_branches(*parent_, branches, directory, max_shard_bytes);
     EXPECT_TRUE(status) << status.error().text();

@@ -30,8 +30,10 @@ class BranchTrainingTest : public ::testing::Test {
       for (int i = 0; i < 40; ++i) tokens.push_back(static_cast<TokenId>(rng.below(11)));
     }
   }
-  std::vector<LayerBranch> branches(LinearKind kind, std::vector<int> layers = {0, 1, 2}) const {
+  std::vector<LayerBranch> branches(LinearKind kind,
+                                    const std::vector<int>& layers = {0, 1, 2}) const {
     std::vector<LayerBranch> out;
+    out.reserve(layers.size());
     for (const int layer : layers) out.push_back(initial_branch(*teacher_, layer, {.kind = kind}));
     return out;
   }

@@ -265,11 +265,11 @@ TEST(LinearBranchTest, StatesHaveTheBytesOfMatricesAndTails) {
   Rng rng(4, "bytes");
   const auto parent = branch_parent(rng, at::kFloat, false);
   // 3 sequences, 4 heads of 4 × 4 in float32; three taps back of q, and of 2 KV heads of k and v.
-  constexpr std::uint64_t kMatrices = 3 * 4 * 4 * 4 * 4;
+  constexpr std::uint64_t kMatrices = std::uint64_t{3} * 4 * 4 * 4 * 4;
   EXPECT_EQ(initial_branch(*parent, 0, {}).make_state(3).bytes(), kMatrices);
   const LinearBranchConfig config{.kind = LinearKind::kGatedDeltaNet, .expand_kv_heads = false};
   EXPECT_EQ(initial_branch(*parent, 0, config).make_state(3).bytes(),
-            kMatrices + 3 * 3 * (16 + 8 + 8) * 4);
+            kMatrices + std::uint64_t{3} * 3 * (16 + 8 + 8) * 4);
 }
 
 // From the attention's weights alone: the state of each head in loops, with constant gates.
