@@ -116,20 +116,11 @@ Status write_into(const fs::path& directory, const Model& parent, std::span<Laye
 }  // namespace
 
 Status save_branches(const Model& parent, std::span<LayerBranch> branches,
-                     const fs::path& directory, std::uint64_t max_shard_bytes) try {
+                     const fs::path& directory, std::uint64_t max_shard_bytes) {
   STRATA_CHECK(!branches.empty());
-  RETURN_IF_ERROR(check_free_for_model(directory));
-  const fs::path target = directory.has_filename() ? directory : directory.parent_path();
-  fs::path partial = target;
-  partial += ".partial";
-  fs::remove_all(partial);
-  fs::create_directories(partial);
-  RETURN_IF_ERROR(write_into(partial, parent, branches, max_shard_bytes));
-  fs::rename(partial, target);
-  return {};
-} catch (const std::exception& exception) {
-  return fail(make_error(ErrorKind::kIo, "cannot write the branches: {}", exception.what())
-                  .at(directory.string()));
+  return in_new_folder(directory, "branches", [&](const fs::path& partial) {
+    return write_into(partial, parent, branches, max_shard_bytes);
+  });
 }
 
 Result<std::vector<LayerBranch>> load_branches(const Model& parent, const fs::path& directory) {

@@ -50,18 +50,28 @@ Result<std::string> write_into(const fs::path& directory, const Checkpoint& pare
 }  // namespace
 
 Result<std::string> save_model(const Checkpoint& parent, std::span<const TensorView> weights,
-                               const nlohmann::json& transform, const fs::path& directory) try {
+                               const nlohmann::json& transform, const fs::path& directory) {
+  std::string id;
+  RETURN_IF_ERROR(in_new_folder(directory, "model", [&](const fs::path& partial) -> Status {
+    ASSIGN_OR_RETURN(id, write_into(partial, parent, weights, transform));
+    return {};
+  }));
+  return id;
+}
+
+Status in_new_folder(const fs::path& directory, std::string_view what,
+                     const std::function<Status(const fs::path&)>& write) try {
   RETURN_IF_ERROR(check_free_for_model(directory));
   const fs::path target = directory.has_filename() ? directory : directory.parent_path();
   fs::path partial = target;
   partial += ".partial";
   fs::remove_all(partial);
   fs::create_directories(partial);
-  ASSIGN_OR_RETURN(std::string id, write_into(partial, parent, weights, transform));
+  RETURN_IF_ERROR(write(partial));
   fs::rename(partial, target);
-  return id;
+  return {};
 } catch (const std::exception& exception) {
-  return fail(make_error(ErrorKind::kIo, "cannot write the model: {}", exception.what())
+  return fail(make_error(ErrorKind::kIo, "cannot write the {}: {}", what, exception.what())
                   .at(directory.string()));
 }
 

@@ -6,8 +6,10 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "models/checkpoint/checkpoint.h"
 
@@ -19,6 +21,12 @@ namespace strata {
 Result<std::string> save_model(const Checkpoint& parent, std::span<const TensorView> weights,
                                const nlohmann::json& transform,
                                const std::filesystem::path& directory);
+
+// Runs `write` on a folder beside `directory`, which takes its place where that is well: what is
+// written is there whole or not at all. Errors: something lies there already; write's; kIo, "cannot
+// write the " `what`.
+Status in_new_folder(const std::filesystem::path& directory, std::string_view what,
+                     const std::function<Status(const std::filesystem::path&)>& write);
 
 // The first of those errors, to be had before a training begins.
 Status check_free_for_model(const std::filesystem::path& directory);

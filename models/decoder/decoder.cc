@@ -280,7 +280,7 @@ Decoder::Projections Decoder::project_rows(const at::Tensor& x_NC, int layer, st
                                            const RotaryRows* rotary) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const Architecture& a = architecture_;
-  const at::Tensor normed_in = norm(x_NC, w.input_norm);
+  const at::Tensor normed_in = mixer_input(x_NC, layer);
   const at::Tensor normed_out = keep_rows(normed_in, segments, row_index);
   const auto heads = [&](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
                          std::int64_t count) {
@@ -298,13 +298,12 @@ Decoder::Projections Decoder::project_rows(const at::Tensor& x_NC, int layer, st
   return p;
 }
 
-at::Tensor Decoder::mixer_output(const at::Tensor& mixed_NHD, int layer) const {
+at::Tensor Decoder::through_o(const at::Tensor& mixed_NHD, int layer) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
-  const at::Tensor out = at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
-  return w.mixer_out_norm.defined() ? norm(out, w.mixer_out_norm) : out;
+  return at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
 }
 
-at::Tensor Decoder::close_rows(at::Tensor x_NC, const at::Tensor& mixed_NHD, int layer,
+at::Tensor Decoder::close_rows(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer,
                                ForwardHooks* hooks) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   at::Tensor mixer_out = mixer_output(mixed_NHD, layer);
@@ -353,7 +352,7 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
     in_offset += in;
     out_offset += out;
   }
-  const at::Tensor x = keep_rows(x_in, segments, row_index);
+  at::Tensor x = keep_rows(x_in, segments, row_index);
   if (x.size(0) == 0) return x;
   pass_hooks(hooks, Site::kHeadOut, layer, mixed_NHD);
   return close_rows(x, mixed_NHD, layer, hooks);

@@ -77,15 +77,18 @@ class Decoder {
   Projections project(const at::Tensor& x_NC, int layer, const Segment& segment) const;
   // x and mixed hold the rows that leave the layer.
   at::Tensor close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
-  // What the mixer adds to the stream: normed, where the family does that.
-  at::Tensor mixer_output(const at::Tensor& mixed_NHD, int layer) const;
-  // What the layer's mixer is given, and what is made of its output before it is added to x.
+  // What the layer's mixer is given; the heads' outputs through o; what is made of that before it
+  // is added to x (normed, where the family does that); the last two in a row.
   at::Tensor mixer_input(const at::Tensor& x_NC, int layer) const {
     return norm(x_NC, weights_.layers[static_cast<std::size_t>(layer)].input_norm);
   }
+  at::Tensor through_o(const at::Tensor& mixed_NHD, int layer) const;
   at::Tensor added_to_stream(const at::Tensor& mixer_out_NC, int layer) const {
     const at::Tensor& weight = weights_.layers[static_cast<std::size_t>(layer)].mixer_out_norm;
     return weight.defined() ? norm(mixer_out_NC, weight) : mixer_out_NC;
+  }
+  at::Tensor mixer_output(const at::Tensor& mixed_NHD, int layer) const {
+    return added_to_stream(through_o(mixed_NHD, layer), layer);
   }
   const at::Tensor& sink_logits(int layer) const {  // undefined where the family has none
     return weights_.layers[static_cast<std::size_t>(layer)].sink_logits;
@@ -106,7 +109,7 @@ class Decoder {
   // `rotary` is null for a layer without positions (NoPE).
   Projections project_rows(const at::Tensor& x_NC, int layer, std::size_t row_index,
                            std::span<const Segment> segments, const RotaryRows* rotary) const;
-  at::Tensor close_rows(at::Tensor x_NC, const at::Tensor& mixed_NHD, int layer,
+  at::Tensor close_rows(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer,
                         ForwardHooks* hooks) const;
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
                        std::span<Segment> segments, const RotaryRows* rotary,

@@ -1,7 +1,6 @@
 #include "models/training/branch_training.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/linear.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -55,10 +54,7 @@ struct BranchTrainer::Impl {
                                        wanted ? &hooks : nullptr);
     if (!wanted) return taught;
     taught.target_NC = hooks.captures[0].value;
-    if (before_norm)
-      taught.target_NC =
-          at::linear(taught.target_NC.flatten(1), w.o,
-                     w.o_bias.defined() ? std::optional<at::Tensor>(w.o_bias) : std::nullopt);
+    if (before_norm) taught.target_NC = decoder.through_o(taught.target_NC, layer);
     return taught;
   }
 
@@ -182,11 +178,9 @@ double cosine_rate(const BranchTraining& t, std::int64_t step) {
 Result<nlohmann::json> train_branches(MeteredModel& model, std::span<const Tokens> texts,
                                       const BranchTraining& training,
                                       std::span<LayerBranch> branches, Progress& progress) {
-  constexpr std::int64_t kCurvePoints = 200;
   if (texts.empty())
     return fail(ErrorKind::kInvalidArgument, "expected texts to train on, got none");
   BranchTrainer trainer(model.model(), branches, training);
-  const std::int64_t stride = (training.steps + kCurvePoints - 1) / kCurvePoints;
   nlohmann::json curve = nlohmann::json::array();
   progress.begin("training linear branches", training.steps);
   for (std::int64_t step = 0; step < training.steps; ++step) {
@@ -197,7 +191,7 @@ Result<nlohmann::json> train_branches(MeteredModel& model, std::span<const Token
     for (const std::size_t i : samples_of_step(training.seed, texts.size(), training.batch, step))
       batch.emplace_back(texts[i]);
     ASSIGN_OR_RETURN(const std::vector<BranchLoss> losses, trainer.step(batch, model));
-    if (step % stride == 0 || step + 1 == training.steps) {
+    if (is_on_curve(step, training.steps)) {
       nlohmann::json point = {{"step", step}, {"rate", cosine_rate(training, step)}};
       for (const BranchLoss& loss : losses) {
         point["loss"].push_back(loss.loss);

@@ -20,8 +20,6 @@
 namespace strata {
 namespace {
 
-constexpr std::int64_t kCurvePoints = 200;
-
 std::string readable(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
 }
@@ -162,8 +160,7 @@ Status Loop::step(std::int64_t step) {
     ASSIGN_OR_RETURN(point["gradient_norm"],
                      training_.weights->step(static_cast<std::int64_t>(passes.size())));
   }
-  const std::int64_t stride = (training_.steps + kCurvePoints - 1) / kCurvePoints;
-  if (step % stride == 0 || step + 1 == training_.steps) {
+  if (is_on_curve(step, training_.steps)) {
     point["step"] = step;
     point["loss"] = loss;
     curve_.push_back(std::move(point));
@@ -268,6 +265,12 @@ std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples
     out.push_back(order[static_cast<std::size_t>(i % count)]);
   }
   return out;
+}
+
+bool is_on_curve(std::int64_t step, std::int64_t steps) {
+  constexpr std::int64_t kPoints = 200;
+  const std::int64_t stride = (steps + kPoints - 1) / kPoints;
+  return step % stride == 0 || step + 1 == steps;
 }
 
 void remove_checkpoint(const std::filesystem::path& checkpoint) {

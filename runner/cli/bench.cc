@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/rng.h"
 #include "models/device_memory.h"
@@ -93,7 +94,11 @@ Result<nlohmann::json> gated_passes(const Arguments& arguments, const Experiment
 Status bench(const Arguments& arguments, const ExperimentConfig& config, Progress& progress) {
   const bool decode = arguments.command == Command::kBenchDecode;
   Workbench workbench;
-  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
+  const bool gates = arguments.command == Command::kBenchGates;  // of all units: no selection
+  std::optional<SelectedPlan> selected;
+  if (!gates) {
+    ASSIGN_OR_RETURN(selected, run_selection(config, workbench, progress));
+  }
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const std::int64_t length, benchmark_length(config));
   set_operation_threads(worker_threads(config));
@@ -108,27 +113,26 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
                          {"threads", worker_threads(config)},
                          {"dtype", config.dtype},
                          {"device", model->device_name()}};
-  if (arguments.command == Command::kBenchGates) {
+  if (gates) {
     ASSIGN_OR_RETURN(const nlohmann::json measured,
                      gated_passes(arguments, config, *model, prompts, progress));
     line.update(measured);
   } else {
     MeteredModel metered(*model);
-    ASSIGN_OR_RETURN(const std::vector<double> seconds,
+    ASSIGN_OR_RETURN(std::vector<double> seconds,
                      decode
-                         ? decode_seconds(metered, selected.plan, prompts, arguments.new_tokens,
+                         ? decode_seconds(metered, selected->plan, prompts, arguments.new_tokens,
                                           arguments.repeats)
-                         : prefill_seconds(metered, selected.plan, prompts[0], arguments.repeats));
-    line["plan"] = selected.plan.id();
+                         : prefill_seconds(metered, selected->plan, prompts[0], arguments.repeats));
+    line["plan"] = selected->plan.id();
     line["seconds"] = seconds;
-  }
-  if (decode) {
-    auto sorted = line["seconds"].get<std::vector<double>>();
-    std::sort(sorted.begin(), sorted.end());
-    line["batch"] = config.batch;
-    line["new_tokens"] = arguments.new_tokens;
-    line["median_tokens_per_second"] =
-        static_cast<double>(config.batch * arguments.new_tokens) / sorted[sorted.size() / 2];
+    if (decode) {
+      std::sort(seconds.begin(), seconds.end());
+      line["batch"] = config.batch;
+      line["new_tokens"] = arguments.new_tokens;
+      line["median_tokens_per_second"] =
+          static_cast<double>(config.batch * arguments.new_tokens) / seconds[seconds.size() / 2];
+    }
   }
   std::printf("%s\n", line.dump().c_str());
   return {};

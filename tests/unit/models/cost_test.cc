@@ -5,18 +5,12 @@
 
 #include "core/rng.h"
 #include "tests/unit/models/dense_oracle.h"
+#include "tests/unit/models/small_shape.h"
 
 namespace strata {
 namespace {
 
-// hidden 8, 2 query heads and 1 KV head of 4, MLP 16, vocabulary 10, 2 layers.
-const ModelShape kShape{.heads = {.layers = 2, .query_heads = 2, .kv_heads = 1},
-                        .hidden = 8,
-                        .head_dim = 4,
-                        .intermediate = 16,
-                        .vocabulary = 10,
-                        .max_positions = 64,
-                        .bytes_per_value = 4};
+using testing::kShape;
 
 AttentionPlan layers_kept(const std::vector<int>& kept, SlidingWindow sliding,
                           DecodeRule rule = DecodeRule::kSame) {

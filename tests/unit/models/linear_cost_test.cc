@@ -10,18 +10,12 @@
 #include "models/cost.h"
 #include "models/linear_parts.h"
 #include "models/mixers/linear_attention.h"
+#include "tests/unit/models/small_shape.h"
 
 namespace strata {
 namespace {
 
-// hidden 8, 2 query heads and 1 KV head of 4, MLP 16, vocabulary 10, 2 layers.
-const ModelShape kShape{.heads = {.layers = 2, .query_heads = 2, .kv_heads = 1},
-                        .hidden = 8,
-                        .head_dim = 4,
-                        .intermediate = 16,
-                        .vocabulary = 10,
-                        .max_positions = 256,
-                        .bytes_per_value = 4};
+using testing::kShape;
 
 AttentionPlan all_linear(LinearKind kind) {
   return *AttentionPlan::from_mask(Mask::of_layers(kShape.heads, {}), FullAttention{},
