@@ -16,10 +16,15 @@ std::string shown(const SqlValue& value) {
   return text;
 }
 
+// Nothing where it is no text, as a foreign database may have it.
+std::string_view text_of(const SqlValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  return text == nullptr ? std::string_view() : *text;
+}
+
 // The further a run has come, the higher.
 int progress_of(const SqlValue& status) {
-  const auto* text = std::get_if<std::string>(&status);
-  const Result<RunStatus> parsed = parse_run_status(text == nullptr ? "" : *text);
+  const Result<RunStatus> parsed = parse_run_status(text_of(status));
   switch (parsed.value_or(RunStatus::kRunning)) {
     case RunStatus::kRunning: return 0;
     case RunStatus::kInterrupted: return 1;
@@ -124,10 +129,12 @@ Status insert_row(const Connection& connection, const Table& table, const SqlRow
   const std::size_t status = table.index_of("status");
   const int here = progress_of(recorded[status]);
   const int there = progress_of(values[status]);
-  if (there > here) return advance_run(connection, table, values);
   if (there == here && here == progress_of(SqlValue(std::string("done"))))
     return fail(conflict(connection, table, *differing_progress, recorded, values));
-  return {};
+  // Of two attempts that came equally far the later one counts: its error is what is wrong now.
+  const std::size_t finished = table.index_of("finished");
+  const bool later = there == here && text_of(recorded[finished]) < text_of(values[finished]);
+  return there > here || later ? advance_run(connection, table, values) : Status{};
 }
 
 }  // namespace strata

@@ -341,6 +341,25 @@ TEST(Store, MergingFinishesARunThatIsUnfinishedHereAndNeverTheReverse) {
   EXPECT_EQ(must(here.store.run(done.id)), done);
 }
 
+TEST(Store, OfTwoFailuresOfARunTheLaterOneStaysWhicheverIsMergedIntoWhich) {
+  const TemporaryFolder folder;
+  World here = make_world(folder.file("here.db"));
+  World there = make_world(folder.file("there.db"));
+  RunRow first = here.run;
+  first.status = RunStatus::kFailed;
+  first.error = "out of memory";
+  first.finished = "2025-01-31T12:05:00.000000Z";
+  RunRow second = first;
+  second.error = "the denominator is noise";
+  second.finished = "2025-01-31T12:06:00.000000Z";
+  must(here.store.update(first));
+  must(there.store.update(second));
+  must(there.store.merge(here.store));
+  EXPECT_EQ(must(there.store.run(second.id)), second);
+  must(here.store.merge(there.store));
+  EXPECT_EQ(must(here.store.run(second.id)), second);
+}
+
 TEST(Store, AConflictKeepsNothingOfAMerge) {
   const TemporaryFolder folder;
   World here = make_world(folder.file("here.db"));
