@@ -21,7 +21,7 @@ from pathlib import Path
 from sweep_agreement import Agreement, stability
 from sweep_rows import ROOT, is_control, marks_of, read_sweep, row_of, strata, toggling_flops
 from sweep_tables import (GAP, GENERATED, Pair, budget_settings, curve, full_table, matrix, other_settings,
-                          settings_table, signs_table, transfer)
+                          settings_table, signs_table, trained_tables, transfer)
 from sweep_text import NO_VALUE, counted, markdown, number, percent_of, share, signed, task_text, units
 
 DUMP_LIMIT = 20_000_000  # bytes
@@ -186,6 +186,9 @@ def page(sweep, connection, dump_note):
     for rule in sweep.rules:
         parts += [f"### Rule `{rule}`", curve(sweep, rule)]
     parts += ["## Transfer", *transfer(sweep, connection)]
+    if sweep.trained_blocks():
+        parts += ["## Trained weights", "All weights, of each plan a model of its own; the gap is that of these models. One "
+                  "training seed: the order of such rows is no claim.", *trained_tables(sweep)]
     parts += ["## Stability and agreement",
               "Sets that one selector chose with different calibration seeds, at the centre."]
     for rule in sweep.rules:

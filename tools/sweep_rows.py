@@ -18,7 +18,7 @@ from pathlib import Path
 CONTROLS = ("periodic-best", "ends", "inverted")
 ROOT = Path(__file__).resolve().parent.parent
 # What makes a table of the leaderboard, among the columns of its csv.
-BLOCK = ("data_id", "split", "window", "sinks", "linear", "decode_rule", "granularity", "budget_units")
+BLOCK = ("model", "data_id", "split", "window", "sinks", "linear", "decode_rule", "granularity", "budget_units")
 NOT_THE_TASK = {"seed", "split"}
 
 
@@ -54,6 +54,7 @@ class Setting:
     rule: str
     granularity: str
     budget: float | None  # share of the units, or how many of them; None for full and none
+    model: str
 
     def key(self, name):
         return dict(self.task).get(name)
@@ -119,7 +120,8 @@ def run_of(row):
         source = None
     budget = row["budget_units"] if row["budget_fraction"] is None else row["budget_fraction"]
     setting = Setting(task, benchmark.get("split") or "test", row["window"], row["sinks"],
-                      config.get("mixer", {}).get("linear") or "", row["decode_rule"], row["granularity"], budget)
+                      config.get("mixer", {}).get("linear") or "", row["decode_rule"], row["granularity"], budget,
+                      config.get("model", {}).get("name") or "")
     steps = (config["strategy"].get("training") or {}).get("steps")
     return Run(row["id"], row["label"], row["group_name"], row["status"], row["error"], setting,
                calibration["samples"], calibration.get("seed"), source, steps, row["experiment_id"],
@@ -178,6 +180,10 @@ class Sweep:
     def block(self, setting):
         """The rows of the leaderboard's table of a setting; empty where there is none."""
         return self._blocks.get(self._block_of_setting.get(setting), [])
+
+    def trained_blocks(self):
+        """The tables of models that were trained alike, each under its own plan."""
+        return [block for key, block in self._blocks.items() if key[0].startswith("trained from")]
 
     def find(self, setting, **wanted):
         """Finished runs of a setting, oldest first: calibrated on the evaluated task unless `source` says otherwise."""

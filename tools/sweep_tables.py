@@ -116,6 +116,19 @@ def other_settings(sweep, rule):
     return [centre] + others, ["centre"] + [difference(s, centre) for s in others]
 
 
+def trained_tables(sweep):
+    """One a block: what every plan reaches on weights that were trained under it."""
+    tables = []
+    for block in sweep.trained_blocks():
+        first = block[0]
+        rows = [[row["strategy"], with_interval(row, "gap_closed", 1, 100), with_interval(row, "gen_contains", 1, 100),
+                 number(row["answer_nll"], 3), percent_of(float(row["kv_share"]), 1)] for row in block]
+        tables += [f"Rule `{first['decode_rule']}`, window {first['window']}, {first['budget_units']} of "
+                   f"{first['units']} {units(first['granularity'])}, {first['samples']} samples: {first['model']}.",
+                   markdown(["plan", "gap closed %", "generated right %", "answer NLL", "KV bytes %"], rows)]
+    return tables
+
+
 def harm_rows(sweep, setting):
     """label → leaderboard's row on running text of the set that was chosen on the centre's task; controls too."""
     found = {}
