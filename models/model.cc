@@ -9,6 +9,8 @@
 #include <numeric>
 
 #include "models/checkpoint/checkpoint.h"
+#include "models/convert/branch_checkpoint.h"
+#include "models/convert/hybrid_checkpoint.h"
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 
@@ -20,7 +22,18 @@ struct Model::Impl {
   std::string id;
   std::int64_t parameters = 0;
   ModelShape shape;
+  std::optional<AttentionPlan> plan;  // of its own
   std::unique_ptr<Decoder> decoder;
+
+  void attach(std::vector<LayerBranch> branches) {
+    shape.branches.resize(branches.empty() ? 0 : static_cast<std::size_t>(shape.heads.layers));
+    for (LayerBranch& branch : branches) {
+      shape.branches[static_cast<std::size_t>(branch.layer())] = linear_parts(branch.config());
+      for (const BranchPart& part : branch.parts()) parameters += part.tensor->numel();
+    }
+    decoder =
+        std::make_unique<Decoder>(decoder->architecture(), decoder->weights(), std::move(branches));
+  }
 };
 
 void set_operation_threads(int threads) { at::set_num_threads(threads); }
@@ -58,7 +71,8 @@ ModelShape shape_of(const Architecture& a, at::ScalarType dtype) {
           .experts_per_token = a.experts ? a.experts->per_token : 0,
           .vocabulary = a.vocabulary,
           .max_positions = a.max_positions,
-          .bytes_per_value = static_cast<std::int64_t>(at::elementSize(dtype))};
+          .bytes_per_value = static_cast<std::int64_t>(at::elementSize(dtype)),
+          .branches = {}};
 }
 
 }  // namespace
@@ -90,15 +104,44 @@ Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& director
     return fail(make_error(ErrorKind::kInternal, "LibTorch: {}", error.what_without_backtrace())
                     .at(directory.string()));
   }
-  return std::unique_ptr<Model>(new Model(std::move(impl)));
+  auto model = std::unique_ptr<Model>(new Model(std::move(impl)));
+  ASSIGN_OR_RETURN(const auto hybrid, read_hybrid(directory, model->layout()));
+  const bool has_branches = hybrid && hybrid->has_branches;
+  if (has_branches && !options.branches.empty())
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "the model has branches of its own; expected no others, got {}",
+                           options.branches.string())
+                    .at(directory.string()));
+  if (has_branches) RETURN_IF_ERROR(model->attach_from(directory));
+  if (hybrid) {
+    if (Status runs = model->check_mixers(hybrid->plan); !runs)
+      return fail(std::move(runs).error().at((directory / "plan.json").string()));
+    model->impl_->id = hybrid_id(model->impl_->id, hybrid->plan);
+    model->impl_->plan = hybrid->plan;
+  }
+  if (!options.branches.empty()) RETURN_IF_ERROR(model->attach_from(options.branches));
+  return model;
+}
+
+Status Model::attach_from(const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(std::vector<LayerBranch> branches, load_branches(*this, directory));
+  ASSIGN_OR_RETURN(impl_->id, branches_id(*this, directory));
+  impl_->attach(std::move(branches));
+  return {};
 }
 
 std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture,
                                         Weights weights) {
+  return in_memory(std::move(id), std::move(architecture), std::move(weights), {});
+}
+
+std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture, Weights weights,
+                                        std::vector<LayerBranch> branches) {
   auto impl = std::make_unique<Impl>();
   impl->id = std::move(id);
   impl->shape = shape_of(architecture, weights.embedding.scalar_type());
   impl->decoder = std::make_unique<Decoder>(std::move(architecture), std::move(weights));
+  impl->attach(std::move(branches));
   return std::unique_ptr<Model>(new Model(std::move(impl)));
 }
 
@@ -107,17 +150,29 @@ const ModelShape& Model::shape() const { return impl_->shape; }
 Status Model::check_mixers(const AttentionPlan& plan) const {
   STRATA_CHECK(plan.layout() == layout());
   for (int layer = 0; layer < layout().layers; ++layer)
-    for (int head = 0; head < layout().query_heads; ++head)
-      if (const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer))
+    for (int head = 0; head < layout().query_heads; ++head) {
+      const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
+      if (linear == nullptr) continue;
+      const LayerBranch* branch = decoder().branch(layer);
+      if (branch == nullptr)
         return fail(make_error(ErrorKind::kUnsupported,
                                "layer {} has no trained {} branch; expected a model made by strata "
                                "convert",
                                layer, to_string(linear->kind))
-                        .with_hint("mixer=sliding_window needs no weights of its own"));
+                        .with_hint("name its branches by model.branches=DIR; "
+                                   "mixer=sliding_window needs no weights of its own"));
+      if (branch->config().kind != linear->kind)
+        return fail(make_error(ErrorKind::kUnsupported,
+                               "layer {} has no trained {} branch; expected mixer.linear={} as its "
+                               "branch is",
+                               layer, to_string(linear->kind), to_string(branch->config().kind)));
+    }
   return {};
 }
 
-AttentionPlan Model::native_plan() const { return impl_->decoder->architecture().native_plan(); }
+AttentionPlan Model::native_plan() const {
+  return impl_->plan ? *impl_->plan : impl_->decoder->architecture().native_plan();
+}
 const LoadOptions& Model::options() const { return impl_->options; }
 const Decoder& Model::decoder() const { return *impl_->decoder; }
 const Checkpoint* Model::checkpoint() const {

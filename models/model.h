@@ -30,6 +30,8 @@ struct LoadOptions {
   std::string device = "cpu";     // cpu | cuda
   std::string dtype = "float32";  // float32 | bfloat16 | float64
   int threads = 1;                // of one operation, process-wide
+  // Directory of trained linear branches (models/convert/branch_checkpoint.h); empty = none.
+  std::filesystem::path branches = {};
 };
 
 struct RunLimits {
@@ -68,6 +70,7 @@ struct Meter {
 
 class Checkpoint;
 class Decoder;
+class LayerBranch;
 struct Architecture;
 struct BatchState;
 struct Weights;
@@ -78,20 +81,26 @@ void set_operation_threads(int threads);
 
 class Model {
  public:
-  // Errors: what Checkpoint::open says; an unknown device or dtype; a device that is not there.
+  // A directory may be a hybrid (models/convert/hybrid_checkpoint.h). Errors: what
+  // Checkpoint::open, read_hybrid and load_branches say; an unknown device or dtype; a device that
+  // is not there.
   static Result<std::unique_ptr<Model>> load(const std::filesystem::path& directory,
                                              const LoadOptions& options);
   // A model that exists in memory alone, under the id given. For models/ and its tests.
   static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture,
                                           Weights weights);
+  static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture,
+                                          Weights weights, std::vector<LayerBranch> branches);
   ~Model();
 
-  const std::string& id() const;  // ModelId
+  // ModelId; with branches or a plan of its own, the SHA-256 of that and of what these are.
+  const std::string& id() const;
   const ModelShape& shape() const;
   const HeadLayout& layout() const { return shape().heads; }
-  AttentionPlan native_plan() const;  // the hybrid that the checkpoint is by its own config
-  // Whether there are weights for every mixer of a plan of this layout. kUnsupported: the first
-  // layer that has none.
+  // The hybrid that the checkpoint is: of save_hybrid, or by its own config.
+  AttentionPlan native_plan() const;
+  // Whether there are weights for every mixer of a plan of this layout: a cell of linear attention
+  // needs a branch of its kind in its layer. kUnsupported: the first layer that has none.
   Status check_mixers(const AttentionPlan& plan) const;
   const LoadOptions& options() const;
   std::int64_t parameters() const;
@@ -102,6 +111,7 @@ class Model {
  private:
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
+  Status attach_from(const std::filesystem::path& branches);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -26,10 +27,21 @@ Status save_branches(const Model& parent, std::span<LayerBranch> branches,
                      const std::filesystem::path& directory,
                      std::uint64_t max_shard_bytes = kMaxShardBytes);
 
+// The same into a folder that exists, as branches of the model `parent_id`. Returns their
+// branches_id.
+Result<std::string> write_branches(const std::filesystem::path& directory,
+                                   const std::string& parent_id, const Architecture& architecture,
+                                   std::span<LayerBranch> branches,
+                                   std::uint64_t max_shard_bytes = kMaxShardBytes);
+
 // On the parent's device. Errors, of files that may come from anywhere: kNotFound, kIo,
 // kInvalidFile; another parent; a tensor that is missing, of another shape or dtype, or besides;
 // bytes other than those that were written.
 Result<std::vector<LayerBranch>> load_branches(const Model& parent,
                                                const std::filesystem::path& directory);
+
+// The id of the parent with the branches of a directory that load_branches takes: of the parent's
+// id, the config and the tensors' content. 64 hexadecimal digits. Errors: those of its description.
+Result<std::string> branches_id(const Model& parent, const std::filesystem::path& directory);
 
 }  // namespace strata

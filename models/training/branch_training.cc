@@ -29,6 +29,7 @@ struct BranchTrainer::Impl {
       std::vector<at::Tensor>& of_branch = weights.emplace_back();
       std::vector<at::Tensor> masters;
       for (const BranchPart& part : branch.parts()) {
+        if (part.fusion) continue;  // no part of a layer that is linear alone
         part.tensor->requires_grad_(true);
         of_branch.push_back(*part.tensor);
         masters.push_back(part.tensor->detach());
@@ -131,8 +132,7 @@ Result<std::vector<BranchLoss>> BranchTrainer::step(std::span<const std::span<co
                               .prompt_length = length,
                               .first_read = length,
                               .retain = false},
-                    .plan = std::make_shared<const BoundPlan>(
-                        plan, at::TensorOptions(at::kLong).device(device)),
+                    .plan = s.decoder.bind(plan),
                     .state = nullptr,
                     .rows = {{0, 0}},
                     .batch = batch};
