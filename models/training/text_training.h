@@ -41,6 +41,9 @@ struct TextTraining {
   double seconds_between_checkpoints = 300;
 };
 
+// From `rate` to `last_rate` by half a cosine: of step `step` of `steps`, counted from 0.
+double cosine_between(double rate, double last_rate, std::int64_t step, std::int64_t steps);
+
 // The curve: up to about 200 objects {"step", …what the learner says}. `model` counts what is run,
 // that of the steps before a checkpoint included; where there is a checkpoint path, a file lies
 // there in the end: the trained state. Errors: no texts; those of the learner; a checkpoint that is
