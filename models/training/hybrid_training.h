@@ -50,6 +50,7 @@ struct EnumTable<TrainedWeights> {
 struct HybridTraining {
   std::int64_t steps = 0;
   std::int64_t batch = 1;
+  std::int64_t rows_at_once = 16384;
   double rate = 1e-4;
   double last_rate = 1e-5;
   double beta1 = 0.9;
@@ -65,6 +66,10 @@ struct HybridTraining {
   static void fields(Self& self, Visitor&& visit) {
     visit("steps", self.steps, "steps of AdamW; 0 = none", config::at_least(0));
     visit("batch", self.batch, "texts a step, of one length", config::at_least(1));
+    visit("rows_at_once", self.rows_at_once,
+          "tokens of a step's texts that are run at once, at least one text: what memory there is "
+          "for",
+          config::at_least(1));
     visit("rate", self.rate,
           "of the first step; falls by a cosine (FlashMorph: 1e-4; long texts: 1e-5)",
           config::above(0));
@@ -73,7 +78,8 @@ struct HybridTraining {
     visit("beta2", self.beta2, "AdamW's (inferred)", config::between(0, 1 - 1e-9));
     visit("epsilon", self.epsilon, "AdamW's (inferred)", config::above(0));
     visit("weight_decay", self.weight_decay, "AdamW's (inferred)", config::at_least(0));
-    visit("clip", self.clip, "largest norm of a step's gradient over all weights; 0 = any "
+    visit("clip", self.clip,
+          "largest norm of a step's gradient over all weights; 0 = any "
           "(inferred)",
           config::at_least(0));
     visit("loss", self.loss,
@@ -99,9 +105,10 @@ struct DistilledStudent {
 
 // `teacher` is the unmodified model (run under its own plan; metered, the training counts there
 // too), `start` what the student begins as: the model whose branches the plan needs; it may be the
-// teacher's own. Texts have at least 2 tokens. Errors: those of Model::check_mixers for `plan`;
-// nothing to train (branches alone, and a plan without linear cells); texts of different lengths in
-// a step; a gradient that is not finite; out of memory; kInterrupted.
+// teacher's own. Texts have at least 2 tokens. `seed` and order as in text_training.h. Errors:
+// those of Model::check_mixers for `plan`; nothing to train (branches alone, and a plan without
+// linear cells); texts of different lengths in a step; a gradient that is not finite; out of
+// memory; kInterrupted.
 Result<DistilledStudent> distil(MeteredModel& teacher, const Model& start,
                                 const AttentionPlan& plan, std::span<const Tokens> texts,
                                 const HybridTraining& training, Progress& progress);
@@ -127,6 +134,7 @@ class HybridTrainer final : public TextLearner {
   // The student as it is now, which shares this trainer's tensors.
   const Model& model() const;
   std::unique_ptr<Model> release() &&;
+  const std::vector<double>& losses() const;  // of each step since this was made, before it
 
  private:
   struct Impl;

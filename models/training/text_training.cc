@@ -43,8 +43,7 @@ class Loop {
 
 Status Loop::step() {
   std::vector<std::span<const TokenId>> batch;
-  for (const std::size_t i :
-       samples_of_step(training_.seed, texts_.size(), training_.batch, next_))
+  for (const std::size_t i : samples_of_step(training_.seed, texts_.size(), training_.batch, next_))
     batch.emplace_back(texts_[i]);
   ASSIGN_OR_RETURN(nlohmann::json point, learner_.step(batch, model_));
   if (is_on_curve(next_, training_.steps)) {
@@ -86,10 +85,10 @@ Result<nlohmann::json> Loop::run() {
   auto saved = std::chrono::steady_clock::now();
   Status status;
   while (next_ < training_.steps) {
-    status = progress_.stop_requested() ? Status(fail(ErrorKind::kInterrupted,
-                                                      "interrupted after {} of {} steps of {}",
-                                                      next_, training_.steps, training_.title))
-                                        : step();
+    status = progress_.stop_requested()
+                 ? Status(fail(ErrorKind::kInterrupted, "interrupted after {} of {} steps of {}",
+                               next_, training_.steps, training_.title))
+                 : step();
     if (!status) break;
     progress_.advance(1);
     const auto now = std::chrono::steady_clock::now();

@@ -24,8 +24,7 @@ fs::path weights_file(const fs::path& checkpoint, std::int64_t next) {
 // All of a checkpoint's files of weights but this one.
 void remove_weights(const fs::path& checkpoint, const fs::path& except) {
   std::error_code code;
-  const fs::path folder =
-      checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path(".");
+  const fs::path folder = checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path(".");
   const std::string prefix = checkpoint.filename().string() + ".";
   std::vector<fs::path> old;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
@@ -59,12 +58,9 @@ Result<TrainingState> read(const fs::path& checkpoint, const std::string& identi
 Status write_checkpoint(const fs::path& checkpoint, const std::string& identity,
                         const TrainingState& state,
                         const std::function<Status(const fs::path& weights)>& save_weights) {
-  const nlohmann::json file = {{"format", kFormat},
-                               {"identity", identity},
-                               {"next", state.next},
-                               {"curve", state.curve},
-                               {"meter", to_json(state.cost)},
-                               {"learner", state.learner}};
+  const nlohmann::json file = {
+      {"format", kFormat},    {"identity", identity},         {"next", state.next},
+      {"curve", state.curve}, {"meter", to_json(state.cost)}, {"learner", state.learner}};
   std::error_code exists;
   fs::create_directories(checkpoint.parent_path(), exists);
   // Weights first: the checkpoint that is there always has its own.
