@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -21,10 +23,19 @@ namespace strata {
 inline constexpr std::uint64_t kMaxShardBytes = std::uint64_t{5} << 30;
 
 // Branches of one config and dtype, by rising layer, at least one (programmer errors). The
-// directory is there whole or not at all. Errors: something lies at `directory` already; kIo.
+// directory is there whole or not at all. `transform`, where it is not null, goes with the parent's
+// id into its strata.json, as in save_model.h. Errors: something lies at `directory` already; kIo.
 Status save_branches(const Model& parent, std::span<LayerBranch> branches,
                      const std::filesystem::path& directory,
-                     std::uint64_t max_shard_bytes = kMaxShardBytes);
+                     std::uint64_t max_shard_bytes = kMaxShardBytes,
+                     const nlohmann::json& transform = nullptr);
+
+// The same into a folder that exists, as branches of the model `parent_id`. Returns their
+// branches_id.
+Result<std::string> write_branches(const std::filesystem::path& directory,
+                                   const std::string& parent_id, const Architecture& architecture,
+                                   std::span<LayerBranch> branches,
+                                   std::uint64_t max_shard_bytes = kMaxShardBytes);
 
 // On the parent's device. Errors, of files that may come from anywhere: kNotFound, kIo,
 // kInvalidFile; another parent; a tensor that is missing, of another shape or dtype, or besides;
