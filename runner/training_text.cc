@@ -91,12 +91,16 @@ Result<TextStream> from_sessions(const ConvertConfig& config, Collector& collect
   const std::size_t left = sessions.size();
   Rng rng(text_seed(config), "sessions to train on");
   rng.shuffle(sessions);
-  for (const ChatSession& session : sessions)
+  nlohmann::json ids = nlohmann::json::array();  // so that who evaluates can see that they differ
+  for (const ChatSession& session : sessions) {
+    ids.push_back(session.id);
     if (!collect.add(session.text)) break;
+  }
   collect.stream.source = {{"path", config.text.path},
                            {"exclude", config.text.exclude},
                            {"sessions", all},
-                           {"sessions_evaluated", all - left}};
+                           {"sessions_evaluated", all - left},
+                           {"session_ids", std::move(ids)}};
   return std::move(collect.stream);
 }
 
