@@ -27,8 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMethod = "strata convert";
-
 template <typename Stage>
 double tokens_of(const Stage& stage) {
   return static_cast<double>(stage.training.steps) * static_cast<double>(stage.training.batch) *
@@ -107,7 +105,7 @@ Status Conversion::load() {
   allow_tf32(config_.tf32);
   metered_.emplace(*teacher_);
   ASSIGN_OR_RETURN(tools_, load_text_tools(config_.model));
-  record_ = {{"method", kMethod},         {"numerics", kNumericsVersion},
+  record_ = {{"method", kConvertMethod},  {"numerics", kNumericsVersion},
              {"teacher", teacher_->id()}, {"branch", config::to_json(config_.branch)},
              {"seed", config_.seed},      {"dtype", config_.dtype}};
   if (config_.device != "cpu") record_["tf32"] = config_.tf32;
@@ -131,15 +129,24 @@ Status Conversion::read_plan() {
     constexpr std::uint64_t kLargest = std::uint64_t{16} << 20;
     const auto parse = [&]() -> Result<AttentionPlan> {
       ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(config_.plan, kLargest));
-      ASSIGN_OR_RETURN(nlohmann::json json, json_fields::parse_object(text));
-      if (json.contains("plan")) json = nlohmann::json(json["plan"]);  // selection.json
-      return AttentionPlan::from_json(json, layout);
+      ASSIGN_OR_RETURN(const nlohmann::json json, json_fields::parse_object(text));
+      if (!json.contains("plan")) return AttentionPlan::from_json(json, layout);
+      const json_fields::Fields selection(json);  // selection.json
+      for (const char* key : {"label", "group", "supervision"}) {
+        ASSIGN_OR_RETURN(record_["selected"][key], selection.string_or(key, "unknown"));
+      }
+      return AttentionPlan::from_json(json["plan"], layout);
     };
     Result<AttentionPlan> plan = parse();
     if (!plan) return fail(std::move(plan).error().at(config_.plan).at("plan"));
     plan_ = *std::move(plan);
   }
   record_["plan"] = plan_->to_json();
+  if (!record_.contains("selected")) {
+    const std::string name =
+        config_.plan.empty() ? "none" : fmt::format("plan[{:.8}]", plan_->id());
+    record_["selected"] = {{"label", name}, {"group", name}, {"supervision", "unknown"}};
+  }
   return {};
 }
 

@@ -5,12 +5,15 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "core/progress.h"
 #include "core/result.h"
 #include "runner/convert_config.h"
 
 namespace strata {
+
+inline constexpr std::string_view kConvertMethod = "strata convert";
 
 struct Converted {
   std::string id;         // of the model with what was made

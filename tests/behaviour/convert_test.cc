@@ -130,6 +130,11 @@ TEST_F(ConvertTest, AHybridIsTrainedInThreeStagesAndIsAModelOfItsOwn) {
   EXPECT_EQ(record["stage3"]["loss"], "nll");
   const Outcome ran = run("out", "strategy=native");
   EXPECT_EQ(ran.code, 0) << ran.text;
+  // Among those that were trained alike, by the name of its plan.
+  EXPECT_THAT(program("report leaderboard db=" + at("results.db")).text,
+              AllOf(HasSubstr("trained from a model that is not recorded: 5 steps of 2 prompts of "
+                              "text "),
+                    HasSubstr("plan[")));
 
   // From branches that are there already, and branches alone.
   ASSERT_EQ(convert("branches", "stage1.steps=3").code, 0);
