@@ -36,7 +36,8 @@ Result<ChatSession> session_of(json& turns, const std::string& place) {
     const auto content = std::move(turn["content"].get_ref<std::string&>());
     for (const std::string* part : {&role, &content})
       hash.update_u64(part->size()).update(std::string_view(*part));
-    session.text += (i == 0 ? "" : "\n\n") + role + ": " + content;
+    if (i > 0) session.text += "\n\n";
+    session.text.append(role).append(": ").append(content);
   }
   session.id = hash.hex_digest();
   return session;

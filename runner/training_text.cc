@@ -5,10 +5,12 @@
 
 #include "benchmarks/chat_sessions.h"
 #include "benchmarks/documents.h"
+#include "core/json_reader.h"
 #include "core/rng.h"
 #include "core/sha256.h"
 #include "models/checkpoint/safetensors.h"
 #include "models/checkpoint/safetensors_writer.h"
+#include "models/meter_json.h"
 #include "models/sampled_text.h"
 
 namespace strata {
@@ -110,7 +112,8 @@ class SampledFile {
   SampledFile(fs::path file, std::string identity)
       : file_(std::move(file)), identity_(std::move(identity)) {}
 
-  Status load(Tokens& tokens) const {
+  // What it cost is added to the meter.
+  Status load(Tokens& tokens, MeteredModel& model) const {
     std::error_code code;
     if (!fs::exists(file_, code)) return {};
     ASSIGN_OR_RETURN(const SafetensorsFile stored, SafetensorsFile::open(file_));
@@ -122,19 +125,25 @@ class SampledFile {
                              "expected text that this conversion's teacher wrote, got another")
                       .at(file_.string())
                       .with_hint("delete it to have the text written anew"));
+    if (const auto cost = stored.metadata().find("cost"); cost != stored.metadata().end()) {
+      ASSIGN_OR_RETURN(const nlohmann::json json, parse_json(cost->second));
+      ASSIGN_OR_RETURN(const Meter meter, meter_from_json(json));
+      model.absorb(meter);
+    }
     tokens.resize(view->bytes.size() / sizeof(TokenId));
     std::copy(view->bytes.begin(), view->bytes.end(),
               std::as_writable_bytes(std::span(tokens)).begin());
     return {};
   }
-  Status save(const Tokens& tokens) const {
+  Status save(const Tokens& tokens, const Meter& cost) const {
     std::error_code exists;
     fs::create_directories(file_.parent_path(), exists);
     const TensorView view{.name = "tokens",
                           .dtype = DType::kI32,
                           .shape = {std::ssize(tokens)},
                           .bytes = std::as_bytes(std::span(tokens))};
-    return write_safetensors(file_, std::span(&view, 1), {{"identity", identity_}});
+    return write_safetensors(file_, std::span(&view, 1),
+                             {{"identity", identity_}, {"cost", to_json(cost).dump()}});
   }
 
  private:
@@ -166,7 +175,8 @@ Result<TextStream> from_teacher(const ConvertConfig& config, const Tokenizer& to
       {"dtype", config.dtype}};
   const SampledFile file(state / "text.safetensors", sha256_hex(identity.dump()));
   TextStream stream;
-  RETURN_IF_ERROR(file.load(stream.tokens));
+  const Meter before = model.meter();
+  RETURN_IF_ERROR(file.load(stream.tokens, model));
   std::int64_t done = std::ssize(stream.tokens) / how.length;
   progress.begin("sampling text from the teacher", texts);
   progress.advance(std::min(done, texts));
@@ -180,7 +190,7 @@ Result<TextStream> from_teacher(const ConvertConfig& config, const Tokenizer& to
     for (const Tokens& text : more)
       stream.tokens.insert(stream.tokens.end(), text.begin(), text.end());
     done += std::ssize(more);
-    RETURN_IF_ERROR(file.save(stream.tokens));
+    RETURN_IF_ERROR(file.save(stream.tokens, model.meter() - before));
     progress.advance(std::ssize(more));
   }
   progress.end();

@@ -18,7 +18,9 @@ class TrainingTextTest : public ::testing::Test {
     config_.text.path = (folder_.path() / "text").string();
     std::filesystem::create_directories(config_.text.path);
     for (const char* name : {"a.txt", "b.txt", "c.txt"})
-      testing::write_file(folder_.path() / "text" / name, std::string(50, name[0] == 'a' ? 'x' : name[0] == 'b' ? 'y' : 'z'));
+      testing::write_file(folder_.path() / "text" / name, std::string(50, name[0] == 'a'   ? 'x'
+                                                                          : name[0] == 'b' ? 'y'
+                                                                                           : 'z'));
     model_ = *Model::load(config_.model.path, {});
   }
 
@@ -28,6 +30,7 @@ class TrainingTextTest : public ::testing::Test {
     auto stream = read_text_stream(config_, *tools, wanted, longest, folder_.path() / "state",
                                    metered, silent_);
     forward_tokens_ = metered.meter().forward_tokens;
+    seconds_ = metered.meter().seconds;
     return stream;
   }
 
@@ -39,7 +42,7 @@ class TrainingTextTest : public ::testing::Test {
   ConvertConfig config_;
   std::unique_ptr<Model> model_;
   SilentProgress silent_;
-  double forward_tokens_ = 0;
+  double forward_tokens_ = 0, seconds_ = 0;
 };
 
 TEST(TextsOfTest, TextsFollowEachOtherBehindThePrefix) {
@@ -71,13 +74,15 @@ TEST_F(TrainingTextTest, WhatTheTeacherWroteIsWrittenOnce) {
   EXPECT_EQ(once->tokens.size(), 40);
   EXPECT_EQ(once->source["texts"], 4);
   EXPECT_EQ(forward_tokens_, 4 * 9);
+  const double seconds = seconds_;
   const auto again = read(35);
   EXPECT_EQ(again->tokens, once->tokens);
-  EXPECT_EQ(forward_tokens_, 0);
+  EXPECT_EQ(forward_tokens_, 4 * 9);  // what it had cost: the very seconds
+  EXPECT_EQ(seconds_, seconds);
   // More of it begins with what is there.
   const auto more = read(60);
   EXPECT_EQ(Tokens(more->tokens.begin(), more->tokens.begin() + 40), once->tokens);
-  EXPECT_EQ(forward_tokens_, 2 * 9);
+  EXPECT_EQ(forward_tokens_, 6 * 9);
 
   config_.text.temperature = 0.5;
   const auto other = read(35);
