@@ -86,7 +86,10 @@ nlohmann::json selection_json(const ExperimentConfig& config, const SelectedPlan
     }
     return out;
   };
+  const auto strategy = make_strategy(config.strategy);  // as it was made to select
   nlohmann::json json = {{"strategy", config.strategy_name()},
+                         {"label", strategy ? (*strategy)->label() : config.strategy_name()},
+                         {"group", strategy ? (*strategy)->group() : config.strategy_name()},
                          {"config", config::to_json(config)},
                          {"model", model_id},
                          {"mask", to_json(mask)},

@@ -8,6 +8,9 @@
 #include "models/checkpoint/json_fields.h"
 #include "models/convert/save_model.h"
 #include "models/meter_json.h"
+#include "models/training/adam.h"
+#include "models/training/training_checkpoint.h"
+#include "runner/convert.h"
 #include "strategies/learned.h"
 #include "strategies/registry.h"
 
@@ -71,6 +74,33 @@ Result<nlohmann::json> origin_of(const std::filesystem::path& directory) {
   return origin;
 }
 
+// The same of a hybrid that `strata convert` trained under its plan. (Which layers have a branch
+// depends on the plan; each branch was trained by itself.)
+nlohmann::json hybrid_training_of(const nlohmann::json& origin) {
+  const auto field = [&](const std::string& place) -> nlohmann::json {
+    const nlohmann::json::json_pointer pointer(place);
+    return origin.contains(pointer) ? origin[pointer] : nlohmann::json();
+  };
+  nlohmann::json training = {{"parent", field("/parents/0")},
+                             {"text", field("/transform/text/id")}};
+  for (const char* key : {"label", "group", "supervision"})
+    training[key] = field(std::string("/transform/selected/") + key);
+  for (const char* key : {"stage1", "stage2", "stage3", "branch", "start", "seed", "dtype"})
+    training[key] = field(std::string("/transform/") + key);
+  std::int64_t steps = 0;
+  for (const char* stage : {"stage3", "stage2"}) {
+    const nlohmann::json& keys = training[stage];
+    if (!keys.is_object()) continue;
+    const Result<std::int64_t> own = count_of(keys, "steps");
+    if (!own || *own == 0) continue;
+    steps += *own;
+    training["batch"] = keys.value("batch", nlohmann::json());
+    training["weights"] = {{"rate", keys.value("rate", nlohmann::json())}};
+  }
+  training["steps"] = steps;
+  return training;
+}
+
 }  // namespace
 
 Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingRequest& request,
@@ -132,8 +162,9 @@ Result<nlohmann::json> training_of(const std::filesystem::path& directory,
     const nlohmann::json count = field(place);
     return count.is_number_unsigned() ? count.get<std::uint64_t>() : 0;
   };
-  if (field("/transform/method") != kMethod || field("/transform/plan/id") != plan.id())
-    return nlohmann::json();
+  if (field("/transform/plan/id") != plan.id()) return nlohmann::json();
+  if (field("/transform/method") == kConvertMethod) return hybrid_training_of(origin);
+  if (field("/transform/method") != kMethod) return nlohmann::json();
   const std::uint64_t own = steps("/transform/strategy_steps");
   nlohmann::json training = {{"parent", field("/parents/0")},
                              {"steps", own + steps("/transform/steps")}};
