@@ -82,6 +82,24 @@ std::int64_t PatchTexts::carried_rows() const {
   return total;
 }
 
+std::int64_t PatchTexts::query_begin(const PatchRows& range, bool answer_alone) const {
+  if (!answer_alone) return range.begin;
+  return range.end == tokens_ ? prompt_ - 1 : range.end;
+}
+
+Segment PatchTexts::segment(const PatchRows& range, std::int64_t query_begin,
+                            std::int64_t batch) const {
+  return {{.begin = range.begin,
+           .end = range.end,
+           .prompt_length = prompt_,
+           .first_read = range.begin,
+           .retain = false},
+          nullptr,
+          nullptr,
+          {{range.begin, query_begin}},
+          batch};
+}
+
 std::vector<double> PatchTexts::margins(const at::Tensor& x_BAC) {
   meter.flops += 2.0 * static_cast<double>(x_BAC.numel());
   const at::Tensor product_BAC =

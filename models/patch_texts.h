@@ -1,5 +1,5 @@
 // Both texts of a pair, run and kept, for passes that patch one by the other. Internal to
-// models/path_patch.cc.
+// models/path_patch.cc and models/path_attribution.cc.
 //
 // Legend: N tokens of a text, n carried rows, A answer rows (the last of them), B sequences,
 // C hidden size, H query heads, G KV heads, D head size.
@@ -44,6 +44,8 @@ class PatchTexts {
   // vocabulary.
   std::vector<double> margins(const at::Tensor& x_BAC);
 
+  const at::Tensor& readout() const { return readout_AC_; }  // m = Σ readout ∘ final_norm(x)
+
   const PatchLayer& layer(int index) const { return layers_[static_cast<std::size_t>(index)]; }
   std::int64_t prompt() const { return prompt_; }
   std::int64_t answer() const { return answer_; }
@@ -51,6 +53,11 @@ class PatchTexts {
   // Ascending; the last ends with the text and has the answer's rows.
   const std::vector<PatchRows>& carried() const { return carried_; }
   std::int64_t carried_rows() const;  // n
+  // Of a carried range, where the queries begin that are computed: all of it, or of the last range
+  // the answer's rows and of the others none (then its end).
+  std::int64_t query_begin(const PatchRows& range, bool answer_alone) const;
+  // The range as a piece of `batch` texts, for Decoder::project.
+  Segment segment(const PatchRows& range, std::int64_t query_begin, std::int64_t batch) const;
 
   Meter meter;  // of all that is done with them
 
