@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "models/checkpoint/checkpoint.h"
+#include "models/convert/branch_checkpoint.h"
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 
@@ -21,6 +22,13 @@ struct Model::Impl {
   std::int64_t parameters = 0;
   ModelShape shape;
   std::unique_ptr<Decoder> decoder;
+
+  void attach(std::vector<LayerBranch> branches) {
+    for (LayerBranch& branch : branches)
+      for (const BranchPart& part : branch.parts()) parameters += part.tensor->numel();
+    decoder =
+        std::make_unique<Decoder>(decoder->architecture(), decoder->weights(), std::move(branches));
+  }
 };
 
 void set_operation_threads(int threads) { at::set_num_threads(threads); }
@@ -90,15 +98,27 @@ Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& director
     return fail(make_error(ErrorKind::kInternal, "LibTorch: {}", error.what_without_backtrace())
                     .at(directory.string()));
   }
-  return std::unique_ptr<Model>(new Model(std::move(impl)));
+  auto model = std::unique_ptr<Model>(new Model(std::move(impl)));
+  if (options.branches.empty()) return model;
+  ASSIGN_OR_RETURN(std::vector<LayerBranch> branches, load_branches(*model, options.branches));
+  ASSIGN_OR_RETURN(std::string id, branches_id(*model, options.branches));
+  model->impl_->attach(std::move(branches));
+  model->impl_->id = std::move(id);
+  return model;
 }
 
 std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture,
                                         Weights weights) {
+  return in_memory(std::move(id), std::move(architecture), std::move(weights), {});
+}
+
+std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture, Weights weights,
+                                        std::vector<LayerBranch> branches) {
   auto impl = std::make_unique<Impl>();
   impl->id = std::move(id);
   impl->shape = shape_of(architecture, weights.embedding.scalar_type());
   impl->decoder = std::make_unique<Decoder>(std::move(architecture), std::move(weights));
+  impl->attach(std::move(branches));
   return std::unique_ptr<Model>(new Model(std::move(impl)));
 }
 
@@ -107,13 +127,23 @@ const ModelShape& Model::shape() const { return impl_->shape; }
 Status Model::check_mixers(const AttentionPlan& plan) const {
   STRATA_CHECK(plan.layout() == layout());
   for (int layer = 0; layer < layout().layers; ++layer)
-    for (int head = 0; head < layout().query_heads; ++head)
-      if (const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer))
+    for (int head = 0; head < layout().query_heads; ++head) {
+      const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
+      if (linear == nullptr) continue;
+      const LayerBranch* branch = decoder().branch(layer);
+      if (branch == nullptr)
         return fail(make_error(ErrorKind::kUnsupported,
                                "layer {} has no trained {} branch; expected a model made by strata "
                                "convert",
                                layer, to_string(linear->kind))
-                        .with_hint("mixer=sliding_window needs no weights of its own"));
+                        .with_hint("name its branches by model.branches=DIR; "
+                                   "mixer=sliding_window needs no weights of its own"));
+      if (branch->config().kind != linear->kind)
+        return fail(make_error(ErrorKind::kUnsupported,
+                               "layer {} has no trained {} branch; expected mixer.linear={} as its "
+                               "branch is",
+                               layer, to_string(linear->kind), to_string(branch->config().kind)));
+    }
   return {};
 }
 

@@ -30,6 +30,8 @@ struct LoadOptions {
   std::string device = "cpu";     // cpu | cuda
   std::string dtype = "float32";  // float32 | bfloat16 | float64
   int threads = 1;                // of one operation, process-wide
+  // Directory of trained linear branches (models/convert/branch_checkpoint.h); empty = none.
+  std::filesystem::path branches = {};
 };
 
 struct RunLimits {
@@ -68,6 +70,7 @@ struct Meter {
 
 class Checkpoint;
 class Decoder;
+class LayerBranch;
 struct Architecture;
 struct BatchState;
 struct Weights;
@@ -78,20 +81,24 @@ void set_operation_threads(int threads);
 
 class Model {
  public:
-  // Errors: what Checkpoint::open says; an unknown device or dtype; a device that is not there.
+  // Errors: what Checkpoint::open and load_branches say; an unknown device or dtype; a device that
+  // is not there.
   static Result<std::unique_ptr<Model>> load(const std::filesystem::path& directory,
                                              const LoadOptions& options);
   // A model that exists in memory alone, under the id given. For models/ and its tests.
   static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture,
                                           Weights weights);
+  static std::unique_ptr<Model> in_memory(std::string id, Architecture architecture,
+                                          Weights weights, std::vector<LayerBranch> branches);
   ~Model();
 
-  const std::string& id() const;  // ModelId
+  // ModelId; with branches, the SHA-256 of that and of what the branches are.
+  const std::string& id() const;
   const ModelShape& shape() const;
   const HeadLayout& layout() const { return shape().heads; }
   AttentionPlan native_plan() const;  // the hybrid that the checkpoint is by its own config
-  // Whether there are weights for every mixer of a plan of this layout. kUnsupported: the first
-  // layer that has none.
+  // Whether there are weights for every mixer of a plan of this layout: a cell of linear attention
+  // needs a branch of its kind in its layer. kUnsupported: the first layer that has none.
   Status check_mixers(const AttentionPlan& plan) const;
   const LoadOptions& options() const;
   std::int64_t parameters() const;

@@ -63,12 +63,15 @@ struct ModelConfig {
   std::string name;
   std::string path;
   std::string chat_template = "model";
+  std::string branches;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("name", self.name, "what tables call it; 'none' where no model is needed");
     visit("path", self.path, "Hugging Face directory: config.json, safetensors, tokenizer.json");
     visit("chat_template", self.chat_template,
           "model (the directory's own), none, or a template's name");
+    visit("branches", self.branches,
+          "directory of trained linear branches (strata convert); empty = none");
   }
 };
 

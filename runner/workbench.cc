@@ -29,15 +29,18 @@ const ScoreCache::Entry* MemoryScoreCache::find(const std::string& key) const {
 }
 
 Result<const Model*> Workbench::model(const ExperimentConfig& config) {
-  const std::string key = config.model.path + "|" + config.device + "|" + config.dtype;
+  const std::string key =
+      config.model.path + "|" + config.model.branches + "|" + config.device + "|" + config.dtype;
   auto it = models_.find(key);
   if (it == models_.end()) {
     models_.clear();  // one model at a time: a sweep over models must not hold them all
     prefixes_.clear();
     prefix_bytes_ = 0;
     ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
-                     Model::load(config.model.path,
-                                 {.device = config.device, .dtype = config.dtype, .threads = 1}));
+                     Model::load(config.model.path, {.device = config.device,
+                                                     .dtype = config.dtype,
+                                                     .threads = 1,
+                                                     .branches = config.model.branches}));
     it = models_.emplace(key, std::move(model)).first;
   }
   return it->second.get();

@@ -7,6 +7,7 @@
 
 #include "core/atomic_file.h"
 #include "core/config/binder.h"
+#include "core/sha256.h"
 #include "models/checkpoint/json_fields.h"
 #include "models/checkpoint/model_id.h"
 #include "models/checkpoint/safetensors_index.h"
@@ -85,6 +86,14 @@ Result<Description> parse_description(const std::string& text, const Model& pare
   return out;
 }
 
+Result<Description> read_description(const fs::path& directory, const Model& parent) {
+  const fs::path file = directory / kConfigFile;
+  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(file, kMaxConfigBytes));
+  Result<Description> parsed = parse_description(text, parent);
+  if (!parsed) return fail(std::move(parsed).error().at(file.string()));
+  return parsed;
+}
+
 std::string content_of(const Model& parent, std::span<const TensorView* const> tensors) {
   return compute_model_id(parent.decoder().architecture(), tensors);
 }
@@ -124,12 +133,7 @@ Status save_branches(const Model& parent, std::span<LayerBranch> branches,
 }
 
 Result<std::vector<LayerBranch>> load_branches(const Model& parent, const fs::path& directory) {
-  const fs::path file = directory / kConfigFile;
-  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(file, kMaxConfigBytes));
-  Result<Description> parsed = parse_description(text, parent);
-  if (!parsed) return fail(std::move(parsed).error().at(file.string()));
-  const Description& description = *parsed;
-
+  ASSIGN_OR_RETURN(const Description description, read_description(directory, parent));
   const fs::path index = directory / (std::string(kStem) + ".safetensors.index.json");
   ASSIGN_OR_RETURN(const std::vector<SafetensorsFile> files, open_indexed(index));
   ASSIGN_OR_RETURN(const std::vector<const TensorView*> tensors, all_tensors(directory, files));
@@ -161,6 +165,15 @@ Result<std::vector<LayerBranch>> load_branches(const Model& parent, const fs::pa
                       .with_hint("the weights are not those that were written"));
     return branches;
   });
+}
+
+Result<std::string> branches_id(const Model& parent, const fs::path& directory) {
+  ASSIGN_OR_RETURN(const Description description, read_description(directory, parent));
+  const nlohmann::json covered = {{"format", "strata-model-with-branches-1"},
+                                  {"parent", parent.id()},
+                                  {"config", config::to_json(description.config)},
+                                  {"content", description.content}};
+  return sha256_hex(covered.dump());
 }
 
 }  // namespace strata

@@ -32,4 +32,8 @@ Status save_branches(const Model& parent, std::span<LayerBranch> branches,
 Result<std::vector<LayerBranch>> load_branches(const Model& parent,
                                                const std::filesystem::path& directory);
 
+// The id of the parent with the branches of a directory that load_branches takes: of the parent's
+// id, the config and the tensors' content. 64 hexadecimal digits. Errors: those of its description.
+Result<std::string> branches_id(const Model& parent, const std::filesystem::path& directory);
+
 }  // namespace strata

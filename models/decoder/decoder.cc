@@ -123,10 +123,21 @@ void BatchState::advance(std::int64_t length) {
     for (KvStore& store : stores) store.advance(length);
 }
 
-Decoder::Decoder(Architecture architecture, Weights weights)
-    : architecture_(std::move(architecture)), weights_(std::move(weights)) {
+Decoder::Decoder(Architecture architecture, Weights weights, std::vector<LayerBranch> branches)
+    : architecture_(std::move(architecture)),
+      weights_(std::move(weights)),
+      branches_(std::move(branches)) {
+  for (std::size_t i = 0; i < branches_.size(); ++i)
+    STRATA_CHECK(branches_[i].layer() < architecture_.layers &&
+                 (i == 0 || branches_[i].layer() > branches_[i - 1].layer()));
   global_rotary_ = rotary_table(weights_.inverse_frequencies, architecture_.rotary_gain());
   local_rotary_ = rotary_table(weights_.local_inverse_frequencies, 1.0);
+}
+
+const LayerBranch* Decoder::branch(int layer) const {
+  const auto place = std::find_if(branches_.begin(), branches_.end(),
+                                  [&](const LayerBranch& one) { return one.layer() == layer; });
+  return place == branches_.end() ? nullptr : &*place;
 }
 
 Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies,
@@ -141,6 +152,10 @@ Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies
   const at::Tensor cos = at::cos(angle) * gain, sin = at::sin(angle) * gain;
   return {at::cat({cos, cos}, 1).to(options().dtype()),
           at::cat({-sin, sin}, 1).to(options().dtype())};
+}
+
+std::shared_ptr<const BoundPlan> Decoder::bind(const AttentionPlan& plan) const {
+  return std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options().device()));
 }
 
 BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,
@@ -303,10 +318,10 @@ at::Tensor Decoder::through_o(const at::Tensor& mixed_NHD, int layer) const {
   return at::linear(mixed_NHD.flatten(1), w.o, optional_tensor(w.o_bias));
 }
 
-at::Tensor Decoder::close_rows(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer,
+at::Tensor Decoder::close_rows(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC, int layer,
                                ForwardHooks* hooks) const {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
-  at::Tensor mixer_out = mixer_output(mixed_NHD, layer);
+  at::Tensor mixer_out = added_to_stream(mixer_out_NC, layer);
   pass_hooks(hooks, Site::kMixerOut, layer, mixer_out);
   at::Tensor x = x_NC + mixer_out;
   at::Tensor mlp_out = mlp(norm(x, w.mlp_norm), w);
@@ -328,7 +343,12 @@ Decoder::Projections Decoder::project(const at::Tensor& x_NC, int layer,
 
 at::Tensor Decoder::close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD,
                                 int layer) const {
-  return close_rows(x_NC, mixed_NHD, layer, nullptr);
+  return close_rows(x_NC, through_o(mixed_NHD, layer), layer, nullptr);
+}
+
+at::Tensor Decoder::finish_layer(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC,
+                                 int layer) const {
+  return close_rows(x_NC, mixer_out_NC, layer, nullptr);
 }
 
 at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
@@ -355,7 +375,7 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
   at::Tensor x = keep_rows(x_in, segments, row_index);
   if (x.size(0) == 0) return x;
   pass_hooks(hooks, Site::kHeadOut, layer, mixed_NHD);
-  return close_rows(x, mixed_NHD, layer, hooks);
+  return close_rows(x, through_o(mixed_NHD, layer), layer, hooks);
 }
 
 at::Tensor Decoder::run_layers(at::Tensor x_NC, int first_layer, int end_layer,

@@ -21,6 +21,7 @@
 #include "models/decoder/hooks.h"
 #include "models/decoder/weights.h"
 #include "models/mixers/kv_store.h"
+#include "models/mixers/linear_branch.h"
 #include "models/row_plan.h"
 
 namespace strata {
@@ -50,12 +51,18 @@ struct Segment {
 
 class Decoder {
  public:
-  Decoder(Architecture architecture, Weights weights);
+  // Linear branches (models/mixers/linear_branch.h) by rising layer, at most one a layer: what
+  // cells of linear attention run on.
+  Decoder(Architecture architecture, Weights weights, std::vector<LayerBranch> branches = {});
 
   const Architecture& architecture() const { return architecture_; }
   const Weights& weights() const { return weights_; }
+  const LayerBranch* branch(int layer) const;  // null: the layer has none
+  std::span<const LayerBranch> branches() const { return branches_; }
   at::TensorOptions options() const { return weights_.embedding.options(); }
 
+  // The plan compiled for this model's weights and device: made once, shared by what runs under it.
+  std::shared_ptr<const BoundPlan> bind(const AttentionPlan& plan) const;
   BatchState make_state(const BoundPlan& plan, std::int64_t max_length,
                         std::int64_t batch = 1) const;
 
@@ -77,6 +84,9 @@ class Decoder {
   Projections project(const at::Tensor& x_NC, int layer, const Segment& segment) const;
   // x and mixed hold the rows that leave the layer.
   at::Tensor close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
+  // The same from the mixer's output on: what through_o or a branch makes, before any norm behind
+  // it.
+  at::Tensor finish_layer(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC, int layer) const;
   // What the layer's mixer is given; the heads' outputs through o; what is made of that before it
   // is added to x (normed, where the family does that); the last two in a row.
   at::Tensor mixer_input(const at::Tensor& x_NC, int layer) const {
@@ -109,7 +119,7 @@ class Decoder {
   // `rotary` is null for a layer without positions (NoPE).
   Projections project_rows(const at::Tensor& x_NC, int layer, std::size_t row_index,
                            std::span<const Segment> segments, const RotaryRows* rotary) const;
-  at::Tensor close_rows(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer,
+  at::Tensor close_rows(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC, int layer,
                         ForwardHooks* hooks) const;
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
                        std::span<Segment> segments, const RotaryRows* rotary,
@@ -122,6 +132,7 @@ class Decoder {
 
   Architecture architecture_;
   Weights weights_;
+  std::vector<LayerBranch> branches_;
   RotaryTable global_rotary_, local_rotary_;
 };
 

@@ -306,9 +306,11 @@ TEST_P(MeteredModelTest, LinearAttentionIsRefusedOnEveryRoadWhileThereIsNoBranch
   const auto expect_refused = [](const auto& result) {
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().kind, ErrorKind::kUnsupported);
-    EXPECT_EQ(result.error().text(),
-              "layer 3 has no trained gated_deltanet branch; expected a model made by strata "
-              "convert\n  hint: mixer=sliding_window needs no weights of its own");
+    EXPECT_EQ(
+        result.error().text(),
+        "layer 3 has no trained gated_deltanet branch; expected a model made by strata "
+        "convert\n  hint: name its branches by model.branches=DIR; mixer=sliding_window needs no "
+        "weights of its own");
   };
   const Request request{prompt_, &linear};
   expect_refused(model.prefill(std::span(&request, 1)));
