@@ -50,9 +50,18 @@ struct AnswerScore {
   double mean_nll() const;
 };
 
+// Tokens drawn at random (models/sampling.h) in place of the likeliest. Sequence i of a session
+// draws from random stream first_stream + i of the seed, which begins anew with each call.
+struct Sampling {
+  double temperature = 1;  // above 0
+  std::uint64_t seed = 0;
+  std::int64_t first_stream = 0;
+};
+
 struct GenerationSpec {
   std::int64_t max_new_tokens = 16;
-  std::vector<TokenId> stop;  // not part of what is returned
+  std::vector<TokenId> stop;         // not part of what is returned
+  std::optional<Sampling> sampling;  // none: greedy
 };
 
 struct Meter {
@@ -149,7 +158,7 @@ class Session {
 
   // Scores an answer for each sequence; the session stays as it is.
   Result<std::vector<AnswerScore>> score(std::span<const Tokens> answers) const;
-  // Greedy; advances the session. A sequence ends at its stop token; its batch goes on until all of
+  // Greedy, or as the spec draws; advances the session. A sequence ends at its stop token; its batch goes on until all of
   // it ended.
   Result<std::vector<Tokens>> generate(const GenerationSpec& spec);
 

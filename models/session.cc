@@ -6,8 +6,10 @@
 #include <map>
 #include <tuple>
 
+#include "core/rng.h"
 #include "models/forward.h"
 #include "models/model.h"
+#include "models/sampling.h"
 
 namespace strata {
 namespace {
@@ -232,11 +234,23 @@ Result<std::vector<Tokens>> Session::generate(const GenerationSpec& spec) {
     std::vector<Batch*> active;
     active.reserve(impl_->batches.size());
     for (Batch& batch : impl_->batches) active.push_back(&batch);
+    std::vector<Rng> streams;  // of each sequence
+    for (std::size_t i = 0; spec.sampling && i < size(); ++i)
+      streams.emplace_back(spec.sampling->seed,
+                           fmt::format("sampled sequence {}",
+                                       spec.sampling->first_stream + static_cast<std::int64_t>(i)));
+    const auto next_tokens = [&](const at::Tensor& logits_NV, std::span<Batch* const> rows_of) {
+      if (!spec.sampling) return logits_NV.argmax(1).to(at::kCPU, at::kInt);
+      std::vector<double> uniforms;
+      for (const Batch* batch : rows_of)
+        for (const std::size_t i : batch->members) uniforms.push_back(streams[i].uniform());
+      return sample_rows(logits_NV, spec.sampling->temperature, uniforms);
+    };
     for (std::int64_t step = 0; step < spec.max_new_tokens && !active.empty(); ++step) {
       std::vector<at::Tensor> last;
       last.reserve(active.size());
       for (const Batch* batch : active) last.push_back(batch->last_logits_BV);
-      const at::Tensor next = at::cat(last, 0).argmax(1).to(at::kCPU, at::kInt);
+      const at::Tensor next = next_tokens(at::cat(last, 0), active);
       const TokenId* token = next.const_data_ptr<TokenId>();
       std::vector<Batch*> going;
       std::vector<Segment> segments;

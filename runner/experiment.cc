@@ -10,7 +10,7 @@
 #include "core/check.h"
 #include "core/json_reader.h"
 #include "models/cost.h"
-#include "models/training/gate_training.h"
+#include "models/training/training_checkpoint.h"
 #include "runner/evaluation.h"
 #include "runner/recorded.h"
 #include "runner/training.h"

@@ -8,6 +8,7 @@
 #include "models/checkpoint/json_fields.h"
 #include "models/convert/save_model.h"
 #include "models/meter_json.h"
+#include "models/training/training_checkpoint.h"
 #include "strategies/learned.h"
 #include "strategies/registry.h"
 

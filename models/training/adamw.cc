@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
@@ -31,12 +32,15 @@ Result<double> AdamW::step(std::span<const at::Tensor> gradients, double rate) {
   STRATA_CHECK(gradients.size() == weights_.size());
   const WeightOptions& o = options_;
   const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> norms;
+  norms.reserve(gradients.size());
+  for (const at::Tensor& gradient : gradients)
+    norms.push_back(at::linalg_vector_norm(gradient, 2, std::nullopt, false, at::kDouble));
+  // All of them in one transfer: each waits for the device.
+  const at::Tensor on_cpu = at::stack(norms).to(at::kCPU);
+  const std::span<const double> values(on_cpu.const_data_ptr<double>(), norms.size());
   double squared = 0;
-  for (const at::Tensor& gradient : gradients) {
-    const double norm =
-        at::linalg_vector_norm(gradient, 2, std::nullopt, false, at::kDouble).item<double>();
-    squared += norm * norm;
-  }
+  for (const double value : values) squared += value * value;
   const double norm = std::sqrt(squared);
   if (!std::isfinite(norm))
     return fail(make_error(ErrorKind::kInvalidArgument,

@@ -1,17 +1,16 @@
 #include "models/training/branch_training.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
-#include <cmath>
-#include <numbers>
+#include <string>
+#include <utility>
 
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
-#include "models/training/adamw.h"
-#include "models/training/gate_training.h"
+#include "models/training/adamw_file.h"
 
 namespace strata {
 
@@ -27,10 +26,12 @@ struct BranchTrainer::Impl {
     for (LayerBranch& branch : branches) {
       STRATA_CHECK(&branch == &branches[0] || branch.layer() > (&branch - 1)->layer());
       std::vector<at::Tensor>& of_branch = weights.emplace_back();
+      std::vector<std::string>& called = names.emplace_back();
       std::vector<at::Tensor> masters;
       for (const BranchPart& part : branch.parts()) {
         part.tensor->requires_grad_(true);
         of_branch.push_back(*part.tensor);
+        called.push_back(part.name);
         masters.push_back(part.tensor->detach());
       }
       optimizers.emplace_back(std::move(masters), options);
@@ -58,7 +59,8 @@ struct BranchTrainer::Impl {
     return taught;
   }
 
-  Result<BranchLoss> learn(std::size_t index, const at::Tensor& x_NC, const at::Tensor& target_NC,
+  // The loss and its share of the target's mean square, [2], on the device: reading them waits.
+  Result<at::Tensor> learn(std::size_t index, const at::Tensor& x_NC, const at::Tensor& target_NC,
                            std::int64_t batch) {
     LayerBranch& branch = branches[index];
     at::Tensor input_NC;
@@ -79,7 +81,7 @@ struct BranchTrainer::Impl {
     const at::Tensor loss = (out_NC - target).square().mean();
     const std::vector<at::Tensor> gradients = torch::autograd::grad({loss}, weights[index]);
     const at::NoGradGuard no_grad;
-    const BranchLoss result{loss.item<double>(), (loss / target.square().mean()).item<double>()};
+    const at::Tensor result = at::stack({loss, loss / target.square().mean()});
     Result<double> norm = optimizers[index].step(gradients, cosine_rate(training, steps));
     if (!norm) return fail(std::move(norm).error().at(fmt::format("layer {}", branch.layer())));
     return result;
@@ -89,7 +91,14 @@ struct BranchTrainer::Impl {
   const Decoder& decoder;
   std::span<LayerBranch> branches;
   BranchTraining training;
+  std::vector<NamedAdamW> named() {
+    std::vector<NamedAdamW> all;
+    for (std::size_t i = 0; i < optimizers.size(); ++i) all.push_back({&optimizers[i], names[i]});
+    return all;
+  }
+
   std::vector<std::vector<at::Tensor>> weights;  // a branch, as leaves
+  std::vector<std::vector<std::string>> names;   // of them
   std::vector<AdamW> optimizers;
   std::int64_t steps = 0;
 };
@@ -106,8 +115,29 @@ BranchTrainer::~BranchTrainer() {
 
 std::int64_t BranchTrainer::steps() const { return impl_->steps; }
 
-Result<std::vector<BranchLoss>> BranchTrainer::step(std::span<const std::span<const TokenId>> texts,
-                                                    MeteredModel& metered) {
+Status BranchTrainer::save(const std::filesystem::path& file) const {
+  return save_adamw(file, impl_->named());
+}
+
+Status BranchTrainer::restore(const std::filesystem::path& file) {
+  RETURN_IF_ERROR(restore_adamw(file, impl_->named()));
+  impl_->steps = impl_->optimizers[0].steps();
+  return {};
+}
+
+Result<nlohmann::json> BranchTrainer::step(std::span<const std::span<const TokenId>> texts,
+                                           MeteredModel& metered) {
+  nlohmann::json point = {{"rate", cosine_rate(impl_->training, impl_->steps)}};
+  ASSIGN_OR_RETURN(const std::vector<BranchLoss> losses, train_step(texts, metered));
+  for (const BranchLoss& loss : losses) {
+    point["loss"].push_back(loss.loss);
+    point["relative_loss"].push_back(loss.relative);
+  }
+  return point;
+}
+
+Result<std::vector<BranchLoss>> BranchTrainer::train_step(
+    std::span<const std::span<const TokenId>> texts, MeteredModel& metered) {
   Impl& s = *impl_;
   STRATA_CHECK(!texts.empty() && &metered.model() == &s.teacher);
   const AttentionPlan plan = s.teacher.native_plan();
@@ -141,15 +171,15 @@ Result<std::vector<BranchLoss>> BranchTrainer::step(std::span<const std::span<co
       const at::NoGradGuard no_grad;
       x_NC = s.decoder.embed(token_tensor(all, device));
     }
-    std::vector<BranchLoss> losses;
+    std::vector<at::Tensor> losses;
     Meter meter;
     for (int layer = 0; layer < end_layer; ++layer) {
       const std::size_t next = losses.size();
       const bool wanted = s.branches[next].layer() == layer;
       Impl::Taught taught = s.teach(x_NC, layer, segment, wanted);
       if (wanted) {
-        ASSIGN_OR_RETURN(const BranchLoss loss, s.learn(next, x_NC, taught.target_NC, batch));
-        losses.push_back(loss);
+        ASSIGN_OR_RETURN(at::Tensor loss, s.learn(next, x_NC, taught.target_NC, batch));
+        losses.push_back(std::move(loss));
         // Backward: gradients of weights, and but for the first products of their inputs too.
         const BranchFlops flops = s.branches[next].flops(length);
         meter.flops += static_cast<double>(batch) * (2 * flops.from_input + 3 * flops.behind);
@@ -164,45 +194,32 @@ Result<std::vector<BranchLoss>> BranchTrainer::step(std::span<const std::span<co
     synchronize(device);
     meter.seconds += watch.seconds();
     metered.absorb(meter);
-    return losses;
+    const at::Tensor on_cpu = at::stack(losses).to(at::kCPU, at::kDouble);
+    std::vector<BranchLoss> out;
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+      const double* pair = on_cpu.const_data_ptr<double>() + 2 * i;
+      out.push_back({pair[0], pair[1]});
+    }
+    return out;
   });
 }
 
-double cosine_rate(const BranchTraining& t, std::int64_t step) {
-  if (t.steps <= 1) return t.rate;
-  const double part =
-      static_cast<double>(std::min(step, t.steps - 1)) / static_cast<double>(t.steps - 1);
-  return t.last_rate + 0.5 * (t.rate - t.last_rate) * (1 + std::cos(std::numbers::pi * part));
+double cosine_rate(const BranchTraining& training, std::int64_t step) {
+  return cosine_between(training.rate, training.last_rate, step, training.steps);
 }
 
 Result<nlohmann::json> train_branches(MeteredModel& model, std::span<const Tokens> texts,
                                       const BranchTraining& training,
                                       std::span<LayerBranch> branches, Progress& progress) {
-  if (texts.empty())
-    return fail(ErrorKind::kInvalidArgument, "expected texts to train on, got none");
   BranchTrainer trainer(model.model(), branches, training);
-  nlohmann::json curve = nlohmann::json::array();
-  progress.begin("training linear branches", training.steps);
-  for (std::int64_t step = 0; step < training.steps; ++step) {
-    if (progress.stop_requested())
-      return fail(ErrorKind::kInterrupted, "interrupted after {} of {} steps of training branches",
-                  step, training.steps);
-    std::vector<std::span<const TokenId>> batch;
-    for (const std::size_t i : samples_of_step(training.seed, texts.size(), training.batch, step))
-      batch.emplace_back(texts[i]);
-    ASSIGN_OR_RETURN(const std::vector<BranchLoss> losses, trainer.step(batch, model));
-    if (is_on_curve(step, training.steps)) {
-      nlohmann::json point = {{"step", step}, {"rate", cosine_rate(training, step)}};
-      for (const BranchLoss& loss : losses) {
-        point["loss"].push_back(loss.loss);
-        point["relative_loss"].push_back(loss.relative);
-      }
-      curve.push_back(std::move(point));
-    }
-    progress.advance(1);
-  }
-  progress.end();
-  return curve;
+  return train_on_texts(model, texts,
+                        {.title = "training linear branches",
+                         .steps = training.steps,
+                         .batch = training.batch,
+                         .seed = training.seed,
+                         .checkpoint = {},
+                         .identity = {}},
+                        trainer, progress);
 }
 
 }  // namespace strata

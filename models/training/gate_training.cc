@@ -5,15 +5,11 @@
 #include <map>
 #include <numeric>
 
-#include "core/atomic_file.h"
-#include "core/json_reader.h"
 #include "core/rng.h"
-#include "models/checkpoint/json_fields.h"
 #include "models/decoder/decoder.h"
 #include "models/device_memory.h"
 #include "models/forward.h"
-#include "models/meter_json.h"
-#include "models/training/adam.h"
+#include "models/training/training_checkpoint.h"
 #include "models/training/weight_gradients.h"
 #include "models/training/weight_training.h"
 
@@ -22,28 +18,6 @@ namespace {
 
 std::string readable(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
-}
-
-// Where the weights of a checkpoint lie that goes on at step `next`.
-std::filesystem::path weights_file(const std::filesystem::path& checkpoint, std::int64_t next) {
-  std::filesystem::path file = checkpoint;
-  return file += fmt::format(".{}.safetensors", next);
-}
-
-// All of a checkpoint's files of weights but this one.
-void remove_weights(const std::filesystem::path& checkpoint, const std::filesystem::path& except) {
-  std::error_code code;
-  const std::filesystem::path folder =
-      checkpoint.has_parent_path() ? checkpoint.parent_path() : std::filesystem::path(".");
-  const std::string prefix = checkpoint.filename().string() + ".";
-  std::vector<std::filesystem::path> old;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && name.find(".safetensors") != std::string::npos &&
-        name != except.filename())
-      old.push_back(entry.path());
-  }
-  for (const std::filesystem::path& file : old) std::filesystem::remove(file, code);
 }
 
 class Loop {
@@ -170,54 +144,26 @@ Status Loop::step(std::int64_t step) {
 
 Status Loop::save() {
   if (training_.checkpoint.empty()) return {};
-  const nlohmann::json file = {{"format", "strata-training-1"},
-                               {"identity", training_.identity},
-                               {"next", next_},
-                               {"curve", curve_},
-                               {"meter", to_json(model_.meter() - before_)},
-                               {"learner", learner_.state()}};
-  std::error_code exists;
-  std::filesystem::create_directories(training_.checkpoint.parent_path(), exists);
-  // Weights first: the checkpoint that is there always has its own.
-  const std::filesystem::path weights = weights_file(training_.checkpoint, next_);
-  if (training_.weights != nullptr) RETURN_IF_ERROR(training_.weights->save(weights));
-  RETURN_IF_ERROR(write_atomically(training_.checkpoint, file.dump()));
-  if (training_.weights != nullptr) remove_weights(training_.checkpoint, weights);
-  return {};
+  std::function<Status(const std::filesystem::path&)> save_weights;
+  if (training_.weights != nullptr)
+    save_weights = [&](const std::filesystem::path& file) { return training_.weights->save(file); };
+  return write_checkpoint(training_.checkpoint, training_.identity,
+                          {next_, curve_, model_.meter() - before_, learner_.state()},
+                          save_weights);
 }
 
 Status Loop::restore() {
-  if (training_.checkpoint.empty() || !std::filesystem::exists(training_.checkpoint)) return {};
-  const auto unusable = [&](const Error& why) {
-    return fail(
-        make_error(ErrorKind::kInvalidFile, "not a checkpoint of this training: {}", why.message)
-            .at(training_.checkpoint.string())
-            .with_hint("delete it to train from the first step"));
-  };
-  const auto read = [&]() -> Status {
-    constexpr std::uint64_t kLargest = std::uint64_t{256} << 20;
-    ASSIGN_OR_RETURN(const std::string text,
-                     json_fields::read_text(training_.checkpoint, kLargest));
-    ASSIGN_OR_RETURN(const nlohmann::json file, parse_json(text));
-    for (const char* key : {"format", "identity", "next", "curve", "meter", "learner"})
-      if (!file.is_object() || !file.contains(key))
-        return fail(ErrorKind::kInvalidFile, "no \"{}\"", key);
-    if (file["format"] != "strata-training-1" || file["identity"] != training_.identity)
-      return fail(ErrorKind::kInvalidFile, "it is of another configuration, model or data");
-    const Result<std::int64_t> next = count_of(file, "next");
-    if (!next || *next > training_.steps || !file["curve"].is_array())
-      return fail(ErrorKind::kInvalidFile, "\"next\": expected a step of this training");
-    ASSIGN_OR_RETURN(const Meter cost, meter_from_json(file["meter"]));
-    RETURN_IF_ERROR(learner_.restore(file["learner"]));
-    next_ = *next;
-    if (training_.weights != nullptr)
-      RETURN_IF_ERROR(training_.weights->restore(weights_file(training_.checkpoint, next_)));
-    curve_ = file["curve"];
-    model_.absorb(cost);
-    return {};
-  };
-  const Status status = read();
-  return status ? status : unusable(status.error());
+  if (training_.checkpoint.empty()) return {};
+  return restore_checkpoint(
+      training_.checkpoint, training_.identity, training_.steps,
+      [&](const TrainingState& state, const std::filesystem::path& weights) -> Status {
+        RETURN_IF_ERROR(learner_.restore(state.learner));
+        if (training_.weights != nullptr) RETURN_IF_ERROR(training_.weights->restore(weights));
+        next_ = state.next;
+        curve_ = state.curve;
+        model_.absorb(state.cost);
+        return {};
+      });
 }
 
 Result<nlohmann::json> Loop::run() {
@@ -265,18 +211,6 @@ std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples
     out.push_back(order[static_cast<std::size_t>(i % count)]);
   }
   return out;
-}
-
-bool is_on_curve(std::int64_t step, std::int64_t steps) {
-  constexpr std::int64_t kPoints = 200;
-  const std::int64_t stride = (steps + kPoints - 1) / kPoints;
-  return step % stride == 0 || step + 1 == steps;
-}
-
-void remove_checkpoint(const std::filesystem::path& checkpoint) {
-  std::error_code gone;
-  std::filesystem::remove(checkpoint, gone);
-  remove_weights(checkpoint, {});
 }
 
 Result<nlohmann::json> train_gates(MeteredModel& model, std::span<const TrainingSample> samples,

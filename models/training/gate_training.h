@@ -60,12 +60,6 @@ struct GateTraining {
 std::vector<std::size_t> samples_of_step(std::uint64_t seed, std::size_t samples,
                                          std::int64_t batch, std::int64_t step);
 
-// Whether a training's curve has this step: about 200 of them, the first and the last among them.
-bool is_on_curve(std::int64_t step, std::int64_t steps);
-
-// The checkpoint and the files of weights beside it.
-void remove_checkpoint(const std::filesystem::path& checkpoint);
-
 // The curve: up to about 200 objects with "step" and "loss". Says in the progress how much memory a
 // pass needs. Errors: kUnsupported with both figures where that cannot fit; those of the passes; a
 // checkpoint that is damaged or another training's; kInterrupted, after a checkpoint.

@@ -112,7 +112,7 @@ TEST_F(BranchTrainingTest, TheLossIsTheMeanSquareOfWhatTheMixerMakesLessTheBranc
   BranchTrainer trainer(*teacher_, some, {.steps = 1});
   MeteredModel metered(*teacher_);
   const std::span<const TokenId> text = texts_[0];
-  const auto losses = trainer.step(std::span(&text, 1), metered);
+  const auto losses = trainer.train_step(std::span(&text, 1), metered);
   ASSERT_TRUE(losses) << losses.error().text();
   ASSERT_EQ(losses->size(), 2);
   for (std::size_t b = 0; b < 2; ++b)

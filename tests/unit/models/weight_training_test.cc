@@ -12,6 +12,7 @@
 #include "core/rng.h"
 #include "models/checkpoint/checkpoint.h"
 #include "models/decoder/decoder.h"
+#include "models/training/training_checkpoint.h"
 #include "models/training/weight_gradients.h"
 #include "tests/unit/checkpoint/model_files.h"
 #include "tests/unit/models/dense_oracle.h"
