@@ -116,10 +116,7 @@ Result<AttentionMass> attention_mass(MeteredModel& model, std::span<const TokenI
         .begin = 0, .end = count, .prompt_length = count, .first_read = count, .retain = false};
     std::vector<LayerRows> rows = all_rows(full, chunk);
     rows.back().out_begin = queries.front().row;  // the top layer's queries, its keys are all there
-    Segment segment{chunk,
-                    std::make_shared<const BoundPlan>(full, at::TensorOptions().device(device)),
-                    nullptr,
-                    {}};
+    Segment segment{chunk, decoder.bind(full), nullptr, {}};
     const Keys keys = keys_of(queries, count, device);
     AttentionMass out{.layout = model.layout(), .queries = queries.size(), .mass = {}};
     at::Tensor x_NC = decoder.embed(token_tensor(tokens, device));

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "models/linear_parts.h"
+#include "models/linear_cost.h"
 
 namespace strata {
 namespace {
@@ -17,21 +17,60 @@ double sum_of_capped(std::int64_t begin, std::int64_t end, std::int64_t cap) {
          static_cast<double>(end - bend) * static_cast<double>(cap);
 }
 
+double mlp_flops(const ModelShape& shape) {
+  const double hidden = 2.0 * static_cast<double>(shape.hidden);
+  const double mlp = 3.0 * hidden * static_cast<double>(shape.intermediate);
+  if (shape.experts == 0) return mlp;
+  return hidden * static_cast<double>(shape.experts) +  // the router
+         static_cast<double>(shape.experts_per_token) * mlp;
+}
+
+LinearParts parts_of(const ModelShape& shape, int layer, LinearKind kind) {
+  const auto at = static_cast<std::size_t>(layer);
+  return at < shape.branches.size() && shape.branches[at] ? *shape.branches[at]
+                                                          : linear_parts(kind);
+}
+
 bool is_linear(const PaletteEntry& entry) {
   return std::holds_alternative<LinearAttention>(entry.mixer);
 }
 
-// KV heads whose keys and values some query head of softmax attention reads.
-int softmax_kv_heads(const AttentionPlan& plan, int layer) {
+// The linear heads of a layer; `heads` = 0 where there are none. All cells of a layer are of one
+// kind, or else of the kinds' own weights, which are not there: the first counts.
+LinearSize linear_size(const AttentionPlan& plan, const ModelShape& shape, int layer) {
   const HeadLayout& layout = plan.layout();
   const int group = layout.query_heads / layout.kv_heads;
-  int count = 0;
-  for (int first = 0; first < layout.query_heads; first += group)
+  LinearSize size{.parts = {}, .hidden = shape.hidden, .head_dim = shape.head_dim};
+  for (int first = 0; first < layout.query_heads; first += group) {
+    bool needs_kv = false;
+    for (int head = first; head < first + group; ++head) {
+      const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
+      if (linear == nullptr) continue;
+      if (size.heads++ == 0) size.parts = parts_of(shape, layer, linear->kind);
+      needs_kv = true;
+    }
+    size.kv_heads += needs_kv ? 1 : 0;
+  }
+  if (size.parts.expands_kv) size.kv_heads = size.heads;
+  return size;
+}
+
+struct SoftmaxCount {
+  int heads = 0;
+  int kv_heads = 0;  // whose keys and values some of them read
+};
+
+SoftmaxCount softmax_heads(const AttentionPlan& plan, int layer) {
+  const HeadLayout& layout = plan.layout();
+  const int group = layout.query_heads / layout.kv_heads;
+  SoftmaxCount count;
+  for (int first = 0; first < layout.query_heads; first += group) {
+    int here = 0;
     for (int head = first; head < first + group; ++head)
-      if (!is_linear(plan.entry(layer, head))) {
-        ++count;
-        break;
-      }
+      here += is_linear(plan.entry(layer, head)) ? 0 : 1;
+    count.heads += here;
+    count.kv_heads += here > 0 ? 1 : 0;
+  }
   return count;
 }
 
@@ -41,73 +80,21 @@ struct PerRow {
 };
 
 PerRow weight_flops(const AttentionPlan& plan, const ModelShape& shape, int layer) {
-  const auto c = static_cast<double>(shape.hidden), d = static_cast<double>(shape.head_dim);
-  const double k_and_v = 2.0 * c * 2.0 * d;
-  const RowFlops row = row_flops(shape);
-  PerRow flops{.in = k_and_v * softmax_kv_heads(plan, layer), .out = row.q + row.o_mlp};
-  bool decay_seen = false;
-  for (int head = 0; head < shape.heads.query_heads; ++head) {
-    const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
-    if (linear == nullptr) continue;
-    const LinearParts branch = linear_parts(linear->kind);
-    const auto rank = static_cast<double>(branch.decay_rank);
-    const double conv = 2.0 * static_cast<double>(branch.conv_taps) * d;  // of one of q, k, v
-    flops.in +=
-        k_and_v + 2.0 * rank * d + 2.0 * c * static_cast<double>(branch.gate_scalars) + 2.0 * conv;
-    flops.out += 2.0 * c * d + conv;  // the output gate; q's convolution
-    if (branch.decay_rank > 0 && !decay_seen) flops.in += 2.0 * c * rank;  // heads share it
-    decay_seen |= branch.decay_rank > 0;
-  }
-  return flops;
-}
-
-// Σ_{i in [begin, end)} (i mod kLinearChunk) + 1: what each row sees of its own chunk.
-double pairs_in_chunks(std::int64_t begin, std::int64_t end) {
-  const auto below = [](std::int64_t n) {
-    const auto triangle = [](double m) { return 0.5 * m * (m + 1); };
-    const std::int64_t chunks = n / kLinearChunk;
-    return static_cast<double>(chunks) * triangle(static_cast<double>(kLinearChunk)) +
-           triangle(static_cast<double>(n % kLinearChunk));
-  };
-  return below(end) - below(begin);
-}
-
-// Of one head: rows [rows.in_begin, end) are written to the state, rows [rows.out_begin, end) read.
-double linear_mixing_flops(LinearKind kind, const ModelShape& shape, const LayerRows& rows,
-                           std::int64_t end, std::int64_t prompt_length) {
-  const auto d = static_cast<double>(shape.head_dim);
-  const double product = 2.0 * d * d;  // of a row and the state
-  const bool corrects = linear_parts(kind).corrects_its_state;
-  double flops = 0;
-  if (const std::int64_t stop = std::clamp(prompt_length, rows.in_begin, end);
-      stop > rows.in_begin) {
-    const auto count = static_cast<double>(stop - rows.in_begin);
-    flops += count * product;
-    // k·k of earlier rows, and the substitution of k and v.
-    if (corrects)
-      flops += count * product + (pairs_in_chunks(rows.in_begin, stop) - count) * 3.0 * 2.0 * d;
-  }
-  if (const std::int64_t stop = std::clamp(prompt_length, rows.out_begin, end);
-      stop > rows.out_begin)
-    flops += static_cast<double>(stop - rows.out_begin) * product +
-             pairs_in_chunks(rows.out_begin, stop) * 2.0 * 2.0 * d;
-  // Behind the prompt one row at a time: the state decays (one product a number), is corrected,
-  // written and read.
-  const auto behind = [&](std::int64_t begin) {
-    return static_cast<double>(end - std::clamp(prompt_length, begin, end));
-  };
-  flops += behind(rows.in_begin) * (0.5 * product + (corrects ? 2.0 : 1.0) * product);
-  return flops + behind(rows.out_begin) * product;
+  const double head = 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(shape.head_dim);
+  const SoftmaxCount softmax = softmax_heads(plan, layer);
+  const LinearSize linear = linear_size(plan, shape, layer);
+  return {.in = 2.0 * head * softmax.kv_heads + entering_flops(linear).total(),
+          .out = 2.0 * head * softmax.heads + leaving_flops(linear).total() + mlp_flops(shape)};
 }
 
 double mixing_flops(const AttentionPlan& plan, const ModelShape& shape, int layer,
                     const LayerRows& rows, std::int64_t end, std::int64_t prompt_length) {
-  double flops = 0;
+  const LinearSize linear = linear_size(plan, shape, layer);
+  double flops = static_cast<double>(linear.heads) *
+                 recurrence_flops(linear.parts, shape.head_dim, rows.in_begin, end, prompt_length);
   for (int head = 0; head < shape.heads.query_heads; ++head) {
     const PaletteEntry& entry = plan.entry(layer, head);
-    if (const auto* linear = std::get_if<LinearAttention>(&entry.mixer))
-      flops += linear_mixing_flops(linear->kind, shape, rows, end, prompt_length);
-    else
+    if (!is_linear(entry))
       flops += visible_pairs(entry, rows.out_begin, end, prompt_length) * 2.0 * 2.0 *
                static_cast<double>(shape.head_dim);
   }
@@ -127,10 +114,7 @@ RowFlops row_flops(const ModelShape& shape) {
   const double hidden = 2.0 * static_cast<double>(shape.hidden);
   const double q = hidden * shape.heads.query_heads * static_cast<double>(shape.head_dim);
   const double kv = hidden * 2.0 * shape.heads.kv_heads * static_cast<double>(shape.head_dim);
-  const double mlp = 3.0 * hidden * static_cast<double>(shape.intermediate);
-  if (shape.experts == 0) return {q, kv, q + mlp};
-  const double router = hidden * static_cast<double>(shape.experts);
-  return {q, kv, q + router + static_cast<double>(shape.experts_per_token) * mlp};
+  return {q, kv, q + mlp_flops(shape)};
 }
 
 double visible_pairs(const PaletteEntry& entry, std::int64_t begin, std::int64_t end,
@@ -177,16 +161,10 @@ double forced_flops(const AttentionPlan& plan, const ModelShape& shape, std::int
 }
 
 std::uint64_t state_bytes(const AttentionPlan& plan, const ModelShape& shape) {
-  std::int64_t bytes = 0;
+  std::uint64_t bytes = 0;
   for (int layer = 0; layer < shape.heads.layers; ++layer)
-    for (int head = 0; head < shape.heads.query_heads; ++head) {
-      const auto* linear = std::get_if<LinearAttention>(&plan.entry(layer, head).mixer);
-      if (linear == nullptr) continue;
-      bytes += shape.head_dim * shape.head_dim * std::max(shape.bytes_per_value, kLeastStateBytes);
-      if (const std::int64_t taps = linear_parts(linear->kind).conv_taps; taps > 0)
-        bytes += 3 * (taps - 1) * shape.head_dim * shape.bytes_per_value;
-    }
-  return static_cast<std::uint64_t>(bytes);
+    bytes += linear_state_bytes(linear_size(plan, shape, layer), shape.bytes_per_value);
+  return bytes;
 }
 
 std::uint64_t kv_bytes(const AttentionPlan& plan, const ModelShape& shape, std::int64_t length) {

@@ -60,7 +60,8 @@ void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> se
               int first_layer);
 
 // A prefix stored under the full plan, with its heads grouped as `plan` groups them, for reading
-// alone: whole groups share the prefix's memory. Layers below first_layer stay empty.
+// alone: whole groups share the prefix's memory. Layers below first_layer stay empty. No plan with
+// linear heads shares a prefix.
 BatchState borrow(const BatchState& prefix, const BoundPlan& plan, int first_layer);
 
 // Layers [first_layer, all) over segments whose input rows are x; adds to the meter. Returns the

@@ -10,6 +10,7 @@
 
 #include "models/checkpoint/checkpoint.h"
 #include "models/convert/branch_checkpoint.h"
+#include "models/convert/hybrid_checkpoint.h"
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 
@@ -21,11 +22,15 @@ struct Model::Impl {
   std::string id;
   std::int64_t parameters = 0;
   ModelShape shape;
+  std::optional<AttentionPlan> plan;  // of its own
   std::unique_ptr<Decoder> decoder;
 
   void attach(std::vector<LayerBranch> branches) {
-    for (LayerBranch& branch : branches)
+    shape.branches.resize(branches.empty() ? 0 : static_cast<std::size_t>(shape.heads.layers));
+    for (LayerBranch& branch : branches) {
+      shape.branches[static_cast<std::size_t>(branch.layer())] = linear_parts(branch.config());
       for (const BranchPart& part : branch.parts()) parameters += part.tensor->numel();
+    }
     decoder =
         std::make_unique<Decoder>(decoder->architecture(), decoder->weights(), std::move(branches));
   }
@@ -66,7 +71,8 @@ ModelShape shape_of(const Architecture& a, at::ScalarType dtype) {
           .experts_per_token = a.experts ? a.experts->per_token : 0,
           .vocabulary = a.vocabulary,
           .max_positions = a.max_positions,
-          .bytes_per_value = static_cast<std::int64_t>(at::elementSize(dtype))};
+          .bytes_per_value = static_cast<std::int64_t>(at::elementSize(dtype)),
+          .branches = {}};
 }
 
 }  // namespace
@@ -99,12 +105,29 @@ Result<std::unique_ptr<Model>> Model::load(const std::filesystem::path& director
                     .at(directory.string()));
   }
   auto model = std::unique_ptr<Model>(new Model(std::move(impl)));
-  if (options.branches.empty()) return model;
-  ASSIGN_OR_RETURN(std::vector<LayerBranch> branches, load_branches(*model, options.branches));
-  ASSIGN_OR_RETURN(std::string id, branches_id(*model, options.branches));
-  model->impl_->attach(std::move(branches));
-  model->impl_->id = std::move(id);
+  ASSIGN_OR_RETURN(const auto hybrid, read_hybrid(directory, model->layout()));
+  const bool has_branches = hybrid && hybrid->has_branches;
+  if (has_branches && !options.branches.empty())
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "the model has branches of its own; expected no others, got {}",
+                           options.branches.string())
+                    .at(directory.string()));
+  if (has_branches) RETURN_IF_ERROR(model->attach_from(directory));
+  if (hybrid) {
+    if (Status runs = model->check_mixers(hybrid->plan); !runs)
+      return fail(std::move(runs).error().at((directory / "plan.json").string()));
+    model->impl_->id = hybrid_id(model->impl_->id, hybrid->plan);
+    model->impl_->plan = hybrid->plan;
+  }
+  if (!options.branches.empty()) RETURN_IF_ERROR(model->attach_from(options.branches));
   return model;
+}
+
+Status Model::attach_from(const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(std::vector<LayerBranch> branches, load_branches(*this, directory));
+  ASSIGN_OR_RETURN(impl_->id, branches_id(*this, directory));
+  impl_->attach(std::move(branches));
+  return {};
 }
 
 std::unique_ptr<Model> Model::in_memory(std::string id, Architecture architecture,
@@ -147,7 +170,9 @@ Status Model::check_mixers(const AttentionPlan& plan) const {
   return {};
 }
 
-AttentionPlan Model::native_plan() const { return impl_->decoder->architecture().native_plan(); }
+AttentionPlan Model::native_plan() const {
+  return impl_->plan ? *impl_->plan : impl_->decoder->architecture().native_plan();
+}
 const LoadOptions& Model::options() const { return impl_->options; }
 const Decoder& Model::decoder() const { return *impl_->decoder; }
 const Checkpoint* Model::checkpoint() const {

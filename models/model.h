@@ -90,7 +90,8 @@ void set_operation_threads(int threads);
 
 class Model {
  public:
-  // Errors: what Checkpoint::open and load_branches say; an unknown device or dtype; a device that
+  // A directory may be a hybrid (models/convert/hybrid_checkpoint.h). Errors: what
+  // Checkpoint::open, read_hybrid and load_branches say; an unknown device or dtype; a device that
   // is not there.
   static Result<std::unique_ptr<Model>> load(const std::filesystem::path& directory,
                                              const LoadOptions& options);
@@ -101,11 +102,12 @@ class Model {
                                           Weights weights, std::vector<LayerBranch> branches);
   ~Model();
 
-  // ModelId; with branches, the SHA-256 of that and of what the branches are.
+  // ModelId; with branches or a plan of its own, the SHA-256 of that and of what these are.
   const std::string& id() const;
   const ModelShape& shape() const;
   const HeadLayout& layout() const { return shape().heads; }
-  AttentionPlan native_plan() const;  // the hybrid that the checkpoint is by its own config
+  // The hybrid that the checkpoint is: of save_hybrid, or by its own config.
+  AttentionPlan native_plan() const;
   // Whether there are weights for every mixer of a plan of this layout: a cell of linear attention
   // needs a branch of its kind in its layer. kUnsupported: the first layer that has none.
   Status check_mixers(const AttentionPlan& plan) const;
@@ -118,6 +120,7 @@ class Model {
  private:
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
+  Status attach_from(const std::filesystem::path& branches);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -172,10 +172,7 @@ double PatchTexts::run_text(const Tokens& tokens, const AttentionPlan& plan, boo
                     .first_read = prompt_ - 1,
                     .retain = false};
   const std::vector<LayerRows> rows = all_rows(plan, chunk);
-  Segment segment{chunk,
-                  std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(device_)),
-                  nullptr,
-                  {}};
+  Segment segment{chunk, decoder_.bind(plan), nullptr, {}};
   const bool keep_other = other && setting_.cheap == nullptr;
   at::Tensor x_NC = decoder_.embed(token_tensor(tokens, device_));
   for (int layer = 0; layer < model_.layout().layers; ++layer) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "models/linear_parts.h"
+
 namespace strata {
 namespace {
 
@@ -78,6 +80,22 @@ std::int64_t first_cut(const AttentionPlan& plan) {
       sinks |= sliding->sinks > 0;
     }
   return sinks ? cut : 0;
+}
+
+std::int64_t chunk_end(const AttentionPlan& plan, std::int64_t begin, std::int64_t at_most,
+                       std::int64_t prompt_length) {
+  const bool linear =
+      std::any_of(plan.palette().begin(), plan.palette().end(), [](const PaletteEntry& entry) {
+        return std::holds_alternative<LinearAttention>(entry.mixer);
+      });
+  // Behind window + sinks windowed layers may leave rows out wherever the cut is.
+  std::int64_t cut = first_cut(plan);
+  if (linear) cut = (cut + kLinearChunk - 1) / kLinearChunk * kLinearChunk;
+  std::int64_t end = begin + at_most;
+  if (begin < cut) end = std::min(end, cut);
+  if (end >= prompt_length) return prompt_length;
+  const std::int64_t aligned = end / kLinearChunk * kLinearChunk;
+  return linear && aligned > begin ? aligned : end;
 }
 
 }  // namespace strata

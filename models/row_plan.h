@@ -46,4 +46,10 @@ std::int64_t shared_prefix(const AttentionPlan& plan);
 // make every row behind them needed. Behind this cut windowed layers may leave rows out.
 std::int64_t first_cut(const AttentionPlan& plan);
 
+// Where the chunk of a prompt that begins at `begin` ends: at most `at_most` tokens on, and at the
+// first cut. With linear attention at a multiple of kLinearChunk (models/linear_parts.h) where that
+// leaves anything, so that what runs is what cost counts; what is computed does not depend on it.
+std::int64_t chunk_end(const AttentionPlan& plan, std::int64_t begin, std::int64_t at_most,
+                       std::int64_t prompt_length);
+
 }  // namespace strata

@@ -20,10 +20,7 @@ Result<double> self_patch_change(MeteredModel& model, std::span<const TokenId> t
         .begin = 0, .end = count, .prompt_length = count, .first_read = count, .retain = false};
     std::vector<LayerRows> rows = all_rows(full, chunk);
     rows.back().out_begin = 0;
-    Segment segment{chunk,
-                    std::make_shared<const BoundPlan>(full, at::TensorOptions().device(device)),
-                    nullptr,
-                    {}};
+    Segment segment{chunk, decoder.bind(full), nullptr, {}};
     double change = 0;
     at::Tensor x_NC = decoder.embed(token_tensor(tokens, device));
     // Layer by layer: only one layer's activations are there at once.

@@ -26,7 +26,7 @@ struct Batch {
   std::int64_t size() const { return static_cast<std::int64_t>(members.size()); }
 };
 
-// The same sequences' keys in stores of their own; `parts` follow each other.
+// The same sequences' keys and states in stores of their own; `parts` follow each other.
 BatchState gather(std::span<const BatchState* const> parts, const BoundPlan& plan, bool pick_heads,
                   std::int64_t max_length) {
   BatchState state;
@@ -39,6 +39,11 @@ BatchState gather(std::span<const BatchState* const> parts, const BoundPlan& pla
       stores.push_back(KvStore::gather(from, groups[i].retention,
                                        pick_heads ? groups[i].kv_index : at::Tensor(), max_length));
     }
+    std::optional<LinearStore>& linear = state.linear.emplace_back();
+    if (plan.layer(static_cast<int>(layer)).linear == nullptr) continue;
+    std::vector<const LinearStore*> from;
+    for (const BatchState* part : parts) from.push_back(&*part->linear[layer]);
+    linear = LinearStore::gather(from);
   }
   return state;
 }
@@ -78,10 +83,9 @@ struct Session::Impl {
   // As many sequences at once as fit batch_rows.
   void prefill(std::span<const Request> requests, Batch& batch) {
     std::vector<at::Tensor> last_logits;
-    const std::int64_t cut = first_cut(batch.plan->plan());
     for (std::int64_t begin = batch.state.length(); begin < batch.prompt_length;) {
-      std::int64_t end = std::min(begin + limits.prefill_chunk, batch.prompt_length);
-      if (begin < cut) end = std::min(end, cut);
+      const std::int64_t end =
+          chunk_end(batch.plan->plan(), begin, limits.prefill_chunk, batch.prompt_length);
       const std::int64_t at_once = std::max<std::int64_t>(1, limits.batch_rows / (end - begin));
       for (std::int64_t first = 0; first < batch.size(); first += at_once) {
         const std::int64_t count = std::min(at_once, batch.size() - first);
@@ -294,8 +298,7 @@ Result<SharedPrefix> MeteredModel::share(std::span<const TokenId> prompt, std::i
   return guarded([&]() -> Result<SharedPrefix> {
     const Stopwatch watch;
     const Decoder& decoder = model_.decoder();
-    const auto plan = std::make_shared<const BoundPlan>(
-        full, at::TensorOptions().device(decoder.options().device()));
+    const auto plan = decoder.bind(full);
     auto state = std::make_shared<BatchState>(decoder.make_state(*plan, length));
     while (state->length() < length) {
       const std::int64_t begin = state->length();
@@ -343,8 +346,7 @@ Result<Session> MeteredModel::prefill(std::span<const Request> requests) {
     for (auto& [key, members] : groups) {
       const Request& request = requests[members[0]];
       Batch& batch = impl.batches.emplace_back();
-      batch.plan = std::make_shared<const BoundPlan>(
-          *request.plan, at::TensorOptions().device(model_.decoder().options().device()));
+      batch.plan = model_.decoder().bind(*request.plan);
       batch.prompt_length = static_cast<std::int64_t>(request.prompt.size());
       batch.max_length = batch.prompt_length + request.max_new_tokens;
       if (request.prefix != nullptr) {

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "core/mask.h"
+#include "models/linear_parts.h"
 
 namespace strata {
 
@@ -17,6 +20,8 @@ struct ModelShape {
   std::int64_t vocabulary = 0;
   std::int64_t max_positions = 0;
   std::int64_t bytes_per_value = 4;  // of activations and the KV cache
+  // [layer]: of its linear branch. Where there is none (or no such layer): a kind's defaults.
+  std::vector<std::optional<LinearParts>> branches = {};
 };
 
 }  // namespace strata

@@ -134,6 +134,7 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
     const at::Device device = decoder.options().device();
     std::vector<AnswerScore> scores;
     std::vector<Segment> segments;
+    std::shared_ptr<const BoundPlan> bound;
     std::vector<at::Tensor> token_rows;
     std::int64_t rows = 0;
     std::size_t first = 0;
@@ -157,11 +158,9 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
     };
     for (std::size_t i = 0; i < requests.size(); ++i) {
       const ForcedRequest& request = requests[i];
-      Segment segment{
-          forced_chunk(request, 0),
-          std::make_shared<const BoundPlan>(*request.plan, at::TensorOptions().device(device)),
-          nullptr,
-          {}};
+      const bool as_before = bound != nullptr && bound->plan() == *request.plan;
+      if (!as_before) bound = decoder.bind(*request.plan);
+      Segment segment{forced_chunk(request, 0), bound, nullptr, {}};
       segment.rows = plan_rows(*request.plan, segment.chunk);
       if (rows + segment.chunk.end > limits_.batch_rows) flush(i);
       token_rows.push_back(token_tensor(
@@ -189,14 +188,14 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
                   .plan = *request.plan,
                   .reference = request.reference});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
+  STRATA_CHECK(begin <= shared_prefix(*request.plan), "{}", begin);
   if (begin > 0) {
     ASSIGN_OR_RETURN(const SharedPrefix shared, share(request.prompt, begin));
     impl->prefix = shared.state_;
   }
   return guarded([&]() -> Result<Trace> {
     const Decoder& decoder = model_.decoder();
-    impl->bound = std::make_shared<const BoundPlan>(
-        *request.plan, at::TensorOptions().device(decoder.options().device()));
+    impl->bound = decoder.bind(*request.plan);
     impl->chunk = forced_chunk(request, begin);
     at::Tensor x =
         decoder.embed(token_tensor(std::span(impl->tokens).subspan(static_cast<std::size_t>(begin)),
@@ -250,10 +249,8 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
         const Toggle& toggle = toggles[last];
         STRATA_CHECK(impl.chunk.begin <= shared_prefix(*toggle.plan));
         STRATA_CHECK(last == first || toggle.layer >= toggles[last - 1].layer);
-        Segment segment{impl.chunk,
-                        std::make_shared<const BoundPlan>(
-                            *toggle.plan, at::TensorOptions().device(decoder.options().device())),
-                        nullptr, plan_rows(*toggle.plan, impl.chunk, toggle.layer)};
+        Segment segment{impl.chunk, decoder.bind(*toggle.plan), nullptr,
+                        plan_rows(*toggle.plan, impl.chunk, toggle.layer)};
         rows += segment.rows_in(0);
         if (last > first && rows > limits_.batch_rows) break;
         add_cost(*meter_, model_.shape(), std::span(&segment, 1), toggle.layer);

@@ -244,6 +244,32 @@ def plan_json():
     bad_json("plan_json")
 
 
+# ---- descriptions of linear branches
+
+def branches_json():
+    config = {"kind": "gla", "expand_kv_heads": True, "rope": True, "scale_query": True, "output_norm": True,
+              "output_gate": True, "start_gate": 0.99, "start_decay": 0.99, "layer_decay": False, "gate_rank": 16,
+              "gate_divisor": 16.0, "conv_width": 4, "max_beta": 1.0, "seed": 0, "fusion": "none", "start_gain": 1.0}
+    base = {"format": "strata-branches-1", "parent": "parent", "dtype": "F32", "layers": [0, 2], "config": config,
+            "content": "0" * 64}
+    put("branches_json", "valid-two-layers", compact(base))
+    put("branches_json", "valid-options", compact(base | {"layers": [3], "config": config | {
+        "kind": "gated_deltanet", "expand_kv_heads": False, "max_beta": 2, "seed": 2**64 - 1, "fusion": "norm"}}))
+    put("branches_json", "valid-more-fields", compact(base | {"note": {"steps": [1, 2, None]}}))
+    for name, change in {
+        "format-2": {"format": "strata-branches-2"}, "another-parent": {"parent": "p"}, "parent-is-a-list": {"parent": [1]},
+        "half-precision": {"dtype": "BF16"}, "layers-fall": {"layers": [2, 0]}, "layer-twice": {"layers": [1, 1]},
+        "no-layers": {"layers": []}, "layer-4": {"layers": [0, 4]}, "negative-layer": {"layers": [-1]},
+        "real-layer": {"layers": [0.0]}, "layer-of-64-bits": {"layers": [2**64 - 1]}, "config-is-text": {"config": "gla"},
+        "rank-zero": {"config": config | {"gate_rank": 0}}, "rank-of-64-bits": {"config": config | {"gate_rank": 2**63}},
+        "another-kind": {"config": config | {"kind": "mamba"}}, "kind-is-a-list": {"config": config | {"kind": ["gla"]}},
+        "gate-of-1": {"config": config | {"start_gate": 1}}, "unknown-option": {"config": config | {"x": 1}},
+        "missing-option": {"config": {"kind": "gla"}}, "content-is-a-number": {"content": 1},
+    }.items():
+        put("branches_json", "bad-" + name, compact(base | change))
+    bad_json("branches_json")
+
+
 # ---- databases
 
 def database():
@@ -282,7 +308,7 @@ def database():
     put("database", "bad-text", "CREATE TABLE runs (id TEXT);\n" * 40)
 
 
-for make in [safetensors, tokenizer_json, config_json, jsonl, yaml, plan_json, database]:
+for make in [safetensors, tokenizer_json, config_json, jsonl, yaml, plan_json, branches_json, database]:
     make()
 total = sum(file.stat().st_size for file in CORPUS.rglob("*") if file.is_file())
 print(f"{sum(file.is_file() for file in CORPUS.rglob('*'))} files, {total} bytes")

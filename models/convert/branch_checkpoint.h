@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -25,6 +26,13 @@ inline constexpr std::uint64_t kMaxShardBytes = std::uint64_t{5} << 30;
 Status save_branches(const Model& parent, std::span<LayerBranch> branches,
                      const std::filesystem::path& directory,
                      std::uint64_t max_shard_bytes = kMaxShardBytes);
+
+// The same into a folder that exists, as branches of the model `parent_id`. Returns their
+// branches_id.
+Result<std::string> write_branches(const std::filesystem::path& directory,
+                                   const std::string& parent_id, const Architecture& architecture,
+                                   std::span<LayerBranch> branches,
+                                   std::uint64_t max_shard_bytes = kMaxShardBytes);
 
 // On the parent's device. Errors, of files that may come from anywhere: kNotFound, kIo,
 // kInvalidFile; another parent; a tensor that is missing, of another shape or dtype, or besides;

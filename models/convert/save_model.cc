@@ -23,22 +23,26 @@ Result<std::string> config_of(const Checkpoint& parent, DType dtype) {
   ASSIGN_OR_RETURN(const std::string text,
                    json_fields::read_text(parent.directory() / "config.json", kLargest));
   auto config = nlohmann::ordered_json::parse(text);
+  const char* const name = dtype == DType::kF64   ? "float64"
+                           : dtype == DType::kF32 ? "float32"
+                                                  : nullptr;  // the parent's own bytes
   for (const char* key : {"dtype", "torch_dtype"})
-    if (config.contains(key)) config[key] = dtype == DType::kF64 ? "float64" : "float32";
+    if (config.contains(key) && name != nullptr) config[key] = name;
   return config.dump(2) + "\n";
 }
 
-Result<std::string> write_into(const fs::path& directory, const Checkpoint& parent,
-                               std::span<const TensorView> weights,
-                               const nlohmann::json& transform) {
+}  // namespace
+
+Result<std::string> write_model(const fs::path& directory, const Checkpoint& parent,
+                                std::span<const TensorView> weights, nlohmann::json origin) {
   ASSIGN_OR_RETURN(const std::string config, config_of(parent, weights[0].dtype));
   RETURN_IF_ERROR(write_atomically(directory / "config.json", config));
   for (const char* name : kCopied)
     if (fs::exists(parent.directory() / name))
       fs::copy_file(parent.directory() / name, directory / name);
-  const nlohmann::json origin = {
-      {"format", "strata-model-1"}, {"parents", {parent.model_id()}}, {"transform", transform}};
-  RETURN_IF_ERROR(write_atomically(directory / "strata.json", origin.dump(2) + "\n"));
+  origin["format"] = kOriginFormat;
+  origin["parents"] = {parent.model_id()};
+  RETURN_IF_ERROR(write_atomically(directory / kOriginFile, origin.dump(2) + "\n"));
   // transformers reads no file that does not say whose layout it has.
   RETURN_IF_ERROR(write_safetensors(directory / "model.safetensors", weights, {{"format", "pt"}}));
   ASSIGN_OR_RETURN(const Checkpoint written,
@@ -47,13 +51,11 @@ Result<std::string> write_into(const fs::path& directory, const Checkpoint& pare
   return written.model_id();
 }
 
-}  // namespace
-
 Result<std::string> save_model(const Checkpoint& parent, std::span<const TensorView> weights,
                                const nlohmann::json& transform, const fs::path& directory) {
   std::string id;
   RETURN_IF_ERROR(in_new_folder(directory, "model", [&](const fs::path& partial) -> Status {
-    ASSIGN_OR_RETURN(id, write_into(partial, parent, weights, transform));
+    ASSIGN_OR_RETURN(id, write_model(partial, parent, weights, {{"transform", transform}}));
     return {};
   }));
   return id;

@@ -15,12 +15,20 @@
 
 namespace strata {
 
+inline constexpr const char* kOriginFile = "strata.json";
+inline constexpr const char* kOriginFormat = "strata-model-1";
+
 // `weights` are all tensors of the parent's architecture. Returns the new ModelId. The directory is
 // there whole or not at all. Errors: something lies at `directory` already; kIo; what
 // Checkpoint::open and validate_tensors say of the result.
 Result<std::string> save_model(const Checkpoint& parent, std::span<const TensorView> weights,
                                const nlohmann::json& transform,
                                const std::filesystem::path& directory);
+
+// The same into a folder that exists, which another step may add to; `origin`: what strata.json
+// holds besides format and parents.
+Result<std::string> write_model(const std::filesystem::path& directory, const Checkpoint& parent,
+                                std::span<const TensorView> weights, nlohmann::json origin);
 
 // Runs `write` on a folder beside `directory`, which takes its place where that is well: what is
 // written is there whole or not at all. Errors: something lies there already; write's; kIo, "cannot

@@ -4,7 +4,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
@@ -13,7 +12,6 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
-#include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -74,54 +72,7 @@ at::Tensor rotate(const at::Tensor& x_NHD, const at::Tensor& cos_ND, const at::T
   return out;
 }
 
-// [B·N, H, D], sequence by sequence → [B, H, N, D], the same memory.
-at::Tensor heads_first(const at::Tensor& x_NHD, std::int64_t batch) {
-  return x_NHD.unflatten(0, {batch, x_NHD.size(0) / batch}).transpose(1, 2);
-}
-
-void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x) {
-  if (hooks == nullptr) return;
-  const auto index = [&](const std::vector<std::int64_t>& rows) {
-    return at::tensor(rows, at::kLong).to(x.device());
-  };
-  for (const Intervention& change : hooks->interventions) {
-    if (change.site != site || change.layer != layer) continue;
-    x = x.clone();
-    at::Tensor target = change.head >= 0 ? x.select(1, change.head) : x;
-    if (change.rows.empty())
-      target.copy_(change.value.to(x.options()).expand_as(target));
-    else
-      target.index_copy_(
-          0, index(change.rows),
-          change.value.to(x.options()).expand_as(target.index_select(0, index(change.rows))));
-  }
-  for (Capture& capture : hooks->captures)
-    if (capture.site == site && capture.layer == layer)
-      capture.value = capture.rows.empty() ? x.clone() : x.index_select(0, index(capture.rows));
-}
-
 }  // namespace
-
-std::uint64_t BatchState::bytes() const {
-  std::uint64_t total = 0;
-  for (const auto& stores : layers)
-    for (const KvStore& store : stores) total += store.bytes();
-  return total;
-}
-
-BatchState BatchState::sequences(std::int64_t first, std::int64_t count) const {
-  BatchState part;
-  for (const auto& stores : layers) {
-    std::vector<KvStore>& here = part.layers.emplace_back();
-    for (const KvStore& store : stores) here.push_back(store.sequences(first, count));
-  }
-  return part;
-}
-
-void BatchState::advance(std::int64_t length) {
-  for (auto& stores : layers)
-    for (KvStore& store : stores) store.advance(length);
-}
 
 Decoder::Decoder(Architecture architecture, Weights weights, std::vector<LayerBranch> branches)
     : architecture_(std::move(architecture)),
@@ -155,17 +106,31 @@ Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies
 }
 
 std::shared_ptr<const BoundPlan> Decoder::bind(const AttentionPlan& plan) const {
-  return std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options().device()));
+  std::vector<std::shared_ptr<const LinearHeads>> linear(
+      static_cast<std::size_t>(architecture_.layers));
+  for (int layer = 0; layer < architecture_.layers; ++layer) {
+    if (linear_heads_of(plan, layer).empty()) continue;
+    const LayerBranch* const own = branch(layer);
+    STRATA_CHECK(own != nullptr, "layer {} has no branch", layer);
+    const auto at = static_cast<std::size_t>(layer);
+    linear[at] = std::make_shared<const LinearHeads>(
+        bind_linear(plan, layer, *own, weights_.layers[at], architecture_.rms_norm_eps));
+  }
+  return std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options().device()),
+                                           std::move(linear));
 }
 
 BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,
                                std::int64_t batch) const {
   BatchState state;
   for (int layer = 0; layer < architecture_.layers; ++layer) {
+    const BoundLayer& bound = plan.layer(layer);
     std::vector<KvStore>& stores = state.layers.emplace_back();
-    for (const StoreGroup& group : plan.layer(layer).stores)
+    for (const StoreGroup& group : bound.stores)
       stores.emplace_back(group.retention, batch, static_cast<std::int64_t>(group.kv_heads.size()),
                           architecture_.head_dim, max_length, options());
+    std::optional<LinearStore>& linear = state.linear.emplace_back();
+    if (bound.linear != nullptr) linear.emplace(bound.linear->branch.make_state(batch));
   }
   return state;
 }
@@ -198,80 +163,6 @@ at::Tensor Decoder::mlp(const at::Tensor& x_NC, const LayerWeights& w) const {
   return at::linear(gated, w.down);
 }
 
-void Decoder::attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD,
-                             const at::Tensor& v_NGD, int layer, const LayerRows& rows,
-                             Segment& segment, const at::Tensor& out_NHD) const {
-  const BoundLayer& bound = segment.plan->layer(layer);
-  const Chunk& chunk = segment.chunk;
-  std::vector<KvStore>* past = nullptr;
-  if (segment.state != nullptr) past = &segment.state->layers[static_cast<std::size_t>(layer)];
-  const auto select = [](const at::Tensor& x, const at::Tensor& heads) {
-    return heads.defined() ? x.index_select(1, heads) : x;
-  };
-  const at::Tensor k_BGND = heads_first(k_NGD, segment.batch);
-  const at::Tensor v_BGND = heads_first(v_NGD, segment.batch);
-  const at::Tensor& sink_logits_H = weights_.layers[static_cast<std::size_t>(layer)].sink_logits;
-  const bool one_token = chunk.end - chunk.begin == 1;
-  std::vector<KeyView> views;
-  for (std::size_t i = 0; i < bound.stores.size(); ++i) {
-    const at::Tensor k = select(k_BGND, bound.stores[i].kv_index);
-    const at::Tensor v = select(v_BGND, bound.stores[i].kv_index);
-    if (past == nullptr) {
-      views.push_back({{}, {}, k, v, rows.in_begin});
-      continue;
-    }
-    KvStore& store = (*past)[i];
-    // Where nothing is overwritten, keys are read where they are stored.
-    if (chunk.retain && (one_token || store.retention().all)) {
-      store.append(k, v, rows.in_begin);
-      views.push_back(one_token ? KeyView{} : store.ordered());  // one token: see below
-    } else {
-      views.push_back(store.view_with(k, v, rows.in_begin));
-      if (chunk.retain) store.append(k, v, rows.in_begin);
-    }
-  }
-  if (rows.out_begin >= chunk.end) return;
-  const at::Tensor q_BHND = heads_first(q_NHD, segment.batch);
-  const at::Tensor out_BHND = heads_first(out_NHD, segment.batch);
-  for (const HeadGroup& group : bound.groups) {
-    const at::Tensor q = select(q_BHND, group.query_index);
-    const at::Tensor sink_logits = sink_logits_H.defined() && group.query_index.defined()
-                                       ? sink_logits_H.index_select(0, group.query_index)
-                                       : sink_logits_H;
-    const StoreGroup& store = bound.stores[group.store];
-    const auto attend_here = [&](KeyView view) {
-      if (group.kv_in_store.defined())
-        for (at::Tensor* part :
-             {&view.sink_k_BGSD, &view.sink_v_BGSD, &view.tail_k_BGMD, &view.tail_v_BGMD})
-          if (part->defined()) *part = part->index_select(1, group.kv_in_store);
-      return view;
-    };
-    // Heads of a group that is the whole layer are written in place.
-    const bool whole = !group.query_index.defined();
-    const at::Tensor out = whole ? out_BHND : at::empty_like(q, at::MemoryFormat::Contiguous);
-    if (past != nullptr && chunk.retain && one_token) {
-      const KvStore& kept = (*past)[group.store];
-      const SlidingWindow* sliding = window_of(group.entry.mixer);
-      const bool sees_all_kept =
-          sliding == nullptr ||
-          (store.retention.window == sliding->window && store.retention.sinks == sliding->sinks &&
-           !store.retention.all) ||
-          (group.entry.rule == DecodeRule::kFull && chunk.begin >= chunk.prompt_length);
-      if (sees_all_kept) {
-        const KeyView all = attend_here(kept.everything());
-        out.copy_(attend_all(q, all.tail_k_BGMD, all.tail_v_BGMD, sink_logits));
-      } else {
-        attend(q, rows.out_begin, attend_here(kept.ordered()), group.entry, chunk.prompt_length,
-               out, sink_logits);
-      }
-    } else {
-      attend(q, rows.out_begin, attend_here(views[group.store]), group.entry, chunk.prompt_length,
-             out, sink_logits);
-    }
-    if (!whole) out_BHND.index_copy_(1, group.query_index, out);
-  }
-}
-
 Decoder::RotaryRows Decoder::rotary_rows(const RotaryTable& table,
                                          std::span<const Segment> segments,
                                          std::size_t row_index) const {
@@ -290,20 +181,17 @@ Decoder::RotaryRows Decoder::rotary_rows(const RotaryTable& table,
   return rotary;
 }
 
-Decoder::Projections Decoder::project_rows(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                                           std::span<const Segment> segments,
+Decoder::Projections Decoder::project_rows(const at::Tensor& normed_NC, std::size_t row_index,
+                                           std::span<const Segment> segments, const LayerWeights& w,
                                            const RotaryRows* rotary) const {
-  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
-  const Architecture& a = architecture_;
-  const at::Tensor normed_in = mixer_input(x_NC, layer);
-  const at::Tensor normed_out = keep_rows(normed_in, segments, row_index);
-  const auto heads = [&](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
-                         std::int64_t count) {
-    return at::linear(rows, weight, optional_tensor(bias)).view({rows.size(0), count, a.head_dim});
+  const std::int64_t d = architecture_.head_dim;
+  const at::Tensor leaving_NC = keep_rows(normed_NC, segments, row_index);
+  const auto heads = [&](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias) {
+    return at::linear(rows, weight, optional_tensor(bias))
+        .view({rows.size(0), weight.size(0) / d, d});
   };
-  Projections p{heads(normed_out, w.q, w.q_bias, a.query_heads),
-                heads(normed_in, w.k, w.k_bias, a.kv_heads),
-                heads(normed_in, w.v, w.v_bias, a.kv_heads)};
+  Projections p{heads(leaving_NC, w.q, w.q_bias), heads(normed_NC, w.k, w.k_bias),
+                heads(normed_NC, w.v, w.v_bias)};
   if (w.q_norm.defined()) p.q_NHD = norm(p.q_NHD, w.q_norm);
   if (w.k_norm.defined()) p.k_NGD = norm(p.k_NGD, w.k_norm);
   if (rotary != nullptr) {
@@ -335,10 +223,12 @@ Decoder::Projections Decoder::project(const at::Tensor& x_NC, int layer,
                                       const Segment& segment) const {
   const LayerRope rope = architecture_.rope(layer);
   const std::span<const Segment> one(&segment, 1);
-  if (rope == LayerRope::kNone) return project_rows(x_NC, layer, 0, one, nullptr);
-  const RotaryRows rotary =
-      rotary_rows(rope == LayerRope::kLocal ? local_rotary_ : global_rotary_, one, 0);
-  return project_rows(x_NC, layer, 0, one, &rotary);
+  RotaryRows rotary;
+  if (rope != LayerRope::kNone)
+    rotary = rotary_rows(rope == LayerRope::kLocal ? local_rotary_ : global_rotary_, one, 0);
+  return project_rows(mixer_input(x_NC, layer), 0, one,
+                      weights_.layers[static_cast<std::size_t>(layer)],
+                      rope == LayerRope::kNone ? nullptr : &rotary);
 }
 
 at::Tensor Decoder::close_layer(const at::Tensor& x_NC, const at::Tensor& mixed_NHD,
@@ -356,23 +246,18 @@ at::Tensor Decoder::run_layer(const at::Tensor& x_NC, int layer, std::size_t row
                               ForwardHooks* hooks) const {
   at::Tensor x_in = x_NC;
   pass_hooks(hooks, Site::kResidIn, layer, x_in);
-  Projections p = project_rows(x_in, layer, row_index, segments, rotary);
-  pass_hooks(hooks, Site::kQ, layer, p.q_NHD);
-  pass_hooks(hooks, Site::kK, layer, p.k_NGD);
-  pass_hooks(hooks, Site::kV, layer, p.v_NGD);
-
-  at::Tensor mixed_NHD = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
-  std::int64_t in_offset = 0, out_offset = 0;
-  for (Segment& segment : segments) {
-    const LayerRows& rows = segment.rows[row_index];
-    const std::int64_t in = segment.rows_in(row_index), out = segment.rows_out(row_index);
-    attend_segment(p.q_NHD.narrow(0, out_offset, out), p.k_NGD.narrow(0, in_offset, in),
-                   p.v_NGD.narrow(0, in_offset, in), layer, rows, segment,
-                   mixed_NHD.narrow(0, out_offset, out));
-    in_offset += in;
-    out_offset += out;
+  const at::Tensor normed = mixer_input(x_in, layer);
+  const at::Tensor x = keep_rows(x_in, segments, row_index);
+  const bool some_linear = std::any_of(segments.begin(), segments.end(), [&](const Segment& one) {
+    return one.plan->layer(layer).linear != nullptr;
+  });
+  if (some_linear) {
+    const at::Tensor mixed = mix_with_linear(normed, layer, row_index, segments, rotary, hooks);
+    return x.size(0) == 0 ? x : close_rows(x, mixed, layer, hooks);
   }
-  at::Tensor x = keep_rows(x_in, segments, row_index);
+  at::Tensor mixed_NHD =
+      attention_heads(normed, layer, row_index, segments,
+                      weights_.layers[static_cast<std::size_t>(layer)], rotary, hooks);
   if (x.size(0) == 0) return x;
   pass_hooks(hooks, Site::kHeadOut, layer, mixed_NHD);
   return close_rows(x, through_o(mixed_NHD, layer), layer, hooks);

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,15 +23,17 @@
 #include "models/decoder/weights.h"
 #include "models/mixers/kv_store.h"
 #include "models/mixers/linear_branch.h"
+#include "models/mixers/linear_store.h"
 #include "models/row_plan.h"
 
 namespace strata {
 
-// What a batch of sequences of one length remembers: the stores of each layer. A copy shares
-// their memory.
+// What a batch of sequences of one length remembers: the stores of each layer, of keys and of
+// linear heads' states. A copy shares their memory.
 struct BatchState {
   std::vector<std::vector<KvStore>> layers;
-  std::int64_t length() const { return layers.empty() ? 0 : layers[0][0].length(); }
+  std::vector<std::optional<LinearStore>> linear;  // [layer]; may be shorter where there is none
+  std::int64_t length() const;
   std::uint64_t bytes() const;  // of the whole batch
   // See KvStore: some of the sequences, in the same memory.
   BatchState sequences(std::int64_t first, std::int64_t count) const;
@@ -68,7 +71,9 @@ class Decoder {
 
   at::Tensor embed(const at::Tensor& token_ids_N) const;
   // x holds rows [rows[0].in_begin, chunk.end) of each sequence of each segment, in order; returns
-  // rows [rows.back().out_begin, end).
+  // rows [rows.back().out_begin, end). A plan with linear heads comes from bind; without a state
+  // its text begins with the chunk. Where gradients are recorded they reach x and every weight that
+  // was used, in one pass over texts from their first token (no state).
   at::Tensor run_layers(at::Tensor x_NC, int first_layer, int end_layer,
                         std::span<Segment> segments, ForwardHooks* hooks = nullptr) const;
   // Final norm and LM head; float32 unless the weights are float64.
@@ -117,16 +122,27 @@ class Decoder {
   RotaryRows rotary_rows(const RotaryTable& table, std::span<const Segment> segments,
                          std::size_t row_index) const;
   // `rotary` is null for a layer without positions (NoPE).
-  Projections project_rows(const at::Tensor& x_NC, int layer, std::size_t row_index,
-                           std::span<const Segment> segments, const RotaryRows* rotary) const;
+  Projections project_rows(const at::Tensor& normed_NC, std::size_t row_index,
+                           std::span<const Segment> segments, const LayerWeights& w,
+                           const RotaryRows* rotary) const;
   at::Tensor close_rows(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC, int layer,
                         ForwardHooks* hooks) const;
   at::Tensor run_layer(const at::Tensor& x_NC, int layer, std::size_t row_index,
                        std::span<Segment> segments, const RotaryRows* rotary,
                        ForwardHooks* hooks) const;
+  // The heads' outputs of softmax attention under `w`, whose heads are those that the segments'
+  // plans have take part in it. `normed_NC`: what the mixer is given, of the rows that enter.
+  at::Tensor attention_heads(const at::Tensor& normed_NC, int layer, std::size_t row_index,
+                             std::span<Segment> segments, const LayerWeights& w,
+                             const RotaryRows* rotary, ForwardHooks* hooks) const;
+  // The mixer's output, before any norm behind it, where some segment has linear heads. Undefined
+  // where no row leaves.
+  at::Tensor mix_with_linear(const at::Tensor& normed_NC, int layer, std::size_t row_index,
+                             std::span<Segment> segments, const RotaryRows* rotary,
+                             ForwardHooks* hooks) const;
   void attend_segment(const at::Tensor& q_NHD, const at::Tensor& k_NGD, const at::Tensor& v_NGD,
                       int layer, const LayerRows& rows, Segment& segment,
-                      const at::Tensor& out_NHD) const;
+                      const at::Tensor& sink_logits_H, const at::Tensor& out_NHD) const;
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
   at::Tensor mlp(const at::Tensor& x_NC, const LayerWeights& w) const;
 

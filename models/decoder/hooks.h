@@ -3,6 +3,10 @@
 //
 // Rows are packed rows of the batch, counted at the site (after unread rows were left out). Row
 // lists are ascending.
+//
+// In a layer where some sequence has linear heads, kQ, kK and kV mean nothing and are refused
+// (checked); a linear head's kHeadOut is what it gives to its columns of o (behind its norm, output
+// gate and gain), in the type of the branch.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -35,6 +39,11 @@ struct ForwardHooks {
   std::vector<Capture> captures;
   std::vector<Intervention> interventions;
   bool empty() const { return captures.empty() && interventions.empty(); }
+  bool touches(Site site, int layer) const;
 };
+
+// Where what flows at a site passes by: changes x as asked and fills captures in. hooks may be
+// null.
+void pass_hooks(ForwardHooks* hooks, Site site, int layer, at::Tensor& x);
 
 }  // namespace strata

@@ -11,6 +11,7 @@
 #include <ATen/ops/outer.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/softplus.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 
 #include "core/result.h"
 #include "core/rng.h"
+#include "models/mixers/head_slices.h"
 
 namespace strata {
 namespace {
@@ -35,13 +37,6 @@ at::Tensor random_matrix(std::int64_t rows, std::int64_t columns, Rng rng) {
   for (std::int64_t i = 0; i < out.numel(); ++i)
     out.mutable_data_ptr<double>()[i] = rng.normal() / std::sqrt(static_cast<double>(columns));
   return out;
-}
-
-// Σ over rows of what each sees of its own chunk, itself included.
-double pairs_in_chunks(std::int64_t rows) {
-  const auto triangle = [](std::int64_t n) { return 0.5 * static_cast<double>(n * (n + 1)); };
-  const std::int64_t chunks = rows / kLinearChunk;
-  return static_cast<double>(chunks) * triangle(kLinearChunk) + triangle(rows % kLinearChunk);
 }
 
 }  // namespace
@@ -68,7 +63,6 @@ LayerBranch LayerBranch::initial(const Architecture& a, const Weights& model, in
   LayerBranch branch;
   branch.config_ = config;
   branch.layer_ = layer;
-  branch.layers_ = a.layers;
   branch.heads_ = a.query_heads;
   branch.kv_heads_ = config.expand_kv_heads ? a.query_heads : a.kv_heads;
   branch.head_dim_ = a.head_dim;
@@ -93,6 +87,13 @@ LayerBranch LayerBranch::initial(const Architecture& a, const Weights& model, in
         .repeat_interleave(a.query_heads / a.kv_heads, 0)
         .flatten(0, 1);
   };
+  if (config.kind == LinearKind::kLightning) {
+    const double depth =
+        a.layers > 1 ? static_cast<double>(layer) / static_cast<double>(a.layers - 1) : 0;
+    const double factor = config.layer_decay ? 1 - depth + 1e-5 : 1;
+    const at::Tensor head_H = at::arange(1, branch.heads_ + 1, options);
+    branch.log_decay_H_ = -factor * (head_H * (-8.0 / static_cast<double>(branch.heads_))).exp2();
+  }
   const std::int64_t width = branch.heads_ * a.head_dim, kv_width = branch.kv_heads_ * a.head_dim;
   BranchWeights& w = branch.weights_;
   w.q = copied(from.q);
@@ -109,6 +110,10 @@ LayerBranch LayerBranch::initial(const Architecture& a, const Weights& model, in
   if (config.output_gate) {
     w.gate = at::zeros({width, a.hidden}, options);
     w.gate_bias = at::full({width}, logit(config.start_gate), options);
+  }
+  if (config.fusion == HeadFusion::kNorm) {
+    w.softmax_norm = at::ones({a.head_dim}, options);
+    w.head_gain = at::full({branch.heads_}, config.start_gain, options);
   }
   if (config.kind == LinearKind::kGla) {
     w.decay_down = random_matrix(config.gate_rank, a.hidden,
@@ -154,12 +159,15 @@ std::vector<BranchPart> LayerBranch::parts() {
       {"a_proj.weight", &w.decay},       {"dt_bias", &w.decay_shift},
       {"A_log", &w.decay_log},           {"b_proj.weight", &w.beta},
       {"q_conv1d.weight", &w.q_conv},    {"k_conv1d.weight", &w.k_conv},
-      {"v_conv1d.weight", &w.v_conv},
+      {"v_conv1d.weight", &w.v_conv},    {"softmax_norm.weight", &w.softmax_norm},
+      {"head_gain", &w.head_gain},
   };
   std::vector<BranchPart> out;
   for (const auto& [name, tensor] : all)
     if (tensor->defined())
-      out.push_back({fmt::format("model.layers.{}.linear_attn.{}", layer_, name), tensor});
+      out.push_back({.name = fmt::format("model.layers.{}.linear_attn.{}", layer_, name),
+                     .tensor = tensor,
+                     .fusion = tensor == &w.softmax_norm || tensor == &w.head_gain});
   return out;
 }
 
@@ -178,12 +186,54 @@ BranchState LayerBranch::make_state(std::int64_t batch) const {
 }
 
 BranchOutput LayerBranch::forward(const at::Tensor& x_BNC, const BranchState& state) const {
-  return run(x_BNC, state, /*one_token=*/false);
+  BranchRead read = run(x_BNC, state, 0, /*one_token=*/false);
+  return {through_o(read.heads_BNHD).to(x_BNC.scalar_type()), std::move(read.state)};
 }
 
 BranchOutput LayerBranch::step(const at::Tensor& x_B1C, const BranchState& state) const {
   STRATA_CHECK(x_B1C.size(1) == 1);
-  return run(x_B1C, state, /*one_token=*/true);
+  BranchRead read = run(x_B1C, state, 0, /*one_token=*/true);
+  return {through_o(read.heads_BNHD).to(x_B1C.scalar_type()), std::move(read.state)};
+}
+
+BranchRead LayerBranch::read(const at::Tensor& x_BNC, const BranchState& state,
+                             std::int64_t first_out) const {
+  return run(x_BNC, state, first_out, /*one_token=*/x_BNC.size(1) == 1);
+}
+
+at::Tensor LayerBranch::through_o(const at::Tensor& heads_BNHD) const {
+  return at::linear(heads_BNHD.flatten(2), weights_.o, optional_tensor(weights_.o_bias));
+}
+
+LayerBranch LayerBranch::subset(std::span<const std::int64_t> heads) const {
+  const auto index = [&](const std::vector<std::int64_t>& list) {
+    return at::tensor(list, at::kLong).to(weights_.q.device());
+  };
+  std::vector<std::int64_t> kv_heads, kv_of_head;
+  for (const std::int64_t head : heads) {
+    const std::int64_t kv_head = head * kv_heads_ / heads_;
+    if (kv_heads.empty() || kv_heads.back() != kv_head) kv_heads.push_back(kv_head);
+    kv_of_head.push_back(std::ssize(kv_heads) - 1);
+  }
+  STRATA_CHECK(!heads.empty() && heads.back() < heads_ && !kv_of_head_H_.defined());
+  const at::Tensor of_q = index({heads.begin(), heads.end()}), of_kv = index(kv_heads);
+  LayerBranch part = *this;
+  part.heads_ = std::ssize(heads);
+  part.kv_heads_ = std::ssize(kv_heads);
+  part.kv_of_head_H_ = part.heads_ == part.kv_heads_ ? at::Tensor() : index(kv_of_head);
+  if (log_decay_H_.defined()) part.log_decay_H_ = log_decay_H_.index_select(0, of_q);
+  const std::int64_t d = head_dim_;
+  BranchWeights& w = part.weights_;
+  for (at::Tensor* by_channel :
+       {&w.q, &w.q_bias, &w.gate, &w.gate_bias, &w.decay_up, &w.decay_bias, &w.q_conv})
+    *by_channel = head_slices(*by_channel, of_q, d);
+  for (at::Tensor* by_channel : {&w.k, &w.v, &w.k_bias, &w.v_bias, &w.k_conv, &w.v_conv})
+    *by_channel = head_slices(*by_channel, of_kv, d);
+  for (at::Tensor* by_head : {&w.decay, &w.decay_shift, &w.decay_log, &w.beta})
+    *by_head = head_slices(*by_head, of_q, 1);
+  w.o = head_slices(w.o, of_q, d, /*dimension=*/1);
+  w.o_bias = w.softmax_norm = w.head_gain = at::Tensor();
+  return part;
 }
 
 // Pairs (i, i + D/2), with angles in float32 as the decoder has them.
@@ -203,16 +253,9 @@ LinearOutput LayerBranch::mix(const at::Tensor& x_BNC, const at::Tensor& q_BHND,
                               const LinearState& state, bool one_token) const {
   const BranchWeights& w = weights_;
   switch (config_.kind) {
-    case LinearKind::kLightning: {
-      const double depth =
-          layers_ > 1 ? static_cast<double>(layer_) / static_cast<double>(layers_ - 1) : 0;
-      const double factor = config_.layer_decay ? 1 - depth + 1e-5 : 1;
-      const at::Tensor head_H = at::arange(1, heads_ + 1, state.s_BHKV.options());
-      const at::Tensor log_decay_H =
-          -factor * (head_H * (-8.0 / static_cast<double>(heads_))).exp2();
-      return one_token ? lightning_step(q_BHND, k_BHND, v_BHND, log_decay_H, state)
-                       : lightning(q_BHND, k_BHND, v_BHND, log_decay_H, state);
-    }
+    case LinearKind::kLightning:
+      return one_token ? lightning_step(q_BHND, k_BHND, v_BHND, log_decay_H_, state)
+                       : lightning(q_BHND, k_BHND, v_BHND, log_decay_H_, state);
     case LinearKind::kGla: {
       const at::Tensor raw = at::linear(at::linear(x_BNC, w.decay_down), w.decay_up, w.decay_bias);
       const at::Tensor log_gate_BHND = (at::log_sigmoid(raw) / config_.gate_divisor)
@@ -234,8 +277,8 @@ LinearOutput LayerBranch::mix(const at::Tensor& x_BNC, const at::Tensor& q_BHND,
   STRATA_CHECK(false, "no such kind");
 }
 
-BranchOutput LayerBranch::run(const at::Tensor& given_BNC, const BranchState& before,
-                              bool one_token) const {
+BranchRead LayerBranch::run(const at::Tensor& given_BNC, const BranchState& before,
+                            std::int64_t first_out, bool one_token) const {
   const BranchWeights& w = weights_;
   const at::Tensor x_BNC = given_BNC.to(dtype());
   BranchState after = before;
@@ -253,39 +296,43 @@ BranchOutput LayerBranch::run(const at::Tensor& given_BNC, const BranchState& be
   const auto normed = [&](const at::Tensor& x, const at::Tensor& weight) {
     return weight.defined() ? at::rms_norm(x, {head_dim_}, weight, epsilon_) : x;
   };
-  const auto of_heads = [&](const at::Tensor& x) {
-    return kv_heads_ == heads_ ? x : x.repeat_interleave(heads_ / kv_heads_, 1);
+  const auto for_each_head = [&](const at::Tensor& x) {
+    if (kv_heads_ == heads_) return x;
+    return kv_of_head_H_.defined() ? x.index_select(1, kv_of_head_H_)
+                                   : x.repeat_interleave(heads_ / kv_heads_, 1);
   };
   const at::Tensor q_BHND =
       turned(normed(project(w.q, w.q_bias, w.q_conv, after.q), w.q_norm), before.length);
-  const at::Tensor k_BHND =
-      of_heads(turned(normed(project(w.k, w.k_bias, w.k_conv, after.k), w.k_norm), before.length));
-  const at::Tensor v_BHND = of_heads(project(w.v, w.v_bias, w.v_conv, after.v));
+  const at::Tensor k_BHND = for_each_head(
+      turned(normed(project(w.k, w.k_bias, w.k_conv, after.k), w.k_norm), before.length));
+  const at::Tensor v_BHND = for_each_head(project(w.v, w.v_bias, w.v_conv, after.v));
 
   LinearOutput mixed = mix(x_BNC, q_BHND, k_BHND, v_BHND, before.state, one_token);
   after.state = std::move(mixed.state);
-  at::Tensor out_BHND = std::move(mixed.out_BHNV);
+  const auto leaving = [&](const at::Tensor& x, std::int64_t dimension) {
+    return first_out == 0 ? x : x.narrow(dimension, first_out, x.size(dimension) - first_out);
+  };
+  at::Tensor out_BHND = leaving(mixed.out_BHNV, 2);
   if (config_.scale_query) out_BHND = out_BHND / std::sqrt(static_cast<double>(head_dim_));
-  at::Tensor out = normed(out_BHND, w.out_norm).transpose(1, 2).flatten(2);
-  if (w.gate.defined()) out = out * at::linear(x_BNC, w.gate, w.gate_bias).sigmoid();
-  return {at::linear(out, w.o, optional_tensor(w.o_bias)).to(given_BNC.scalar_type()),
-          std::move(after)};
+  at::Tensor heads_BNHD = normed(out_BHND, w.out_norm).transpose(1, 2);
+  if (w.gate.defined())
+    heads_BNHD =
+        heads_BNHD *
+        at::linear(leaving(x_BNC, 1), w.gate, w.gate_bias).sigmoid().unflatten(2, {-1, head_dim_});
+  return {std::move(heads_BNHD), std::move(after)};
 }
 
 BranchFlops LayerBranch::flops(std::int64_t rows) const {
-  const BranchWeights& w = weights_;
-  double from_input = 0, behind = 0;
-  for (const at::Tensor* weight : {&w.q, &w.k, &w.v, &w.gate, &w.decay_down, &w.decay, &w.beta})
-    if (weight->defined()) from_input += 2.0 * static_cast<double>(weight->numel());
-  for (const at::Tensor* weight : {&w.o, &w.decay_up, &w.q_conv, &w.k_conv, &w.v_conv})
-    if (weight->defined()) behind += 2.0 * static_cast<double>(weight->numel());
-  const auto n = static_cast<double>(rows), d = static_cast<double>(head_dim_);
-  const double product = 2.0 * d * d, pairs = pairs_in_chunks(rows);
-  double of_head = 2 * n * product + 2 * pairs * 2.0 * d;  // written and read; q·k, weights·v
-  // What the state says of each key; k·k of earlier rows, and the substitution of k and v.
-  if (config_.kind == LinearKind::kGatedDeltaNet)
-    of_head += n * product + 3 * (pairs - n) * 2.0 * d;
-  return {n * from_input, n * behind + static_cast<double>(heads_) * of_head};
+  const LinearSize size{.parts = linear_parts(config_),
+                        .hidden = weights_.q.size(1),
+                        .head_dim = head_dim_,
+                        .heads = heads_,
+                        .kv_heads = kv_heads_};
+  const BranchFlops in = entering_flops(size), out = leaving_flops(size);
+  const auto n = static_cast<double>(rows);
+  return {n * (in.from_input + out.from_input),
+          n * (in.behind + out.behind) +
+              static_cast<double>(heads_) * recurrence_flops(size.parts, head_dim_, 0, rows, rows)};
 }
 
 }  // namespace strata

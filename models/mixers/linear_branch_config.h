@@ -2,10 +2,14 @@
 // whose help says that its default is inferred.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
 #include "core/config/fields.h"
 #include "core/mixer_spec.h"
+#include "models/linear_parts.h"
 
 namespace strata {
 
@@ -13,6 +17,16 @@ namespace config {
 template <>
 struct EnumTable<LinearKind> {
   static constexpr auto kNames = kLinearKinds;
+};
+}  // namespace config
+
+// How the heads of a layer come together where only some are linear.
+enum class HeadFusion { kNone, kNorm };
+namespace config {
+template <>
+struct EnumTable<HeadFusion> {
+  static constexpr std::array<std::pair<HeadFusion, std::string_view>, 2> kNames{
+      {{HeadFusion::kNone, "none"}, {HeadFusion::kNorm, "norm"}}};
 };
 }  // namespace config
 
@@ -31,6 +45,8 @@ struct LinearBranchConfig {
   std::int64_t conv_width = 4;
   double max_beta = 1;
   std::uint64_t seed = 0;
+  HeadFusion fusion = HeadFusion::kNone;
+  double start_gain = 1;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("kind", self.kind, "what the state does at a token");
@@ -66,7 +82,25 @@ struct LinearBranchConfig {
           "gated_deltanet: write strengths are below it (2: HypeNet; they start at its half)",
           config::between(1e-3, 2));
     visit("seed", self.seed, "gla: of the random half of the gates' product (the other is zero)");
+    visit("fusion", self.fusion,
+          "layers where only some heads are linear: none, their outputs go through o as they are; "
+          "norm, RMSNorm over each softmax head's output (linear heads have output_norm), then "
+          "each head of both kinds times a factor of its own (HydraHead, Eq. 13-14)");
+    visit("start_gain", self.start_gain,
+          "fusion=norm: what these factors start as (inferred: what keeps an attention's own scale "
+          "depends on data)",
+          config::between(1e-6, 1e6));
   }
 };
+
+// As far as the cost depends on the options.
+constexpr LinearParts linear_parts(const LinearBranchConfig& config) {
+  LinearParts parts = linear_parts(config.kind);
+  if (config.kind == LinearKind::kGla) parts.decay_rank = config.gate_rank;
+  if (config.kind == LinearKind::kGatedDeltaNet) parts.conv_taps = config.conv_width;
+  parts.output_gate = config.output_gate;
+  parts.expands_kv = config.expand_kv_heads;
+  return parts;
+}
 
 }  // namespace strata

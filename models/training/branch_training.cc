@@ -29,6 +29,7 @@ struct BranchTrainer::Impl {
       std::vector<std::string>& called = names.emplace_back();
       std::vector<at::Tensor> masters;
       for (const BranchPart& part : branch.parts()) {
+        if (part.fusion) continue;  // no part of a layer that is linear alone
         part.tensor->requires_grad_(true);
         of_branch.push_back(*part.tensor);
         called.push_back(part.name);
@@ -161,8 +162,7 @@ Result<std::vector<BranchLoss>> BranchTrainer::train_step(
                               .prompt_length = length,
                               .first_read = length,
                               .retain = false},
-                    .plan = std::make_shared<const BoundPlan>(
-                        plan, at::TensorOptions(at::kLong).device(device)),
+                    .plan = s.decoder.bind(plan),
                     .state = nullptr,
                     .rows = {{0, 0}},
                     .batch = batch};

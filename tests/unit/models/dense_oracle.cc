@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "tests/unit/models/branch_oracle.h"
+
 namespace strata::testing {
 namespace {
 
@@ -110,6 +112,52 @@ std::vector<double> mixture_of_experts(const ExpertMixture& mixture, const Exper
   return out;
 }
 
+// What a layer's linear heads add to each row, and what their presence does to the other heads.
+struct LinearOutputs {
+  Matrix added;                    // empty: no head is linear
+  std::vector<double> norm, gain;  // of softmax heads beside linear ones, where there is fusion
+  std::vector<bool> is_linear;
+  double epsilon = 0;
+
+  void fuse_softmax(std::vector<double>& heads) const {
+    if (norm.empty()) return;
+    for (std::size_t h = 0; h < is_linear.size(); ++h) {
+      if (is_linear[h]) continue;
+      double* const of_head = heads.data() + h * norm.size();
+      const std::vector<double> normed = rms_norm({of_head, of_head + norm.size()}, norm, epsilon);
+      for (std::size_t d = 0; d < norm.size(); ++d) of_head[d] = normed[d] * gain[h];
+    }
+  }
+};
+
+LinearOutputs linear_outputs(const Architecture& a, const Weights& weights,
+                             const AttentionPlan& plan, int layer,
+                             std::span<const LayerBranch> branches, const Matrix& inputs) {
+  LinearOutputs out{
+      .added = {}, .norm = {}, .gain = {}, .is_linear = {}, .epsilon = a.rms_norm_eps};
+  for (int head = 0; head < a.query_heads; ++head)
+    out.is_linear.push_back(std::holds_alternative<LinearAttention>(plan.entry(layer, head).mixer));
+  const auto count = std::count(out.is_linear.begin(), out.is_linear.end(), true);
+  if (count == 0) return out;
+  const auto branch = std::find_if(branches.begin(), branches.end(),
+                                   [&](const LayerBranch& one) { return one.layer() == layer; });
+  const BranchWeights& w = branch->weights();
+  const bool mixed = count < a.query_heads;
+  if (mixed && w.softmax_norm.defined()) {
+    out.norm = to_matrix(w.softmax_norm)[0];
+    out.gain = to_matrix(w.head_gain)[0];
+  }
+  const auto d = static_cast<std::size_t>(a.head_dim);
+  const Matrix o = to_matrix(w.o);
+  for (std::vector<double>& row : branch_heads_oracle(a, weights, *branch, inputs)) {
+    for (std::size_t h = 0; h < out.is_linear.size(); ++h)
+      for (std::size_t i = h * d; i < (h + 1) * d; ++i)
+        row[i] *= !out.is_linear[h] ? 0 : out.gain.empty() ? 1 : out.gain[h];
+    out.added.push_back(times(o, row));
+  }
+  return out;
+}
+
 }  // namespace
 
 bool oracle_sees(const PaletteEntry& entry, std::int64_t query, std::int64_t key,
@@ -183,7 +231,8 @@ Weights random_weights(const Architecture& a, Rng& rng, at::ScalarType dtype) {
 
 Matrix oracle_logits(const Architecture& a, const Weights& weights,
                      const std::vector<TokenId>& tokens, const AttentionPlan& plan,
-                     std::int64_t prompt_length, std::vector<OracleQk>* layers) {
+                     std::int64_t prompt_length, std::vector<OracleQk>* layers,
+                     std::span<const LayerBranch> branches) {
   const auto head_dim = static_cast<std::size_t>(a.head_dim);
   const std::vector<double> frequencies = to_matrix(weights.inverse_frequencies)[0];
   const Matrix embedding = to_matrix(weights.embedding);
@@ -197,9 +246,10 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
     const Matrix wq = to_matrix(w.q), wk = to_matrix(w.k), wv = to_matrix(w.v), wo = to_matrix(w.o);
     const Matrix sink_logits = a.sink_logits ? to_matrix(w.sink_logits) : Matrix{};
     const auto input_norm = to_matrix(w.input_norm)[0], mlp_norm = to_matrix(w.mlp_norm)[0];
-    Matrix q, k, v;
+    Matrix q, k, v, inputs;
     for (std::size_t i = 0; i < length; ++i) {
       const auto normed = rms_norm(x[i], input_norm, a.rms_norm_eps);
+      inputs.push_back(normed);
       q.push_back(times(wq, normed));
       k.push_back(times(wk, normed));
       v.push_back(times(wv, normed));
@@ -207,10 +257,12 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
       rotate(k[i], head_dim, static_cast<std::int64_t>(i), frequencies);
     }
     if (layers != nullptr) layers->push_back({q, k});
+    const LinearOutputs linear = linear_outputs(a, weights, plan, layer, branches, inputs);
     for (std::size_t i = 0; i < length; ++i) {
       std::vector<double> mixed(heads * head_dim, 0.0);
       for (std::size_t head = 0; head < heads; ++head) {
         const PaletteEntry& entry = plan.entry(layer, static_cast<int>(head));
+        if (std::holds_alternative<LinearAttention>(entry.mixer)) continue;
         const std::size_t kv = head / group;
         double total = a.sink_logits ? std::exp(sink_logits[0][head]) : 0.0;
         std::vector<double> weight(i + 1, 0.0);
@@ -228,8 +280,10 @@ Matrix oracle_logits(const Architecture& a, const Weights& weights,
           for (std::size_t d = 0; d < head_dim; ++d)
             mixed[head * head_dim + d] += weight[j] / total * v[j][kv * head_dim + d];
       }
+      linear.fuse_softmax(mixed);
       const auto projected = times(wo, mixed);
-      for (std::size_t c = 0; c < projected.size(); ++c) x[i][c] += projected[c];
+      for (std::size_t c = 0; c < projected.size(); ++c)
+        x[i][c] += projected[c] + (linear.added.empty() ? 0 : linear.added[i][c]);
       const auto normed = rms_norm(x[i], mlp_norm, a.rms_norm_eps);
       const auto out =
           a.experts ? mixture_of_experts(*a.experts, w.experts, normed) : mlp(w, normed);

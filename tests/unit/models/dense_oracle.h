@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "core/plan.h"
@@ -15,6 +16,7 @@
 #include "core/tokens.h"
 #include "models/checkpoint/hf_config.h"
 #include "models/decoder/weights.h"
+#include "models/mixers/linear_branch.h"
 
 namespace strata::testing {
 
@@ -35,10 +37,11 @@ struct OracleQk {
 };
 
 // Logits [tokens][vocabulary] of one sequence under a plan; `layers` (may be null) gets each
-// layer's q and k.
+// layer's q and k. Linear heads run on `branches` (branch_oracle.h).
 Matrix oracle_logits(const Architecture& architecture, const Weights& weights,
                      const std::vector<TokenId>& tokens, const AttentionPlan& plan,
-                     std::int64_t prompt_length, std::vector<OracleQk>* layers = nullptr);
+                     std::int64_t prompt_length, std::vector<OracleQk>* layers = nullptr,
+                     std::span<const LayerBranch> branches = {});
 
 // Σ_{j in keys} exp(q·k_j/√D) / Σ_{j ≤ row} exp(q·k_j/√D) of one query head.
 double oracle_mass(const Architecture& architecture, const OracleQk& layer, int head,

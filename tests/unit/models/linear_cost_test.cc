@@ -10,6 +10,7 @@
 #include "models/cost.h"
 #include "models/linear_parts.h"
 #include "models/mixers/linear_attention.h"
+#include "models/mixers/linear_branch_config.h"
 #include "tests/unit/models/small_shape.h"
 
 namespace strata {
@@ -74,8 +75,8 @@ TEST(LinearCostTest, TheStateIsTheSameAtEveryLength) {
   EXPECT_EQ(state_bytes(all_linear(LinearKind::kGatedDeltaNet), kShape),
             2u * 2 * (64 + 3 * 3 * 16));
   ModelShape half = kShape;
-  half.bytes_per_value = 2;  // but for the state
-  EXPECT_EQ(state_bytes(all_linear(LinearKind::kGatedDeltaNet), half), 2u * 2 * (64 + 3 * 3 * 8));
+  half.bytes_per_value = 2;  // of activations; branches run in float32
+  EXPECT_EQ(state_bytes(all_linear(LinearKind::kGatedDeltaNet), half), 2u * 2 * (64 + 3 * 3 * 16));
   for (const std::int64_t length : {1, 20, 200})
     EXPECT_EQ(kv_bytes(all_linear(LinearKind::kGla), kShape, length), 2u * 2 * 64) << length;
   const AttentionPlan hybrid =
@@ -88,7 +89,7 @@ TEST(LinearCostTest, TheStateIsTheSameAtEveryLength) {
 TEST(LinearCostTest, TheStateIsWhatTheArithmeticAllocates) {
   const std::int64_t d = kShape.head_dim;
   for (const at::ScalarType dtype : {at::kBFloat16, at::kFloat, at::kDouble}) {
-    const auto options = at::TensorOptions(dtype);
+    const auto options = at::TensorOptions(dtype == at::kDouble ? at::kDouble : at::kFloat);
     ModelShape shape = kShape;
     shape.bytes_per_value = static_cast<std::int64_t>(c10::elementSize(dtype));
     for (const auto& [kind, name] : kLinearKinds) {
@@ -129,6 +130,36 @@ TEST(LinearCostTest, AStateNeedsEveryRowAndSharesNoPrefix) {
   const Chunk kept{
       .begin = 20, .end = 100, .prompt_length = 100, .first_read = 100, .retain = true};
   EXPECT_EQ(plan_rows(plan, kept), (std::vector<LayerRows>{{20, 20}, {20, 90}, {90, 100}}));
+}
+
+TEST(LinearCostTest, ALayerReadsItsStateInEveryRowButOnlyRowsThatLeaveAreGated) {
+  const AttentionPlan plan = all_linear(LinearKind::kLightning);
+  const Chunk last_row{.begin = 0, .end = 5, .prompt_length = 5, .first_read = 4, .retain = false};
+  const Flops flops = run_cost(plan, kShape, last_row, plan_rows(plan, last_row), 0).flops;
+  // Of the top layer one row leaves: q, k and v 5·384; o, gate and MLP 128 + 128 + 768 once.
+  EXPECT_EQ(flops.linear, 5 * 1408 + 5 * 384 + 1024);
+  EXPECT_EQ(flops.attention, 2 * 2 * (320 + 240));
+}
+
+TEST(LinearCostTest, OptionsOfABranchCountByHand) {
+  for (const auto& [kind, name] : kLinearKinds)
+    EXPECT_EQ(linear_parts(LinearBranchConfig{.kind = kind}), linear_parts(kind)) << name;
+  ModelShape shape = kShape;
+  shape.branches = {linear_parts(LinearBranchConfig{.kind = LinearKind::kGatedDeltaNet,
+                                                    .expand_kv_heads = false,
+                                                    .output_gate = false,
+                                                    .conv_width = 2}),
+                    std::nullopt};
+  const AttentionPlan plan = all_linear(LinearKind::kGatedDeltaNet);
+  // Layer 1 by its kind's defaults, as above; layer 0 without the gate 128, k and v of one head 128
+  // instead of 256, two taps over q (8 channels), k and v (4 each) 2·2·16 = 64.
+  EXPECT_EQ(prefill_flops(plan, shape, 5).linear, 5 * (1408 + 64 + 192 + 1408 - 256 + 64 + 64));
+  EXPECT_EQ(prefill_flops(plan, shape, 5).attention, prefill_flops(plan, kShape, 5).attention);
+  // One input back of 16 channels.
+  EXPECT_EQ(state_bytes(plan, shape), 2u * (64 + 3 * 3 * 16) + 2 * 64 + 16 * 4);
+  shape.branches = {linear_parts(LinearBranchConfig{.kind = LinearKind::kGla, .gate_rank = 3})};
+  EXPECT_EQ(prefill_flops(all_linear(LinearKind::kGla), shape, 5).linear,
+            5 * (2 * 1408 + 256 + 2 * 128 + 2 * 8 * 3 + 2 * 2 * 3 * 4));
 }
 
 using Row = std::vector<double>;
