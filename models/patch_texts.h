@@ -20,7 +20,8 @@ struct PatchRows {
 };
 
 // What is kept of a layer at the carried rows. The top layer's heads are kept at the answer rows
-// alone.
+// alone. `other` goes through the layer's o, or where corrupted heads are linear through their
+// branch's, in whose type it then is.
 struct PatchLayer {
   at::Tensor x_nC, mixed_nHD, other_nHD;
   at::Tensor k_NGD, v_NGD;  // of the whole clean text, where senders are asked for
@@ -46,6 +47,11 @@ class PatchTexts {
 
   const at::Tensor& readout() const { return readout_AC_; }  // m = Σ readout ∘ final_norm(x)
 
+  // Whether corrupted heads are linear, and then what one adds to its mixer's output at the last
+  // `rows` carried rows: [rows, C], in the model's type.
+  bool linear() const { return linear_; }
+  at::Tensor linear_output(int layer, std::int64_t head, std::int64_t rows);
+
   const PatchLayer& layer(int index) const { return layers_[static_cast<std::size_t>(index)]; }
   std::int64_t prompt() const { return prompt_; }
   std::int64_t answer() const { return answer_; }
@@ -67,12 +73,13 @@ class PatchTexts {
   at::Tensor carried_of(const at::Tensor& t) const;
   at::Tensor cheap_heads(int layer, const at::Tensor& q, const at::Tensor& k_NGD,
                          const at::Tensor& v_NGD);
+  at::Tensor linear_heads(int layer, const at::Tensor& x_NC);
 
   const MeteredModel& model_;
   const Decoder& decoder_;
   at::Device device_;
   const PatchSetting& setting_;
-  bool senders_;
+  bool senders_, linear_;
   std::int64_t prompt_, answer_, tokens_;
   Tokens clean_, other_;
   std::vector<PatchRows> carried_;

@@ -1,6 +1,7 @@
 #include "models/path_attribution.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -38,17 +39,29 @@ PathAttribution::Gradient PathAttribution::of_close(int layer, std::int64_t rows
   const PatchLayer& here = texts_.layer(layer);
   const at::AutoGradMode mode(true);
   const at::Tensor x_nC = leaf(last_rows(here.x_nC, rows));
-  const at::Tensor mixed_nHD = leaf(last_rows(here.mixed_nHD, rows));
-  at::Tensor out = decoder_.close_layer(x_nC, mixed_nHD, layer);
+  const at::Tensor mixed_nHD = last_rows(here.mixed_nHD, rows);
+  const at::Tensor mixer_nC = leaf(decoder_.through_o(mixed_nHD, layer));
+  at::Tensor out = decoder_.finish_layer(x_nC, mixer_nC, layer);
   if (!d_out_nC.defined())
     out = (decoder_.final_norm(out).to(at::kDouble) * texts_.readout()).sum();
   Tensors d_out;
   if (d_out_nC.defined()) d_out.push_back(d_out_nC);
-  const Tensors gradients = differentiate({out}, {x_nC, mixed_nHD}, d_out, nullptr, layer);
+  const Tensors d = differentiate({out}, {x_nC, mixer_nC}, d_out, nullptr, layer);
   const auto count = static_cast<double>(rows);
   texts_.meter.flops += 2 * count * row_flops(model_.model().shape()).o_mlp;
   texts_.meter.layer_tokens += count;
-  return {gradients[0], gradients[1]};
+  const at::NoGradGuard no_grad;
+  const auto through = [&](const at::Tensor& o_CI) {
+    return at::matmul(d[1].to(o_CI.scalar_type()), o_CI).view(mixed_nHD.sizes());
+  };
+  Gradient gradient{
+      d[0], through(decoder_.weights().layers[static_cast<std::size_t>(layer)].o), {}};
+  gradient.other_nHD = gradient.mixed_nHD;
+  if (texts_.linear()) {
+    gradient.other_nHD = through(decoder_.branch(layer)->weights().o);
+    texts_.meter.flops += 2.0 * static_cast<double>(mixed_nHD.numel() * x_nC.size(1));
+  }
+  return gradient;
 }
 
 // Through the attention of heads of a layer, to its input at the carried rows: d_heads is given at
@@ -128,34 +141,37 @@ at::Tensor PathAttribution::of_attention(int layer, const Heads& heads,
   return differentiate(outputs, {x_nC}, d_outputs, nullptr, layer)[0];
 }
 
-// Σ (O(x) − O(x′)) · ∂m/∂O(x) over the rows of d_mixed, the last of the carried.
-double PathAttribution::effect(int layer, std::int64_t head, const at::Tensor& d_mixed_nHD) const {
+// Σ (O(x) − O(x′)) · ∂m/∂O(x) over the rows of the gradient, the last of the carried; O as what it
+// adds to the mixer's output, where clean and corrupted go there by different weights.
+double PathAttribution::effect(int layer, std::int64_t head, const Gradient& gradient) const {
   const PatchLayer& here = texts_.layer(layer);
   const auto of_head = [&](const at::Tensor& t) {
-    return last_rows(t, d_mixed_nHD.size(0)).select(1, head).to(at::kDouble);
+    return last_rows(t, gradient.mixed_nHD.size(0)).select(1, head).to(at::kDouble);
   };
-  const at::Tensor change = of_head(here.mixed_nHD) - of_head(here.other_nHD);
-  return (change * of_head(d_mixed_nHD)).sum().item<double>();
+  const at::Tensor clean = of_head(here.mixed_nHD), other = of_head(here.other_nHD);
+  const at::Tensor d_clean = of_head(gradient.mixed_nHD);
+  if (!texts_.linear()) return ((clean - other) * d_clean).sum().item<double>();
+  return (clean * d_clean - other * of_head(gradient.other_nHD)).sum().item<double>();
 }
 
-std::vector<at::Tensor> PathAttribution::readout_gradients(int lowest) {
-  std::vector<at::Tensor> of_layers(static_cast<std::size_t>(layers_));
+std::vector<PathAttribution::Gradient> PathAttribution::readout_gradients(int lowest) {
+  std::vector<Gradient> of_layers(static_cast<std::size_t>(layers_));
   at::Tensor d_x;
   for (int layer = layers_ - 1; layer >= lowest; --layer) {
-    Gradient gradient = of_close(layer, texts_.answer(), d_x);
-    of_layers[static_cast<std::size_t>(layer)] = std::move(gradient.mixed_nHD);
-    d_x = std::move(gradient.x_nC);
+    Gradient& here = of_layers[static_cast<std::size_t>(layer)] =
+        of_close(layer, texts_.answer(), d_x);
+    d_x = std::move(here.x_nC);
   }
   return of_layers;
 }
 
 std::vector<double> PathAttribution::direct() {
-  const std::vector<at::Tensor> d_mixed = readout_gradients(0);
+  const std::vector<Gradient> gradients = readout_gradients(0);
   texts_.meter.backward_tokens += static_cast<double>(texts_.answer());
   std::vector<double> effects;
   for (int layer = 0; layer < layers_; ++layer)
     for (std::int64_t head = 0; head < heads_; ++head)
-      effects.push_back(effect(layer, head, d_mixed[static_cast<std::size_t>(layer)]));
+      effects.push_back(effect(layer, head, gradients[static_cast<std::size_t>(layer)]));
   return effects;
 }
 
@@ -174,7 +190,7 @@ std::vector<double> PathAttribution::through(std::span<const std::size_t> sender
   std::map<int, Heads> of_layer;
   for (const std::size_t head : receivers)
     if (layer_of(head) > lowest) of_layer[layer_of(head)].push_back(in_layer(head));
-  const std::vector<at::Tensor> read = readout_gradients(of_layer.begin()->first);
+  const std::vector<Gradient> read = readout_gradients(of_layer.begin()->first);
   texts_.meter.backward_tokens += static_cast<double>(texts_.carried_rows());
 
   at::Tensor d_x;  // of the stream that enters the layer above; nothing is read above the highest
@@ -184,13 +200,14 @@ std::vector<double> PathAttribution::through(std::span<const std::size_t> sender
       gradient = of_close(layer, texts_.carried_rows(), d_x);
       for (std::size_t i = 0; i < senders.size(); ++i)
         if (layer_of(senders[i]) == layer)
-          effects[i] = effect(layer, in_layer(senders[i]), gradient.mixed_nHD);
+          effects[i] = effect(layer, in_layer(senders[i]), gradient);
     }
     const auto found = of_layer.find(layer);
     if (layer == lowest) break;
     if (found != of_layer.end()) {
       const at::Tensor index = at::tensor(found->second, at::kLong).to(device_);
-      at::Tensor d_heads_nhD = read[static_cast<std::size_t>(layer)].index_select(1, index);
+      at::Tensor d_heads_nhD =
+          read[static_cast<std::size_t>(layer)].mixed_nHD.index_select(1, index);
       if (layer < top) {  // what they send on, and what is read of them
         const at::Tensor on_nhD = gradient.mixed_nHD.index_select(1, index);
         last_rows(on_nhD, texts_.answer()).add_(d_heads_nhD);

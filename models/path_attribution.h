@@ -31,16 +31,16 @@ class PathAttribution {
  private:
   using Heads = std::vector<std::int64_t>;  // of one layer
   struct Gradient {
-    at::Tensor x_nC, mixed_nHD;
+    at::Tensor x_nC;
+    at::Tensor mixed_nHD, other_nHD;  // of heads' clean and corrupted outputs
   };
 
   Gradient of_close(int layer, std::int64_t rows, const at::Tensor& d_out_nC);
   at::Tensor of_attention(int layer, const Heads& heads, const at::Tensor& d_heads_nhD,
                           bool answer_alone);
-  double effect(int layer, std::int64_t head, const at::Tensor& d_mixed_nHD) const;
-  // ∂m/∂ heads' outputs at the answer rows, from the top layer down to `lowest`, all other
-  // attention frozen.
-  std::vector<at::Tensor> readout_gradients(int lowest);
+  double effect(int layer, std::int64_t head, const Gradient& gradient) const;
+  // Of m at the answer rows, from the top layer down to `lowest`, all other attention frozen.
+  std::vector<Gradient> readout_gradients(int lowest);
 
   const MeteredModel& model_;
   const Decoder& decoder_;

@@ -47,7 +47,18 @@ class Patcher {
  private:
   using Heads = std::vector<std::int64_t>;  // of one layer
 
-  at::Tensor close(const at::Tensor& x_BnC, const at::Tensor& mixed_BnHD, int layer);
+  // What a layer mixed, and what linear heads add to that behind o.
+  struct Mixed {
+    at::Tensor own_BnHD;
+    struct Added {
+      std::int64_t sequence = 0;
+      at::Tensor out_nC;
+    };
+    std::vector<Added> added = {};
+  };
+  // Puts a head's corrupted output into a sequence.
+  void corrupt(Mixed& mixed, std::int64_t sequence, int layer, std::int64_t head);
+  at::Tensor close(const at::Tensor& x_BnC, const Mixed& mixed, int layer);
   at::Tensor recompute(const at::Tensor& x_BnC, int layer, const Heads& heads, bool answer_alone);
   // The readouts of a batch, each with its head patched, or none of them: every operation is on
   // the same shapes either way, so that they differ by what the patches do and by no rounding.
@@ -65,11 +76,25 @@ class Patcher {
   PatchTexts& texts_;
 };
 
-at::Tensor Patcher::close(const at::Tensor& x_BnC, const at::Tensor& mixed_BnHD, int layer) {
+void Patcher::corrupt(Mixed& mixed, std::int64_t sequence, int layer, std::int64_t head) {
+  const at::Tensor own_nD = mixed.own_BnHD.select(0, sequence).select(1, head);
+  const std::int64_t rows = own_nD.size(0);
+  if (!texts_.linear()) {
+    own_nD.copy_(last_rows(texts_.layer(layer).other_nHD, rows).select(1, head));
+    return;
+  }
+  own_nD.zero_();
+  mixed.added.push_back({sequence, texts_.linear_output(layer, head, rows)});
+}
+
+at::Tensor Patcher::close(const at::Tensor& x_BnC, const Mixed& mixed, int layer) {
   const auto rows = static_cast<double>(x_BnC.size(0) * x_BnC.size(1));
   texts_.meter.flops += rows * row_flops(model_.model().shape()).o_mlp;
   texts_.meter.layer_tokens += rows;
-  return decoder_.close_layer(x_BnC.flatten(0, 1), mixed_BnHD.flatten(0, 1), layer)
+  const at::Tensor out_BnC =
+      decoder_.through_o(mixed.own_BnHD.flatten(0, 1), layer).view(x_BnC.sizes());
+  for (const Mixed::Added& one : mixed.added) out_BnC.select(0, one.sequence).add_(one.out_nC);
+  return decoder_.finish_layer(x_BnC.flatten(0, 1), out_BnC.flatten(0, 1), layer)
       .view(x_BnC.sizes());
 }
 
@@ -84,14 +109,10 @@ std::vector<double> Patcher::direct_batch(std::int64_t first, std::int64_t end, 
       const at::Tensor joining = repeated(last_rows(here.x_nC, texts_.answer()), until - joined);
       x_BAC = x_BAC.defined() ? at::cat({x_BAC, joining}, 0) : joining;
     }
-    const at::Tensor mixed_BAHD =
-        repeated(last_rows(here.mixed_nHD, texts_.answer()), x_BAC.size(0)).clone();
-    const at::Tensor other_AHD = last_rows(here.other_nHD, texts_.answer());
-    for (; joined < until; ++joined) {
-      const std::int64_t head = (first + joined) % heads_;
-      if (patch) mixed_BAHD.select(0, joined).select(1, head).copy_(other_AHD.select(1, head));
-    }
-    x_BAC = close(x_BAC, mixed_BAHD, layer);
+    Mixed mixed{repeated(last_rows(here.mixed_nHD, texts_.answer()), x_BAC.size(0)).clone()};
+    for (; joined < until; ++joined)
+      if (patch) corrupt(mixed, joined, layer, (first + joined) % heads_);
+    x_BAC = close(x_BAC, mixed, layer);
   }
   return texts_.margins(x_BAC);
 }
@@ -181,26 +202,23 @@ std::vector<double> Patcher::through_batch(int layer, std::span<const std::size_
       received_BAhD[at] = out.narrow(1, out.size(1) - texts_.answer(), texts_.answer()).clone();
     }
     if (at == top) break;
-    at::Tensor mixed_BnHD = repeated(texts_.layer(at).mixed_nHD, batch).clone();
-    if (found != receivers.end()) put(mixed_BnHD, found->second, out);
+    Mixed mixed{repeated(texts_.layer(at).mixed_nHD, batch).clone()};
+    if (found != receivers.end()) put(mixed.own_BnHD, found->second, out);
     if (at == layer && patch)
-      for (std::size_t i = 0; i < senders.size(); ++i) {
-        const auto head = static_cast<std::int64_t>(senders[i]) % heads_;
-        mixed_BnHD.select(0, static_cast<std::int64_t>(i))
-            .select(1, head)
-            .copy_(texts_.layer(at).other_nHD.select(1, head));
-      }
-    x_BnC = close(x_BnC, mixed_BnHD, at);
+      for (std::size_t i = 0; i < senders.size(); ++i)
+        corrupt(mixed, static_cast<std::int64_t>(i), layer,
+                static_cast<std::int64_t>(senders[i]) % heads_);
+    x_BnC = close(x_BnC, mixed, at);
   }
   // What the readout sees of them.
   const int first = received_BAhD.begin()->first;
   at::Tensor x_BAC = repeated(last_rows(texts_.layer(first).x_nC, texts_.answer()), batch);
   for (int at = first; at < model_.layout().layers; ++at) {
-    const at::Tensor mixed_BAHD =
-        repeated(last_rows(texts_.layer(at).mixed_nHD, texts_.answer()), batch).clone();
+    const Mixed mixed{
+        repeated(last_rows(texts_.layer(at).mixed_nHD, texts_.answer()), batch).clone()};
     if (const auto found = received_BAhD.find(at); found != received_BAhD.end())
-      put(mixed_BAHD, receivers.at(at), found->second);
-    x_BAC = close(x_BAC, mixed_BAHD, at);
+      put(mixed.own_BnHD, receivers.at(at), found->second);
+    x_BAC = close(x_BAC, mixed, at);
   }
   return texts_.margins(x_BAC);
 }

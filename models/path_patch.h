@@ -50,9 +50,10 @@ struct PatchSetting {
   double decay = 0.9;  // above 0, at most 1
   bool own_answer =
       true;  // the corrupted text goes on with its own answer, else with the clean one
-  // Where given, the corrupted value of a head is what it gives under this plan on the clean run's
-  // own q, k and v, and m(corrupted) is that of the clean text under the plan. Must be softmax
-  // attention.
+  // Where given, the corrupted value of a head is what it gives under this plan, and m(corrupted)
+  // that of the clean text under the plan. Softmax attention gives it on the clean run's own q, k
+  // and v; linear attention (of every head then) on what the clean run gives its layer's branch,
+  // and the branch's own columns of o take it to the stream, without HydraHead's fusion.
   const AttentionPlan* cheap = nullptr;
   SenderRows sender_rows = SenderRows::kAll;
   PatchMethod method = PatchMethod::kExact;

@@ -95,10 +95,10 @@ Result<HydraEvidence> hydra_pairs(const HydraHeadConfig& config, const Selection
                     .with_hint("calibrate on a benchmark that knows where its values stand: "
                                "calibration=niah or calibration=multi_passkey"));
   if (config.corruption == HydraCorruption::kCheapBranch) {
-    if (!std::holds_alternative<SlidingWindow>(request.cheap))
+    if (std::holds_alternative<FullAttention>(request.cheap))
       return fail(ErrorKind::kUnsupported,
-                  "corruption=cheap_branch patches heads by a sliding window; the cheap mixer is "
-                  "{}",
+                  "corruption=cheap_branch patches heads by what they give under the cheap mixer, "
+                  "which is {}",
                   name_of(request.cheap));
     ASSIGN_OR_RETURN(evidence.cheap,
                      request.plan(Mask(request.granularity, request.layout, false)));

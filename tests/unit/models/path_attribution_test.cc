@@ -22,13 +22,9 @@ constexpr double kDifference = 1e-7;  // what central differences at that step l
 
 class PathAttributionTest : public testing::PathPatchFixture {
  protected:
-  // The clean heads, moved by a share of the way to the other ones.
-  PathTwin::Run moved(const PathTwin::Run& other, double share) const {
-    PathTwin::Run out = other;
-    for (std::size_t layer = 0; layer < out.heads_NHD.size(); ++layer)
-      out.heads_NHD[layer] =
-          clean_.heads_NHD[layer] + share * (other.heads_NHD[layer] - clean_.heads_NHD[layer]);
-    return out;
+  static PathTwin::Run moved(PathTwin::Run other, double share) {
+    other.share = share;
+    return other;
   }
 
   void expect_direct(PatchSetting setting, const PathTwin::Run& other) {
@@ -40,8 +36,7 @@ class PathAttributionTest : public testing::PathPatchFixture {
     for (int layer = 0; layer < kLayers; ++layer)
       for (int head = 0; head < kHeads; ++head) {
         const auto at = [&](const PathTwin::Run& run) {
-          return margin(
-              twin_->direct(clean_, run.heads_NHD[static_cast<std::size_t>(layer)], layer, head));
+          return margin(twin_->direct(clean_, run, layer, head));
         };
         const double slope = (at(less) - at(more)) / (2 * kStep);
         EXPECT_NEAR(found.effects[head_at(layer, head)], slope, kDifference)
@@ -95,6 +90,15 @@ TEST_P(PathAttributionTest, ChangedRowsAloneAreDifferentiatedWhereAsked) {
   expect_through({.decay = kDecay, .sender_rows = SenderRows::kChanged},
                  twin_->run(text(other_prompt_, other_answer_)),
                  {head_at(1, 1), head_at(2, 0), head_at(3, 3)}, {5, 6, 7, 10, 11, 16, 17, 18});
+}
+
+TEST_P(PathAttributionTest, LinearHeadsGoThroughTheirBranchsColumnsOfO) {
+  make();
+  const AttentionPlan cheap = all_linear();
+  const PathTwin::Run other = linear_run();
+  expect_direct({.decay = kDecay, .cheap = &cheap}, other);
+  expect_through({.decay = kDecay, .cheap = &cheap}, other, {head_at(1, 1), head_at(3, 0)},
+                 rows_from(0));
 }
 
 TEST_P(PathAttributionTest, SendersBelowNoReceiverHaveNone) {

@@ -13,10 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "models/decoder/decoder.h"
 #include "models/decoder/weights.h"
+#include "models/mixers/linear_branch.h"
 #include "models/path_patch.h"
 #include "tests/unit/models/dense_oracle.h"
 #include "tests/unit/models/device_test.h"
+#include "tests/unit/models/linear_oracle.h"
 
 namespace strata::testing {
 
@@ -38,6 +41,10 @@ class PathTwin {
   struct Run {
     std::vector<at::Tensor> in_NC, heads_NHD;
     at::Tensor out_NC;
+    // Where a patch puts heads in by weights of their own in place of the layer's o, [C, H·D] of
+    // each layer; and how much of the way to the patched value a patch goes.
+    std::vector<at::Tensor> o = {};
+    double share = 1;
   };
   using Rows = std::set<std::int64_t>;  // that may change
 
@@ -65,9 +72,12 @@ class PathTwin {
     return out;
   }
 
-  at::Tensor close(int layer, const at::Tensor& x_NC, const at::Tensor& heads_NHD) const {
+  // added_NC: what comes to the mixer's output besides, where given.
+  at::Tensor close(int layer, const at::Tensor& x_NC, const at::Tensor& heads_NHD,
+                   const at::Tensor& added_NC = {}) const {
     const LayerWeights& w = w_.layers[static_cast<std::size_t>(layer)];
-    const at::Tensor x = x_NC + at::matmul(heads_NHD.flatten(1), w.o.t());
+    at::Tensor x = x_NC + at::matmul(heads_NHD.flatten(1), w.o.t());
+    if (added_NC.defined()) x = x + added_NC;
     const at::Tensor normed = norm(x, w.mlp_norm);
     const at::Tensor gate = at::matmul(normed, w.gate.t());
     return x + at::matmul(gate * at::sigmoid(gate) * at::matmul(normed, w.up.t()), w.down.t());
@@ -98,13 +108,32 @@ class PathTwin {
     return sum / weights;
   }
 
+  // A layer where one head is patched, at the rows given (none: all).
+  at::Tensor close_patched(int layer, const at::Tensor& x_NC, at::Tensor heads_NHD,
+                           const Run& other, std::int64_t head, const Rows& rows = {}) const {
+    const auto i = static_cast<std::size_t>(layer);
+    const at::Tensor own = heads_NHD.select(1, head),
+                     given = other.heads_NHD[i].select(1, head) * other.share;
+    at::Tensor at_rows = at::ones({own.size(0), 1}, at::kDouble);
+    if (!rows.empty()) {
+      at_rows.zero_();
+      for (const std::int64_t row : rows) at_rows[row].fill_(1);
+    }
+    own.mul_(1 - other.share * at_rows);
+    if (other.o.empty()) {
+      own.add_(given * at_rows);
+      return close(layer, x_NC, heads_NHD);
+    }
+    const at::Tensor o_CD = other.o[i].narrow(1, head * a_.head_dim, a_.head_dim);
+    return close(layer, x_NC, heads_NHD, at::matmul(given * at_rows, o_CD.t()));
+  }
+
   // The readout's input where a head is replaced at all rows and all attention above is frozen.
-  at::Tensor direct(const Run& clean, const at::Tensor& other_NHD, int layer, int head) const {
+  at::Tensor direct(const Run& clean, const Run& other, int layer, int head) const {
     at::Tensor x = clean.in_NC[static_cast<std::size_t>(layer)];
     for (int at = layer; at < a_.layers; ++at) {
-      at::Tensor heads = clean.heads_NHD[static_cast<std::size_t>(at)].clone();
-      if (at == layer) heads.select(1, head).copy_(other_NHD.select(1, head));
-      x = close(at, x, heads);
+      const at::Tensor heads = clean.heads_NHD[static_cast<std::size_t>(at)].clone();
+      x = at == layer ? close_patched(at, x, heads, other, head) : close(at, x, heads);
     }
     return x;
   }
@@ -126,18 +155,20 @@ class PathTwin {
         if (static_cast<int>(receiver) / kHeads == at && at > layer)
           put(heads_here, receiver, heads(at, x, {}));
       seen[i] = heads_here.clone();  // the receivers' outputs alone
-      if (at == layer) put(heads_here, sender, other.heads_NHD[i]);
-      x = close(at, x, heads_here);
+      x = at == layer ? close_patched(at, x, heads_here, other,
+                                      static_cast<std::int64_t>(sender) % kHeads, rows)
+                      : close(at, x, heads_here);
     }
     x = clean.in_NC[0];
     for (int at = 0; at < a_.layers; ++at) x = close(at, x, seen[static_cast<std::size_t>(at)]);
     return x;
   }
 
- private:
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
     return x / at::sqrt((x * x).mean(-1, /*keepdim=*/true) + a_.rms_norm_eps) * weight;
   }
+
+ private:
   // The model's angles are float32.
   at::Tensor turned(const at::Tensor& x_ND) const {
     const std::int64_t half = x_ND.size(1) / 2;
@@ -163,7 +194,16 @@ class PathPatchFixture : public DeviceTest {
       Rng again(11, "path patch");  // the same numbers
       of_model = random_weights(architecture_, again, dtype);
     }
-    model_ = Model::in_memory("tiny", architecture_, to_device(of_model, device()));
+    of_model = to_device(of_model, device());
+    std::vector<LayerBranch> branches;  // of random weights
+    for (int layer = 0; layer < kLayers; ++layer) {
+      branches.push_back(LayerBranch::initial(architecture_, of_model, layer, {.kind = kind_}));
+      Rng numbers(static_cast<std::uint64_t>(layer), "branch");
+      for (const BranchPart& part : branches.back().parts())
+        part.tensor->copy_(
+            random_tensor(part.tensor->sizes(), numbers, [](Rng& r) { return 0.3 * r.normal(); }));
+    }
+    model_ = Model::in_memory("tiny", architecture_, of_model, std::move(branches));
     prompt_.clear();
     for (std::int64_t i = 0; i < kPrompt; ++i)
       prompt_.push_back(static_cast<TokenId>(rng.below(11)));
@@ -193,6 +233,33 @@ class PathPatchFixture : public DeviceTest {
     return rows;
   }
 
+  // What linear heads make of the clean run's inputs, and of a text that they run alone.
+  PathTwin::Run linear_run() const {
+    PathTwin::Run out;
+    at::Tensor x = clean_.in_NC[0];
+    for (int layer = 0; layer < kLayers; ++layer) {
+      const LayerBranch& branch = *model_->decoder().branch(layer);
+      const at::Tensor& weight = weights_.layers[static_cast<std::size_t>(layer)].input_norm;
+      const auto given = [&](const at::Tensor& x_NC) {
+        return twin_->norm(x_NC, weight).unsqueeze(0).to(device());
+      };
+      out.heads_NHD.push_back(
+          branch.read(given(clean_.in_NC[static_cast<std::size_t>(layer)]), branch.make_state(1))
+              .heads_BNHD.squeeze(0)
+              .cpu());
+      out.o.push_back(branch.weights().o.cpu());
+      x = twin_->close(layer, x, at::zeros_like(out.heads_NHD.back()),
+                       branch.forward(given(x), branch.make_state(1)).out_BNC.squeeze(0).cpu());
+    }
+    out.out_NC = x;
+    return out;
+  }
+  AttentionPlan all_linear() const {
+    return *AttentionPlan::from_mask(Mask(Granularity::kLayer, model_->layout(), false),
+                                     FullAttention{}, LinearAttention{kind_}, DecodeRule::kSame);
+  }
+
+  LinearKind kind_ = LinearKind::kLightning;
   Architecture architecture_;
   Weights weights_;
   std::unique_ptr<Model> model_;

@@ -21,9 +21,7 @@ class PathPatchTest : public PathPatchFixture {
     for (int layer = 0; layer < kLayers; ++layer)
       for (int head = 0; head < kHeads; ++head)
         EXPECT_NEAR(found.effects[head_at(layer, head)],
-                    margin(clean_.out_NC) -
-                        margin(twin_->direct(
-                            clean_, other.heads_NHD[static_cast<std::size_t>(layer)], layer, head)),
+                    margin(clean_.out_NC) - margin(twin_->direct(clean_, other, layer, head)),
                     kTolerance)
             << layer << "." << head;
   }
@@ -82,6 +80,19 @@ TEST_P(PathPatchTest, CheapHeadsSeeTheCleanRunsOwnKeys) {
     for (int layer = 0; layer < kLayers; ++layer)
       other.heads_NHD[static_cast<std::size_t>(layer)] =
           twin_->heads(layer, clean_.in_NC[static_cast<std::size_t>(layer)], window);
+    expect_direct({.decay = kDecay, .cheap = &cheap}, other);
+    expect_through({.decay = kDecay, .cheap = &cheap}, other, {head_at(1, 1), head_at(3, 0)},
+                   rows_from(0));
+  }
+}
+
+TEST_P(PathPatchTest, LinearHeadsAreGivenTheCleanRunsInput) {
+  for (const LinearKind kind :
+       {LinearKind::kLightning, LinearKind::kGla, LinearKind::kGatedDeltaNet}) {
+    kind_ = kind;
+    make();
+    const AttentionPlan cheap = all_linear();
+    const PathTwin::Run other = linear_run();
     expect_direct({.decay = kDecay, .cheap = &cheap}, other);
     expect_through({.decay = kDecay, .cheap = &cheap}, other, {head_at(1, 1), head_at(3, 0)},
                    rows_from(0));

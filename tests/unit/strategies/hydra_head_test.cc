@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "models/decoder/decoder.h"
+#include "models/mixers/linear_branch.h"
 #include "strategies/hydra_scores.h"
 #include "strategies/registry.h"
 #include "tests/unit/strategies/planted_problem.h"
@@ -137,6 +139,24 @@ TEST_F(HydraHeadTest, TheCheapBranchScoresWhatWindowingDoes) {
   request_.cheap = SlidingWindow{200, 0};
   EXPECT_THAT(error_of({{"corruption", "cheap_branch"}}),
               HasSubstr("all 12 pairs were dropped: the corruption moves the readout by at most"));
+}
+
+TEST_F(HydraHeadTest, ALinearBranchIsACheapBranch) {
+  load("add");
+  const Decoder& decoder = planted_.model->decoder();
+  std::vector<LayerBranch> branches;
+  for (int layer = 0; layer < 8; ++layer)
+    branches.push_back(LayerBranch::initial(decoder.architecture(), decoder.weights(), layer, {}));
+  const auto parent = std::move(planted_.model);
+  planted_.model = Model::in_memory("with branches", decoder.architecture(), decoder.weights(),
+                                    std::move(branches));
+  request_.cheap = LinearAttention{LinearKind::kLightning};
+  const Keys keys = {{"corruption", "cheap_branch"}, {"rounds", 0}};
+  const Selection selection = select(keys);
+  EXPECT_TRUE(selection.mask(2, 2) && selection.mask(5, 0));
+  // Half of the questions ask each.
+  EXPECT_GT(selection.diagnostics["receiver_effects"][2][2].get<double>(), 0.3);
+  EXPECT_GT(selection.diagnostics["receiver_effects"][5][0].get<double>(), 0.3);
 }
 
 TEST_F(HydraHeadTest, SubProbesAreFused) {
