@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/correlation.h"
 #include "core/rng.h"
+#include "models/path_patch.h"
 #include "strategies/hydra_evidence.h"
 
 namespace strata {
@@ -69,6 +70,28 @@ std::string text(const Agreement& of) {
 }
 
 }  // namespace
+
+Result<nlohmann::json> check_own_outputs(const HydraHeadConfig& config,
+                                         const SelectionRequest& request,
+                                         SelectionContext& context) {
+  ASSIGN_OR_RETURN(const HydraEvidence evidence,
+                   hydra_pairs(config, request, *context.calibration));
+  const HydraPair& pair = evidence.pairs[0];
+  const Sample& sample = context.calibration->samples[pair.sample];
+  // Read against the other answer, so that there is something to change.
+  ASSIGN_OR_RETURN(
+      const PatchEffects effects,
+      direct_effects(*context.model, {sample.prompt, sample.answer, sample.prompt, pair.answer},
+                     {.decay = config.decay, .own_answer = false}));
+  double largest = 0;
+  for (const double effect : effects.effects) largest = std::max(largest, std::abs(effect));
+  nlohmann::json out = nlohmann::json::object();
+  note(out, {.name = "heads patched by their own output",
+             .expected = "no effect at all",
+             .found = fmt::format("{:.3g} of a readout of {:.3g}", largest, effects.margin),
+             .outcome = largest == 0 ? Check::Outcome::kClear : Check::Outcome::kSign});
+  return out;
+}
 
 Result<nlohmann::json> check_attribution(HydraHeadConfig config, const SelectionRequest& request,
                                          SelectionContext& context,

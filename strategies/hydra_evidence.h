@@ -49,6 +49,12 @@ std::vector<ProbeEffects> by_probe(const HydraEvidence& evidence);
 std::vector<std::size_t> above_threshold(const HydraHeadConfig& config,
                                          const HydraEvidence& evidence, bool senders);
 
+// Direct effects of all heads on the first pair's text, each patched by its own output: a check
+// that they are exactly 0 (core/check.h).
+Result<nlohmann::json> check_own_outputs(const HydraHeadConfig& config,
+                                         const SelectionRequest& request,
+                                         SelectionContext& context);
+
 // Attribution patching against exact patching: on a few of the pairs, all receivers and a sample of
 // the senders into the heads `found`. A check (core/check.h), which judges nothing, and
 // "attribution": {"pairs", "receivers", "senders": {"heads", "pearson", "spearman"}}; null where

@@ -41,9 +41,13 @@ class HydraHeadStrategy final : public SelectionStrategy {
 
   Result<nlohmann::json> full_checks(const SelectionRequest& request, SelectionContext& context,
                                      const Selection& selection) const override {
-    if (config_.patching == HydraPatching::kExact) return nlohmann::json::object();
+    ASSIGN_OR_RETURN(nlohmann::json checks, check_own_outputs(config_, request, context));
+    if (config_.patching == HydraPatching::kExact) return checks;
     const auto found = selection.diagnostics["found"].get<std::vector<std::size_t>>();
-    return check_attribution(config_, request, context, found);
+    ASSIGN_OR_RETURN(nlohmann::json compared, check_attribution(config_, request, context, found));
+    for (const nlohmann::json& check : compared["checks"]) checks["checks"].push_back(check);
+    checks["attribution"] = std::move(compared["attribution"]);
+    return checks;
   }
 
  private:

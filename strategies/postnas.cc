@@ -35,6 +35,9 @@ class PostNas final : public SelectionStrategy {
                                  "model.branches"));
     nlohmann::json curve;
     const Model& model = context.model->model();
+    ASSIGN_OR_RETURN(const AttentionPlan none,
+                     request.plan(Mask(request.granularity, request.layout, false)));
+    RETURN_IF_ERROR(model.check_mixers(none));
     SupernetTrainer trainer(model, *cheap,
                             {.steps = config_.steps,
                              .full = config_.full,

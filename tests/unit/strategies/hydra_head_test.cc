@@ -141,22 +141,26 @@ TEST_F(HydraHeadTest, TheCheapBranchScoresWhatWindowingDoes) {
               HasSubstr("all 12 pairs were dropped: the corruption moves the readout by at most"));
 }
 
-TEST_F(HydraHeadTest, ALinearBranchIsACheapBranch) {
+TEST_F(HydraHeadTest, LinearBranchesAreCheapOnes) {
   load("add");
   const Decoder& decoder = planted_.model->decoder();
   std::vector<LayerBranch> branches;
-  for (int layer = 0; layer < 8; ++layer)
+  for (int layer = 0; layer < 8; ++layer) {
     branches.push_back(LayerBranch::initial(decoder.architecture(), decoder.weights(), layer, {}));
+    branches.back().weights().o.zero_();  // they say nothing
+  }
   const auto parent = std::move(planted_.model);
   planted_.model = Model::in_memory("with branches", decoder.architecture(), decoder.weights(),
                                     std::move(branches));
   request_.cheap = LinearAttention{LinearKind::kLightning};
-  const Keys keys = {{"corruption", "cheap_branch"}, {"rounds", 0}};
-  const Selection selection = select(keys);
-  EXPECT_TRUE(selection.mask(2, 2) && selection.mask(5, 0));
-  // Half of the questions ask each.
-  EXPECT_GT(selection.diagnostics["receiver_effects"][2][2].get<double>(), 0.3);
-  EXPECT_GT(selection.diagnostics["receiver_effects"][5][0].get<double>(), 0.3);
+  for (const char* patching : {"exact", "attribution"}) {
+    const Selection selection =
+        select({{"corruption", "cheap_branch"}, {"rounds", 0}, {"patching", patching}});
+    EXPECT_TRUE(selection.mask(2, 2) && selection.mask(5, 0)) << patching;
+    // Half of the questions ask each.
+    EXPECT_GT(selection.diagnostics["receiver_effects"][2][2].get<double>(), 0.3) << patching;
+    EXPECT_GT(selection.diagnostics["receiver_effects"][5][0].get<double>(), 0.3) << patching;
+  }
 }
 
 TEST_F(HydraHeadTest, SubProbesAreFused) {
@@ -225,8 +229,11 @@ TEST_F(HydraHeadTest, AttributionFindsReceiversInOneBackwardPassAPair) {
   EXPECT_GT(checks["attribution"]["receivers"]["pearson"].get<double>(), 0.9);
   EXPECT_EQ(checks["attribution"]["senders"],
             nlohmann::json({{"heads", 0}, {"pearson", nullptr}, {"spearman", nullptr}}));
-  EXPECT_THAT(checks["checks"][0]["found"].get<std::string>(), HasSubstr("over 32 heads"));
-  EXPECT_TRUE(checks_of({}, exact).empty());
+  EXPECT_THAT(checks["checks"][1]["found"].get<std::string>(), HasSubstr("over 32 heads"));
+  const nlohmann::json of_exact = checks_of({}, exact);
+  ASSERT_EQ(of_exact["checks"].size(), 1U);
+  EXPECT_EQ(of_exact["checks"][0]["outcome"], "clear");
+  EXPECT_THAT(of_exact["checks"][0]["found"].get<std::string>(), HasSubstr("0 of a readout of "));
 }
 
 // A softmax that is sure of its key has no slope.

@@ -62,6 +62,8 @@ TEST_F(PostNasTest, WithFrozenBranchesItIsABeamSearch) {
 TEST_F(PostNasTest, SaysWhatItCannotDo) {
   EXPECT_THAT(select("postnas", {{"length", 41}}).error().text(),
               HasSubstr("hold 0 texts of 41 tokens"));
+  request_.cheap = LinearAttention{LinearKind::kGla};
+  EXPECT_THAT(select("postnas", kShort).error().text(), HasSubstr("layer 0"));
   request_.cheap = SlidingWindow{kWindow, kSinks};
   EXPECT_THAT(select("postnas", kShort).error().text(),
               HasSubstr("hint: strategy.steps=0, or mixer=linear_attention"));
