@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <unordered_set>
+#include <utility>
 
 #include "benchmarks/packed_file.h"
 #include "core/json_reader.h"
@@ -18,20 +19,21 @@ tl::unexpected<Error> bad(const std::string& place, std::string_view expected, c
           .at(place));
 }
 
-Result<ChatSession> session_of(const json& turns, const std::string& place) {
+// Uses up the turns' texts: a file's content is there once.
+Result<ChatSession> session_of(json& turns, const std::string& place) {
   if (!turns.is_array()) return bad(place, "a list of turns", turns);
   ChatSession session;
   Sha256 hash;
   for (std::size_t i = 0; i < turns.size(); ++i) {
     const std::string here = fmt::format("{}[{}]", place, i);
-    const json& turn = turns[i];
+    json& turn = turns[i];
     if (!turn.is_object()) return bad(here, "an object with role and content", turn);
     for (const char* field : {"role", "content"})
       if (const auto part = turn.find(field); part == turn.end() || !part->is_string())
         return bad(fmt::format("{}.{}", here, field), "a string",
                    part == turn.end() ? json() : *part);
-    const auto& role = turn["role"].get_ref<const std::string&>();
-    const auto& content = turn["content"].get_ref<const std::string&>();
+    const auto role = std::move(turn["role"].get_ref<std::string&>());
+    const auto content = std::move(turn["content"].get_ref<std::string&>());
     for (const std::string* part : {&role, &content})
       hash.update_u64(part->size()).update(std::string_view(*part));
     session.text += (i == 0 ? "" : "\n\n") + role + ": " + content;
@@ -45,7 +47,7 @@ Result<ChatSession> session_of(const json& turns, const std::string& place) {
 Result<std::vector<ChatSession>> sessions_in(std::string_view text, const std::string& name) {
   Result<json> parsed = parse_json(text);
   if (!parsed) return fail(std::move(parsed).error().at(name));
-  const json& items = *parsed;
+  json& items = *parsed;
   if (!items.is_array()) return bad(name, "a list of items", items);
   std::vector<ChatSession> sessions;
   std::unordered_set<std::string> seen;

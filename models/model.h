@@ -161,8 +161,8 @@ class Session {
 
   // Scores an answer for each sequence; the session stays as it is.
   Result<std::vector<AnswerScore>> score(std::span<const Tokens> answers) const;
-  // Greedy, or as the spec draws; advances the session. A sequence ends at its stop token; its batch goes on until all of
-  // it ended.
+  // Greedy, or as the spec draws; advances the session. A sequence ends at its stop token; its
+  // batch goes on until all of it ended.
   Result<std::vector<Tokens>> generate(const GenerationSpec& spec);
 
  private:

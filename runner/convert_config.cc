@@ -11,12 +11,12 @@ Status check(const ConvertConfig& config) {
                     .at(key)
                     .with_hint(std::string(hint)));
   };
-  if (config.text.source != "teacher" && config.text.path.empty())
+  const std::int64_t steps =
+      config.stage1.training.steps + config.stage2.training.steps + config.stage3.training.steps;
+  if (steps > 0 && config.text.source != "teacher" && config.text.path.empty())
     return refuse("text.path", fmt::format("text.source={} needs one", config.text.source),
                   "text.path=PATH, or text=teacher");
-  if (config.stage1.training.steps + config.stage2.training.steps + config.stage3.training.steps ==
-          0 &&
-      !config.model.branches.empty())
+  if (steps == 0 && !config.model.branches.empty())
     return refuse("stage1.steps", "no stage has a step and the branches are there already",
                   "stage1.steps=N or stage2.steps=N");
   for (std::size_t i = 1; i < config.layers.size(); ++i)

@@ -94,6 +94,7 @@ struct ConvertConfig {
   std::string device = "cpu";
   std::string dtype = "float32";
   int threads = 0;
+  bool tf32 = false;
   double checkpoint_seconds = 300;
   std::int64_t max_shard_mib = 5120;
   std::optional<double> peak_flops;
@@ -104,7 +105,9 @@ struct ConvertConfig {
           "the teacher; with model.branches, the branches that training begins with");
     visit("text", self.text, "what is trained on");
     visit("branch", self.branch, "the linear attention; not used with model.branches");
-    visit("layers", self.layers, "which get a branch; empty: all", config::at_least(0));
+    visit("layers", self.layers,
+          "which get a branch; empty: all, or those that the plan makes linear",
+          config::at_least(0));
     visit("plan", self.plan,
           "plan.json (or a selection.json) of the hybrid that stages 2 and 3 train; empty: every "
           "layer linear");
@@ -117,6 +120,9 @@ struct ConvertConfig {
           config::one_of({"float32", "bfloat16", "float64"}));
     visit("threads", self.threads, "CPU threads of an operation; 0 = all cores",
           config::at_least(0));
+    visit("tf32", self.tf32,
+          "cuda: products of float32, as branches have, with 10 bits of mantissa: several times as "
+          "fast (inferred: false)");
     visit("checkpoint_seconds", self.checkpoint_seconds,
           "how often the state is written, so that a killed conversion goes on from there",
           config::at_least(0));

@@ -68,11 +68,15 @@ Result<std::string> write_branches(const fs::path& directory, const std::string&
 }
 
 Status save_branches(const Model& parent, std::span<LayerBranch> branches,
-                     const fs::path& directory, std::uint64_t max_shard_bytes) {
+                     const fs::path& directory, std::uint64_t max_shard_bytes,
+                     const nlohmann::json& transform) {
   return in_new_folder(directory, "branches", [&](const fs::path& partial) -> Status {
     RETURN_IF_ERROR(write_branches(partial, parent.id(), parent.decoder().architecture(), branches,
                                    max_shard_bytes));
-    return {};
+    if (transform.is_null()) return {};
+    const nlohmann::json origin = {
+        {"format", "strata-branches-1"}, {"parents", {parent.id()}}, {"transform", transform}};
+    return write_atomically(partial / "strata.json", origin.dump(2) + "\n");
   });
 }
 

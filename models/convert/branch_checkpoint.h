@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,10 +23,12 @@ namespace strata {
 inline constexpr std::uint64_t kMaxShardBytes = std::uint64_t{5} << 30;
 
 // Branches of one config and dtype, by rising layer, at least one (programmer errors). The
-// directory is there whole or not at all. Errors: something lies at `directory` already; kIo.
+// directory is there whole or not at all. `transform`, where it is not null, goes with the parent's
+// id into its strata.json, as in save_model.h. Errors: something lies at `directory` already; kIo.
 Status save_branches(const Model& parent, std::span<LayerBranch> branches,
                      const std::filesystem::path& directory,
-                     std::uint64_t max_shard_bytes = kMaxShardBytes);
+                     std::uint64_t max_shard_bytes = kMaxShardBytes,
+                     const nlohmann::json& transform = nullptr);
 
 // The same into a folder that exists, as branches of the model `parent_id`. Returns their
 // branches_id.

@@ -14,9 +14,11 @@
 
 #include "models/cost.h"
 #include "models/decoder/decoder.h"
+#include "models/decoder/linear_heads.h"
 #include "models/forward.h"
 #include "models/training/adamw_file.h"
 #include "models/training/master_weights.h"
+#include "models/training/save_student.h"
 #include "models/training/student_layers.h"
 
 namespace strata {
@@ -26,21 +28,28 @@ using Texts = std::span<const std::span<const TokenId>>;
 
 constexpr std::int64_t kLogitsAtOnce = std::int64_t{1} << 26;  // of a chunk of positions
 
+// The branches of `start`, what the plan trains of them as leaves in memory of its own.
+std::vector<LayerBranch> copies_to_train(const Decoder& start, const AttentionPlan& plan) {
+  std::vector<LayerBranch> all(start.branches().begin(), start.branches().end());
+  for (LayerBranch& branch : all)
+    for (const BranchPart& part : trained_parts(plan, branch))
+      *part.tensor = part.tensor->detach().clone().requires_grad_(true);
+  return all;
+}
+
+// The layers that have a linear head.
 std::vector<int> linear_layers(const AttentionPlan& plan) {
   std::vector<int> layers;
   for (int layer = 0; layer < plan.layout().layers; ++layer)
-    if (is_linear_layer(plan, layer)) layers.push_back(layer);
+    if (!linear_heads_of(plan, layer).empty()) layers.push_back(layer);
   return layers;
 }
 
-// The branches of `start`, those of `layers` as leaves in memory of their own.
-std::vector<LayerBranch> copies_to_train(const Decoder& start, const std::vector<int>& layers) {
-  std::vector<LayerBranch> all(start.branches().begin(), start.branches().end());
-  for (LayerBranch& branch : all)
-    if (std::find(layers.begin(), layers.end(), branch.layer()) != layers.end())
-      for (const BranchPart& part : branch.parts())
-        *part.tensor = part.tensor->detach().clone().requires_grad_(true);
-  return all;
+// Of a row.
+double mlp_flops(const ModelShape& shape) {
+  return row_flops(shape).o_mlp - 2.0 * static_cast<double>(shape.heads.query_heads) *
+                                      static_cast<double>(shape.head_dim) *
+                                      static_cast<double>(shape.hidden);
 }
 
 Meter times(Meter meter, std::int64_t count) {
@@ -55,33 +64,33 @@ Meter times(Meter meter, std::int64_t count) {
 
 struct HybridTrainer::Impl {
   Impl(const Model& teacher_model, const Model& start, const AttentionPlan& of,
-       const HybridTraining& how)
+       const HybridTraining& how, std::shared_ptr<const StudentMasters> from_before)
       : teacher(teacher_model),
+        before(std::move(from_before)),
         plan(of),
         training(how),
-        layers(linear_layers(plan)),
         all(how.train == TrainedWeights::kAll),
         weights(start.decoder().weights()) {
     const Decoder& from = start.decoder();
     if (all) {
       weights = trainable_copy(from.architecture(), weights);
-      master.emplace(weight_parts(from.architecture(), weights));
+      master.emplace(weight_parts(from.architecture(), weights),
+                     before == nullptr ? Tensors{} : before->tensors);
     }
-    std::vector<LayerBranch> branches = copies_to_train(from, layers);
+    std::vector<LayerBranch> branches = copies_to_train(from, plan);
     Tensors tensors;
     if (master) {
       tensors = master->tensors();
       names = master->names();
     }
     for (LayerBranch& branch : branches)
-      for (const BranchPart& part : branch.parts())
-        if (part.tensor->requires_grad()) {
-          tensors.push_back(part.tensor->detach());
-          names.push_back(part.name);
-        }
+      for (const BranchPart& part : trained_parts(plan, branch)) {
+        tensors.push_back(part.tensor->detach());
+        names.push_back(part.name);
+      }
     student = Model::in_memory(start.id() + " in training", from.architecture(), weights,
                                std::move(branches));
-    gradients.emplace(student->decoder(), layers, all);
+    gradients.emplace(student->decoder(), plan, all);
     adam.emplace(std::move(tensors), WeightOptions{.rate = how.rate,
                                                    .beta1 = how.beta1,
                                                    .beta2 = how.beta2,
@@ -94,7 +103,7 @@ struct HybridTrainer::Impl {
   at::Device device() const { return decoder().options().device(); }
   bool distils() const { return training.loss == HybridLoss::kDivergence; }
   // No gradient is needed below it.
-  int lowest() const { return all ? 0 : layers.front(); }
+  int lowest() const { return all ? 0 : linear_layers(plan).front(); }
 
   at::Tensor teacher_rows(const at::Tensor& ids, std::int64_t length, std::int64_t batch) const {
     const at::NoGradGuard no_grad;
@@ -281,11 +290,11 @@ struct HybridTrainer::Impl {
       const double both = one.flops.linear + one.flops.attention;
       meter.flops += both;  // computed a second time
       meter.layer_tokens += one.layer_tokens;
-      if (is_linear_layer(plan, layer)) {
-        const double branch = decoder().branch(layer)->flops(length).total();
-        meter.flops += products * (both - branch) + 2 * branch;
-      } else {
+      if (linear_heads_of(plan, layer).empty()) {
         meter.flops += products * one.flops.linear + 2.5 * one.flops.attention;
+      } else {  // a mixer whose weights are all trained
+        const double mlp = static_cast<double>(length) * mlp_flops(shape);
+        meter.flops += products * mlp + 2 * (both - mlp);
       }
     }
     meter.backward_tokens += static_cast<double>(length);
@@ -295,9 +304,9 @@ struct HybridTrainer::Impl {
   std::vector<NamedAdamW> named() { return {{&*adam, names}}; }
 
   const Model& teacher;
+  std::shared_ptr<const StudentMasters> before;
   AttentionPlan plan;
   HybridTraining training;
-  std::vector<int> layers;  // of linear attention
   bool all;
   Weights weights;
   std::optional<MasterWeights> master;  // of weights, where all are trained
@@ -316,7 +325,6 @@ Status HybridTrainer::check(const Model& start, const AttentionPlan& plan,
                 plan.layout().layers, plan.layout().query_heads, plan.layout().kv_heads,
                 start.layout().layers, start.layout().query_heads, start.layout().kv_heads);
   RETURN_IF_ERROR(start.check_mixers(plan));
-  RETURN_IF_ERROR(check_student_plan(plan));
   if (training.train == TrainedWeights::kBranches && linear_layers(plan).empty())
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "the plan has no layer of linear attention, whose branch alone "
@@ -326,10 +334,11 @@ Status HybridTrainer::check(const Model& start, const AttentionPlan& plan,
 }
 
 HybridTrainer::HybridTrainer(const Model& teacher, const Model& start, const AttentionPlan& plan,
-                             const HybridTraining& training) {
+                             const HybridTraining& training,
+                             std::shared_ptr<const StudentMasters> before) {
   const Status fits = check(start, plan, training);
-  STRATA_CHECK(fits.has_value(), "{}", fits.error().text());
-  impl_ = std::make_unique<Impl>(teacher, start, plan, training);
+  STRATA_CHECK(fits.has_value(), "{}", fits.has_value() ? "" : fits.error().text());
+  impl_ = std::make_unique<Impl>(teacher, start, plan, training, std::move(before));
 }
 HybridTrainer::~HybridTrainer() = default;
 
@@ -345,6 +354,12 @@ std::unique_ptr<Model> HybridTrainer::release() && {
          weight_parts(impl_->student->decoder().architecture(), impl_->weights))
       part.tensor->requires_grad_(false);
   return std::move(impl_->student);
+}
+
+std::shared_ptr<const StudentMasters> HybridTrainer::masters() const {
+  if (!impl_->master) return impl_->before;
+  return std::make_shared<const StudentMasters>(
+      StudentMasters{impl_->master->names(), impl_->master->tensors()});
 }
 
 Result<double> HybridTrainer::loss(Texts texts, MeteredModel& meter) const {

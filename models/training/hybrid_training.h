@@ -95,9 +95,11 @@ struct HybridTraining {
   }
 };
 
+struct StudentMasters;  // models/training/save_student.h
+
 struct DistilledStudent {
-  // The plan's branches as trained (others as `start` has them) on trained weights, or on the
-  // memory of `start` where branches alone were trained: `start` must then outlive it.
+  // The plan's branches as trained (others as `start` has them) on trained weights, or on those of
+  // `start` where branches alone were trained: whose file they are views of must then outlive it.
   std::unique_ptr<Model> model;
   std::vector<double> losses;  // of each step, before it
   nlohmann::json curve;        // up to about 200 objects {"step", "loss", "rate", "gradient_norm"}
@@ -117,8 +119,10 @@ Result<DistilledStudent> distil(MeteredModel& teacher, const Model& start,
 class HybridTrainer final : public TextLearner {
  public:
   // Copies what it trains; teacher and start outlive it. The plan is one that check() takes.
+  // `before`: what the weights of `start` were rounded from, where another training made them.
   HybridTrainer(const Model& teacher, const Model& start, const AttentionPlan& plan,
-                const HybridTraining& training);
+                const HybridTraining& training,
+                std::shared_ptr<const StudentMasters> before = nullptr);
   ~HybridTrainer() override;
   static Status check(const Model& start, const AttentionPlan& plan,
                       const HybridTraining& training);
@@ -134,6 +138,9 @@ class HybridTrainer final : public TextLearner {
   // The student as it is now, which shares this trainer's tensors.
   const Model& model() const;
   std::unique_ptr<Model> release() &&;
+  // The weights of the model (not the branches) as they are now, in full width, shared with the
+  // trainer; null where branches alone are trained: then `before`.
+  std::shared_ptr<const StudentMasters> masters() const;
   const std::vector<double>& losses() const;  // of each step since this was made, before it
 
  private:

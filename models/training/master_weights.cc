@@ -5,17 +5,25 @@
 
 #include <utility>
 
+#include "core/result.h"
+
 namespace strata {
 
-MasterWeights::MasterWeights(std::vector<WeightPart> parts) : parts_(std::move(parts)) {
+MasterWeights::MasterWeights(std::vector<WeightPart> parts, const std::vector<at::Tensor>& before)
+    : parts_(std::move(parts)) {
+  STRATA_CHECK(before.empty() || before.size() == parts_.size());
   const at::NoGradGuard no_grad;
-  for (const WeightPart& part : parts_) {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const WeightPart& part = parts_[i];
     const at::Tensor tensor = part.tensor->detach();
     const bool half = tensor.scalar_type() == at::kHalf || tensor.scalar_type() == at::kBFloat16;
-    tensors_.push_back(part.shift == 0 && part.scale == 1 && !half
-                           ? tensor
-                           : tensor.to(half ? at::kFloat : tensor.scalar_type()) / part.scale -
-                                 part.shift);
+    if (part.shift == 0 && part.scale == 1 && !half)
+      tensors_.push_back(tensor);
+    else if (!before.empty())
+      tensors_.push_back(before[i].clone());
+    else
+      tensors_.push_back(tensor.to(half ? at::kFloat : tensor.scalar_type()) / part.scale -
+                         part.shift);
   }
 }
 

@@ -18,7 +18,8 @@ class MasterWeights {
  public:
   // The parts' tensors are a trainable copy (models/decoder/weights.h), whose handles stay where
   // they are.
-  explicit MasterWeights(std::vector<WeightPart> parts);
+  // `before`, one a part or none at all: what those tensors were rounded from.
+  explicit MasterWeights(std::vector<WeightPart> parts, const std::vector<at::Tensor>& before = {});
 
   const std::vector<at::Tensor>& tensors() const { return tensors_; }  // one a part, no gradients
   std::vector<std::string> names() const;                              // as checkpoints have them

@@ -8,18 +8,27 @@
 #include <iterator>
 
 #include "benchmarks/config_registry.h"
+#include "runner/convert_config.h"
 #include "strategies/config_registry.h"
 
 namespace strata::cli {
 namespace {
 
+std::string lines_of(const std::vector<config::FieldHelp>& fields) {
+  std::string out;
+  for (const config::FieldHelp& field : fields)
+    out += fmt::format("  {:<26} {} [{}]{}\n", field.path + "=" + field.default_text, field.help,
+                       field.type, field.constraint.empty() ? "" : " " + field.constraint);
+  return out;
+}
+
+std::string convert_keys_help() {
+  return "Keys (key=value):\n" + lines_of(config::describe(ConvertConfig{}));
+}
+
 std::string keys_help() {
   std::string out = "Keys (key=value; what each strategy and benchmark adds is below):\n";
-  const auto list = [&](const std::vector<config::FieldHelp>& fields) {
-    for (const config::FieldHelp& field : fields)
-      out += fmt::format("  {:<26} {} [{}]{}\n", field.path + "=" + field.default_text, field.help,
-                         field.type, field.constraint.empty() ? "" : " " + field.constraint);
-  };
+  const auto list = [&](const std::vector<config::FieldHelp>& fields) { out += lines_of(fields); };
   list(config::describe(ExperimentConfig{}));
   for (const StrategyInfo& info : strategy_infos()) {
     out += fmt::format("\nstrategy={}: {}\n", info.name, info.help);
@@ -138,6 +147,16 @@ Parsed parse(int argc, char** argv) {
       "select, train all weights on the calibration prompts under the mask, save the model");
   add_composition(train, arguments, dirs);
   add_training(train, arguments);
+  CLI::App* convert = app.add_subcommand(
+      "convert",
+      "train linear branches of a model, and a hybrid of both kinds of attention under a plan");
+  add_composition(convert, arguments, dirs);
+  convert->footer([] { return convert_keys_help(); });
+  convert
+      ->add_option("-o", arguments.model_out,
+                   "the result's folder; the same command carries on a conversion that was "
+                   "stopped")
+      ->required();
   CLI::App* bench = app.add_subcommand("bench", "measure this machine");
   bench->require_subcommand(1);
   CLI::App* prefill = bench->add_subcommand(
@@ -237,6 +256,7 @@ Parsed parse(int argc, char** argv) {
       {run, Command::kRun},
       {select, Command::kSelect},
       {train, Command::kTrain},
+      {convert, Command::kConvert},
       {decode, Command::kBenchDecode},
       {gates, Command::kBenchGates},
       {prefill, Command::kBenchPrefill},

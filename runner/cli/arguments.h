@@ -15,6 +15,7 @@ enum class Command {
   kRun,
   kSelect,
   kTrain,
+  kConvert,
   kBenchDecode,
   kBenchGates,
   kBenchPrefill,
@@ -42,7 +43,7 @@ struct Arguments {
   std::string plan_in;                            // export
   std::string plan_out;                           // select -o
   std::string selection_out;                      // select --selection
-  std::string model_out;                          // train -o
+  std::string model_out;                          // train, convert -o
   std::int64_t train_steps = 0, train_batch = 1;  // train
   std::optional<std::int64_t> activation_mib;
   double train_rate = 1e-4, train_clip = 1, checkpoint_seconds = 300;

@@ -12,6 +12,7 @@
 #include "runner/cli/arguments.h"
 #include "runner/cli/bench.h"
 #include "runner/cli/terminal_progress.h"
+#include "runner/convert.h"
 #include "runner/experiment.h"
 #include "runner/recorded.h"
 #include "runner/training.h"
@@ -71,6 +72,18 @@ Status train(const Arguments& arguments, const std::vector<Job>& jobs, TerminalP
   ASSIGN_OR_RETURN(const TrainedModel trained,
                    train_model(jobs[0].config, request, workbench, progress));
   std::printf("model %s written to %s\n", trained.id.substr(0, 12).c_str(),
+              arguments.model_out.c_str());
+  return {};
+}
+
+Status convert(const Arguments& arguments, TerminalProgress& progress) {
+  ASSIGN_OR_RETURN(const ConvertJob job, load_convert(arguments.load));
+  Result<Converted> made = strata::convert(job.config, arguments.model_out, progress);
+  if (!made) {
+    if (made.error().kind != ErrorKind::kInterrupted) return fail(std::move(made).error());
+    return fail(std::move(made).error().with_hint("the same command carries on where it stopped"));
+  }
+  std::printf("%s, model %s, written to %s\n", made->words.c_str(), made->id.substr(0, 12).c_str(),
               arguments.model_out.c_str());
   return {};
 }
@@ -172,9 +185,13 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
 
 int run_engine(const Arguments& arguments) {
   listen_for_interrupts();
+  TerminalProgress progress;
+  if (arguments.command == Command::kConvert) {
+    const Status converted = convert(arguments, progress);
+    return converted ? 0 : report_error(converted.error());
+  }
   Result<std::vector<Job>> jobs = load_jobs(arguments.load);
   if (!jobs) return report_error(jobs.error());
-  TerminalProgress progress;
   Status status;
   switch (arguments.command) {
     case Command::kSelect: status = select(arguments, *jobs, progress); break;

@@ -165,6 +165,7 @@ int run_light(const Arguments& arguments) {
     case Command::kRun:
     case Command::kSelect:
     case Command::kTrain:
+    case Command::kConvert:
     case Command::kBenchDecode:
     case Command::kBenchGates:
     case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;

@@ -7,12 +7,15 @@
 
 #include "runner/cli/arguments.h"
 #include "runner/config/yaml_writer.h"
+#include "runner/convert_config.h"
 
 namespace strata::cli {
 namespace {
 
 Result<int> show_configuration(const Arguments& arguments) {
-  config::ComposeOptions options = compose_options(arguments.load);
+  config::ComposeOptions options = arguments.command == Command::kConvert
+                                       ? convert_options(arguments.load)
+                                       : compose_options(arguments.load);
   if (arguments.show_defaults) {
     ASSIGN_OR_RETURN(const std::string tree, config::defaults_tree(options));
     std::fputs(tree.c_str(), stdout);
@@ -27,19 +30,28 @@ Result<int> show_configuration(const Arguments& arguments) {
   return 0;
 }
 
+// Checks every job, where an error costs milliseconds; the engine composes once more.
+Status check_jobs(const Arguments& arguments) {
+  if (arguments.command == Command::kConvert) {
+    RETURN_IF_ERROR(load_convert(arguments.load));
+    if (arguments.dry_run) std::printf("1 conversion, nothing run\n");
+    return {};
+  }
+  ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
+  if (!arguments.dry_run) return {};
+  for (const Job& job : jobs) {
+    std::string words;
+    for (const std::string& word : job.overrides) words += (words.empty() ? "" : " ") + word;
+    std::printf("%s\n", words.empty() ? "(no overrides)" : words.c_str());
+  }
+  std::printf("%zu job%s, nothing run\n", jobs.size(), jobs.size() == 1 ? "" : "s");
+  return {};
+}
+
 Result<int> with_model(const Arguments& arguments, char** argv) {
   if (arguments.show_job || arguments.show_defaults) return show_configuration(arguments);
-  // Checked here, where an error costs milliseconds, and composed once more by the engine.
-  ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
-  if (arguments.dry_run) {
-    for (const Job& job : jobs) {
-      std::string words;
-      for (const std::string& word : job.overrides) words += (words.empty() ? "" : " ") + word;
-      std::printf("%s\n", words.empty() ? "(no overrides)" : words.c_str());
-    }
-    std::printf("%zu job%s, nothing run\n", jobs.size(), jobs.size() == 1 ? "" : "s");
-    return 0;
-  }
+  RETURN_IF_ERROR(check_jobs(arguments));
+  if (arguments.dry_run) return 0;
   std::error_code code;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", code);
   const std::string engine = (self.parent_path() / "strata-engine").string();
@@ -57,8 +69,9 @@ int main(int argc, char** argv) {
   if (parsed.exit_code >= 0) return parsed.exit_code;
   const Arguments& arguments = parsed.arguments;
   if (arguments.command == Command::kRun || arguments.command == Command::kSelect ||
-      arguments.command == Command::kTrain || arguments.command == Command::kBenchDecode ||
-      arguments.command == Command::kBenchGates || arguments.command == Command::kBenchPrefill) {
+      arguments.command == Command::kTrain || arguments.command == Command::kConvert ||
+      arguments.command == Command::kBenchDecode || arguments.command == Command::kBenchGates ||
+      arguments.command == Command::kBenchPrefill) {
     const strata::Result<int> code = with_model(arguments, argv);
     return code ? *code : report_error(code.error());
   }

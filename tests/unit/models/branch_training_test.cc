@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "models/training/branch_training.h"
+#include "tests/unit/checkpoint/model_files.h"
 #include "tests/unit/models/branch_fixture.h"
 
 namespace strata {
@@ -48,6 +49,7 @@ class BranchTrainingTest : public ::testing::Test {
   std::unique_ptr<Model> teacher_;
   std::vector<Tokens> texts_;
   Meter meter_;
+  testing::TemporaryDirectory folder_;
 };
 
 TEST_F(BranchTrainingTest, LowersTheLossOfEveryLayerAndMakesTheSameBytesTwice) {
@@ -172,6 +174,75 @@ TEST_F(BranchTrainingTest, TheRateFallsByACosine) {
   EXPECT_DOUBLE_EQ(cosine_rate(how, 50), 0.5 * (1e-3 + 1e-5));
   EXPECT_DOUBLE_EQ(cosine_rate(how, 25), 1e-5 + 0.99e-3 * 0.5 * (1 + std::sqrt(0.5)));
   EXPECT_DOUBLE_EQ(cosine_rate(how, 100), 1e-5);
+}
+
+// Stops after some steps, as an interrupt does.
+class Stopper final : public Progress {
+ public:
+  explicit Stopper(std::int64_t steps) : left_(steps) {}
+  void begin(std::string_view, std::int64_t) override {}
+  void advance(std::int64_t steps) override { left_ -= steps; }
+  void end() override {}
+  bool stop_requested() const override { return left_ <= 0; }
+
+ private:
+  std::int64_t left_;
+};
+
+TEST_F(BranchTrainingTest, GoesOnFromItsCheckpointToTheSameBits) {
+  const BranchTraining how{.steps = 9, .batch = 2, .rate = 1e-2};
+  const std::filesystem::path checkpoint = folder_.path() / "state" / "stage1.json";
+  const auto run = [&](std::vector<LayerBranch>& some, Progress& progress,
+                       const std::filesystem::path& file, const std::string& identity) {
+    BranchTrainer trainer(*teacher_, some, how);
+    MeteredModel metered(*teacher_);
+    const Result<nlohmann::json> curve = train_on_texts(metered, texts_,
+                                                        {.title = "branches",
+                                                         .steps = how.steps,
+                                                         .batch = how.batch,
+                                                         .seed = 5,
+                                                         .checkpoint = file,
+                                                         .identity = identity,
+                                                         .seconds_between_checkpoints = 1e9},
+                                                        trainer, progress);
+    meter_ = metered.meter();
+    return curve;
+  };
+  SilentProgress silent;
+  std::vector<LayerBranch> whole = branches(LinearKind::kGla);
+  const auto curve = run(whole, silent, {}, "");
+  ASSERT_TRUE(curve) << curve.error().text();
+  const Meter cost = meter_;
+  std::vector<LayerBranch> parts;
+  for (const std::int64_t steps : {2, 3}) {
+    parts = branches(LinearKind::kGla);
+    Stopper stopper(steps + (steps == 3 ? 2 : 0));  // the second is told of the steps done before
+    const auto stopped = run(parts, stopper, checkpoint, "mine");
+    ASSERT_FALSE(stopped);
+    EXPECT_EQ(stopped.error().kind, ErrorKind::kInterrupted);
+    EXPECT_EQ(stopped.error().message,
+              fmt::format("interrupted after {} of 9 steps of branches", steps == 2 ? 2 : 5));
+  }
+  parts = branches(LinearKind::kGla);
+  const auto finished = run(parts, silent, checkpoint, "mine");
+  ASSERT_TRUE(finished) << finished.error().text();
+  EXPECT_EQ(*finished, *curve);
+  EXPECT_EQ(meter_.flops, cost.flops);
+  EXPECT_EQ(meter_.backward_tokens, cost.backward_tokens);
+  for (std::size_t b = 0; b < whole.size(); ++b)
+    for (std::size_t p = 0; p < whole[b].parts().size(); ++p)
+      EXPECT_TRUE(at::equal(*whole[b].parts()[p].tensor, *parts[b].parts()[p].tensor));
+  // The state that lies there in the end is the trained one.
+  parts = branches(LinearKind::kGla);
+  ASSERT_TRUE(run(parts, silent, checkpoint, "mine"));
+  EXPECT_TRUE(at::equal(*whole[2].parts()[0].tensor, *parts[2].parts()[0].tensor));
+
+  const auto foreign = run(parts, silent, checkpoint, "another's");
+  ASSERT_FALSE(foreign);
+  EXPECT_NE(foreign.error().text().find("it is of another configuration, model or data"),
+            std::string::npos);
+  std::filesystem::resize_file(folder_.path() / "state" / "stage1.json.9.safetensors", 1000);
+  EXPECT_FALSE(run(parts, silent, checkpoint, "mine"));
 }
 
 TEST_F(BranchTrainingTest, NamesWhatItCannotTrainOn) {

@@ -25,6 +25,7 @@
 #include "models/checkpoint/safetensors.h"
 #include "models/cost.h"
 #include "models/forward.h"
+#include "models/training/save_student.h"
 #include "tests/unit/checkpoint/model_files.h"
 #include "tests/unit/models/branch_fixture.h"
 
@@ -49,7 +50,7 @@ class HybridTrainingTest : public ::testing::Test {
   }
 
   // The teacher's weights, in memory of their own, with a branch of random weights a layer.
-  std::unique_ptr<Model> start(LinearKind kind) const {
+  std::unique_ptr<Model> start(LinearKind kind, HeadFusion fusion = HeadFusion::kNone) const {
     const Architecture& architecture = teacher_->decoder().architecture();
     Weights weights = teacher_->decoder().weights();
     for (const WeightPart& part : weight_parts(architecture, weights))
@@ -57,7 +58,8 @@ class HybridTrainingTest : public ::testing::Test {
     std::vector<LayerBranch> branches;
     Rng rng(2, "branches");
     for (int layer = 0; layer < kLayers; ++layer) {
-      branches.push_back(testing::initial_branch(*teacher_, layer, {.kind = kind, .gate_rank = 2}));
+      branches.push_back(testing::initial_branch(*teacher_, layer,
+                                                 {.kind = kind, .gate_rank = 2, .fusion = fusion}));
       testing::draw_weights(branches.back(), rng);
     }
     return Model::in_memory("start", architecture, weights, std::move(branches));
@@ -105,6 +107,32 @@ class HybridTrainingTest : public ::testing::Test {
     return out;
   }
 
+  // An entry of every weight that the plan trains; others have none.
+  void expect_finite_differences(const Model& model, const AttentionPlan& plan,
+                                 const HybridTraining& how) const {
+    const Texts text = {batch(1)[0].first(12)};
+    const auto got = gradients(model, plan, how, text);
+    Rng rng(3, "entries");
+    int moved = 0;
+    for (auto& [part, tensor] : weights_of(model)) {
+      const std::int64_t entry =
+          static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(tensor.numel())));
+      const at::Tensor weight = tensor.view({-1}).select(0, entry);
+      const double value = weight.item<double>(), step = 2e-6;
+      weight.fill_(value + step);
+      const double above = loss(model, plan, how, text);
+      weight.fill_(value - step);
+      const double below = loss(model, plan, how, text);
+      weight.fill_(value);
+      const double expected = (above - below) / (2 * step);
+      const double mine =
+          got.contains(part) ? got.at(part).view({-1}).select(0, entry).item<double>() : 0;
+      EXPECT_NEAR(mine, expected, 1e-8 + 1e-5 * std::abs(expected)) << part << " entry " << entry;
+      moved += std::abs(expected) > 1e-7 ? 1 : 0;
+    }
+    EXPECT_GT(moved, 30);
+  }
+
   // Every weight that a plan of these branches trains, by name, as tensors of `model`.
   static std::map<std::string, at::Tensor> weights_of(const Model& model) {
     std::map<std::string, at::Tensor> out;
@@ -128,37 +156,19 @@ HybridTraining how_of(HybridLoss loss, TrainedWeights train = TrainedWeights::kA
 
 TEST_F(HybridTrainingTest, GradientsAreFiniteDifferences) {
   for (const auto& [kind, name] : kLinearKinds)
-    for (const HybridLoss loss_kind : {HybridLoss::kDivergence, HybridLoss::kNll}) {
-      const std::unique_ptr<Model> model = start(kind);
-      const AttentionPlan plan = mixed(kind);
-      const HybridTraining how = how_of(loss_kind);
-      const auto got = gradients(*model, plan, how, batch(1));
-      Rng rng(3, "entries");
-      int moved = 0;
-      for (auto& [part, tensor] : weights_of(*model)) {
-        if (!got.contains(part)) {  // a branch of a layer that keeps softmax
-          EXPECT_TRUE(part.starts_with("model.layers.1.linear") ||
-                      part.starts_with("model.layers.3.linear"))
-              << part;
-          continue;
-        }
-        const std::int64_t entry =
-            static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(tensor.numel())));
-        const at::Tensor weight = tensor.view({-1}).select(0, entry);
-        const double value = weight.item<double>(), step = 2e-6;
-        weight.fill_(value + step);
-        const double above = loss(*model, plan, how, batch(1));
-        weight.fill_(value - step);
-        const double below = loss(*model, plan, how, batch(1));
-        weight.fill_(value);
-        const double expected = (above - below) / (2 * step);
-        EXPECT_NEAR(got.at(part).view({-1}).select(0, entry).item<double>(), expected,
-                    1e-8 + 1e-5 * std::abs(expected))
-            << name << " " << part << " entry " << entry;
-        moved += std::abs(expected) > 1e-7 ? 1 : 0;
-      }
-      EXPECT_GT(moved, 30) << name;
-    }
+    expect_finite_differences(*start(kind), mixed(kind), how_of(HybridLoss::kDivergence));
+  const LinearKind kind = LinearKind::kLightning;
+  expect_finite_differences(*start(kind), mixed(kind), how_of(HybridLoss::kNll));
+}
+
+// Heads of both kinds in a layer, joined by HydraHead's norm and gains.
+TEST_F(HybridTrainingTest, GradientsOfLayersWithHeadsOfBothKindsAreFiniteDifferences) {
+  const LinearKind kind = LinearKind::kGla;
+  const AttentionPlan plan = *AttentionPlan::from_cells(
+      Granularity::kQueryHead, teacher_->layout(),
+      {{FullAttention{}}, {SlidingWindow{5, 2}}, {LinearAttention{kind}}},
+      {2, 0, 1, 2, 2, 2, 2, 2, 0, 0, 0, 1, 0, 2, 0, 0});
+  expect_finite_differences(*start(kind, HeadFusion::kNorm), plan, how_of(HybridLoss::kDivergence));
 }
 
 // Scores of every pair with what is not visible left out, in one graph.
@@ -324,6 +334,31 @@ TEST_F(HybridTrainingTest, GoesOnFromACheckpointToTheSameBits) {
     EXPECT_TRUE(at::equal(tensor, expected.at(name))) << name;
 }
 
+TEST_F(HybridTrainingTest, AHalfPrecisionStudentHasItsFullWeightsInTheNextTraining) {
+  Rng rng(1, "hybrid");
+  teacher_ = testing::branch_parent(rng, at::kBFloat16, /*rich=*/true, kLayers);
+  const std::unique_ptr<Model> model = start(LinearKind::kLightning);
+  const AttentionPlan plan = mixed(LinearKind::kLightning);
+  const HybridTraining how{.steps = 2, .batch = 2, .rate = 1e-3};
+  MeteredModel metered(*teacher_);
+  HybridTrainer first(*teacher_, *model, plan, how);
+  ASSERT_TRUE(first.step(batch(2), metered));
+  const std::shared_ptr<const StudentMasters> masters = first.masters();
+  const std::unique_ptr<Model> between = std::move(first).release();
+  HybridTrainer second(*teacher_, *between, plan, how, masters),
+      without(*teacher_, *between, plan, how);
+  const auto rounded = weights_of(second.model());
+  int finer = 0;
+  for (std::size_t i = 0; i < masters->names.size(); ++i) {
+    const at::Tensor mine = second.masters()->tensors[i];
+    EXPECT_EQ(mine.scalar_type(), at::kFloat);
+    EXPECT_TRUE(at::equal(mine, masters->tensors[i])) << masters->names[i];
+    EXPECT_TRUE(at::equal(mine.to(at::kBFloat16), rounded.at(masters->names[i])));
+    finer += at::equal(mine, without.masters()->tensors[i]) ? 0 : 1;
+  }
+  EXPECT_GT(finer, 20);
+}
+
 // 2 · 12 · 11 FLOPs of the head a row; everything else from models/cost.h and the branch.
 TEST_F(HybridTrainingTest, CountsTeacherStudentRecomputationAndBackward) {
   const std::unique_ptr<Model> model = start(LinearKind::kLightning);
@@ -371,11 +406,6 @@ TEST_F(HybridTrainingTest, RefusesWhatItCannotTrain) {
       message(*model, all(SlidingWindow{3, 1}), {.steps = 1, .train = TrainedWeights::kBranches})
           .find("no layer of linear attention"),
       std::string::npos);
-  const AttentionPlan both = *AttentionPlan::from_cells(
-      Granularity::kKvHead, teacher_->layout(),
-      {{FullAttention{}}, {LinearAttention{LinearKind::kGla}}}, {0, 1, 0, 0, 0, 0, 0, 0});
-  EXPECT_NE(message(*model, both, {.steps = 1}).find("heads of softmax and of linear"),
-            std::string::npos);
   texts_[1].pop_back();
   EXPECT_NE(message(*model, mixed(LinearKind::kGla), {.steps = 1, .batch = 5})
                 .find("expected texts of one length"),

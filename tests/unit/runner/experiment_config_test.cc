@@ -21,7 +21,8 @@ Result<std::vector<Job>> jobs(std::vector<std::string> overrides, bool multirun 
 
 TEST(ExperimentConfigTest, EveryShippedOptionOfEveryGroupBinds) {
   std::size_t options = 0;
-  for (const std::string& group : config::groups(shipped()))
+  for (const std::string& group : config::groups(shipped())) {
+    if (group == "text" || group == "recipe") continue;  // of convert: convert_config_test.cc
     for (const std::string& option : config::group_options(shipped(), group)) {
       ++options;
       std::vector<std::string> overrides = {fmt::format("{}={}", group, option)};
@@ -32,6 +33,7 @@ TEST(ExperimentConfigTest, EveryShippedOptionOfEveryGroupBinds) {
       const auto bound = jobs(overrides);
       EXPECT_TRUE(bound) << group << "=" << option << ": " << bound.error().text();
     }
+  }
   EXPECT_GE(options, 15u);
 }
 
