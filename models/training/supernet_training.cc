@@ -11,6 +11,7 @@
 
 #include "core/rng.h"
 #include "models/cost.h"
+#include "models/decoder/linear_heads.h"
 #include "models/forward.h"
 #include "models/training/adamw_file.h"
 #include "models/training/student_layers.h"
@@ -22,10 +23,8 @@ namespace {
 
 using Texts = std::span<const std::span<const TokenId>>;
 
-std::vector<int> all_layers(const Model& model) {
-  std::vector<int> layers;
-  for (int layer = 0; layer < model.layout().layers; ++layer) layers.push_back(layer);
-  return layers;
+bool is_linear(const AttentionPlan& plan, int layer) {
+  return !linear_heads_of(plan, layer).empty();
 }
 
 // Of one text, as HybridTrainer counts: the path and the unmodified model forward, and of the
@@ -47,7 +46,7 @@ Meter cost_of(const Model& model, const AttentionPlan& plan, const AttentionPlan
     const RunCost one = run_cost(plan, shape, chunk, {{0, 0}}, layer);
     meter.layer_tokens += one.layer_tokens;
     meter.flops += 2 * one.flops.linear + one.flops.attention;
-    if (!is_linear_layer(plan, layer))
+    if (!is_linear(plan, layer))
       meter.flops += 2.5 * one.flops.attention;
     else  // its weights' gradients too
       meter.flops += one.flops.attention + model.decoder().branch(layer)->flops(length).total();
@@ -65,15 +64,16 @@ struct SupernetTrainer::Impl {
     std::vector<LayerBranch> branches(from.branches().begin(), from.branches().end());
     STRATA_CHECK(std::ssize(branches) == model.layout().layers);
     Tensors weights;
+    const AttentionPlan linear = plan(Mask::of_layers(model.layout(), {}));
     for (LayerBranch& branch : branches)
-      for (const BranchPart& part : branch.parts()) {
+      for (const BranchPart& part : trained_parts(linear, branch)) {
         *part.tensor = part.tensor->detach().clone().requires_grad_(true);
         weights.push_back(part.tensor->detach());
         names.push_back(part.name);
       }
     supernet = Model::in_memory(base.id() + " as a supernet", from.architecture(), from.weights(),
                                 std::move(branches));
-    gradients.emplace(supernet->decoder(), all_layers(base), /*all=*/false);
+    gradients.emplace(supernet->decoder(), linear, /*all=*/false);
     adam.emplace(std::move(weights), WeightOptions{.rate = how.rate, .clip = how.clip});
   }
 
@@ -134,7 +134,7 @@ struct SupernetTrainer::Impl {
                     text.size());
     }
     int lowest = 0;
-    while (lowest < here.layout().layers && !is_linear_layer(here, lowest)) ++lowest;
+    while (lowest < here.layout().layers && !is_linear(here, lowest)) ++lowest;
     return translated([&]() -> Result<double> {
       const Stopwatch watch;
       const double loss = pass(here, lowest, texts, sums).item<double>();
