@@ -1,5 +1,7 @@
 #include "models/parallel.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -86,5 +88,10 @@ Status for_each_sample(MeteredModel& model, std::size_t count, const Progress& p
   if (asked_to_stop && done < count) return interrupted();
   return {};
 }
+
+AllThreads::AllThreads(const MeteredModel& model) : before_(at::get_num_threads()) {
+  set_operation_threads(model.workers());
+}
+AllThreads::~AllThreads() { set_operation_threads(before_); }
 
 }  // namespace strata

@@ -20,4 +20,17 @@ Status for_each_sample(MeteredModel& model, std::size_t count, const Progress& p
                        const std::function<Status(MeteredModel&, std::size_t)>& body,
                        const std::function<Status(std::size_t)>& finished);
 
+// While it lives, single operations take the threads that the model's workers would: for work that
+// is not spread over samples. The process's setting: one at a time, and no workers meanwhile.
+class AllThreads {
+ public:
+  explicit AllThreads(const MeteredModel& model);
+  ~AllThreads();
+  AllThreads(const AllThreads&) = delete;
+  AllThreads& operator=(const AllThreads&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace strata

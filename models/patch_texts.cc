@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/pow.h>
 
 #include <algorithm>
@@ -36,6 +37,10 @@ std::vector<PatchRows> sender_rows(const Tokens& clean, const Tokens& other,
   return ranges;
 }
 
+bool is_linear(const AttentionPlan& plan) {
+  return std::holds_alternative<LinearAttention>(plan.entry(0, 0).mixer);
+}
+
 // Rows of `of` within t, which holds the rows [end − size, end).
 at::Tensor rows_of(const at::Tensor& t, const PatchRows& of, std::int64_t end) {
   return t.narrow(0, of.begin - (end - t.size(0)), of.size());
@@ -56,6 +61,7 @@ PatchTexts::PatchTexts(MeteredModel& model, const PatchPair& pair, const PatchSe
       device_(decoder_.options().device()),
       setting_(setting),
       senders_(senders),
+      linear_(setting.cheap != nullptr && is_linear(*setting.cheap)),
       prompt_(static_cast<std::int64_t>(pair.prompt.size())),
       answer_(static_cast<std::int64_t>(pair.answer.size())),
       tokens_(prompt_ + answer_ - 1),
@@ -80,6 +86,24 @@ std::int64_t PatchTexts::carried_rows() const {
   std::int64_t total = 0;
   for (const PatchRows& rows : carried_) total += rows.size();
   return total;
+}
+
+std::int64_t PatchTexts::query_begin(const PatchRows& range, bool answer_alone) const {
+  if (!answer_alone) return range.begin;
+  return range.end == tokens_ ? prompt_ - 1 : range.end;
+}
+
+Segment PatchTexts::segment(const PatchRows& range, std::int64_t query_begin,
+                            std::int64_t batch) const {
+  return {{.begin = range.begin,
+           .end = range.end,
+           .prompt_length = prompt_,
+           .first_read = range.begin,
+           .retain = false},
+          nullptr,
+          nullptr,
+          {{range.begin, query_begin}},
+          batch};
 }
 
 std::vector<double> PatchTexts::margins(const at::Tensor& x_BAC) {
@@ -124,6 +148,27 @@ at::Tensor PatchTexts::cheap_heads(int layer, const at::Tensor& q, const at::Ten
   return out;
 }
 
+// The heads' outputs on the layer's branch, which is given all rows of the clean layer's input.
+at::Tensor PatchTexts::linear_heads(int layer, const at::Tensor& x_NC) {
+  const LayerBranch& branch = *decoder_.branch(layer);
+  const at::Tensor heads_NHD =
+      branch.read(decoder_.mixer_input(x_NC, layer).unsqueeze(0), branch.make_state(1))
+          .heads_BNHD.squeeze(0);
+  meter.flops += branch.flops(tokens_).total() -
+                 2.0 * static_cast<double>(heads_NHD.numel() * x_NC.size(1));  // without o
+  return heads_NHD;
+}
+
+at::Tensor PatchTexts::linear_output(int layer, std::int64_t head, std::int64_t rows) {
+  const at::Tensor read_nD =
+      last_rows(layers_[static_cast<std::size_t>(layer)].other_nHD, rows).select(1, head);
+  const std::int64_t width = read_nD.size(1);
+  const at::Tensor o_CD =
+      decoder_.branch(layer)->weights().o.detach().narrow(1, head * width, width);
+  meter.flops += 2.0 * static_cast<double>(read_nD.numel() * o_CD.size(0));
+  return at::linear(read_nD, o_CD).to(decoder_.options().dtype());
+}
+
 void PatchTexts::keep(const ForwardHooks& hooks, int layer, bool other) {
   const auto& captures = hooks.captures;
   if (other) {
@@ -135,7 +180,10 @@ void PatchTexts::keep(const ForwardHooks& hooks, int layer, bool other) {
     out.k_NGD = captures[2].value;
     out.v_NGD = captures[3].value;
   }
-  if (setting_.cheap != nullptr) {
+  if (linear_) {
+    const at::Tensor heads_NHD = linear_heads(layer, captures[1].value);
+    out.other_nHD = carried_of(last_rows(heads_NHD, captures[0].value.size(0)));
+  } else if (setting_.cheap != nullptr) {
     const std::int64_t first = carried_.front().begin;
     const at::Tensor& q = captures[4].value;
     const at::Tensor q_rows = last_rows(q, std::min(q.size(0), tokens_ - first));

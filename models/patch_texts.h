@@ -1,5 +1,5 @@
 // Both texts of a pair, run and kept, for passes that patch one by the other. Internal to
-// models/path_patch.cc.
+// models/path_patch.cc and models/path_attribution.cc.
 //
 // Legend: N tokens of a text, n carried rows, A answer rows (the last of them), B sequences,
 // C hidden size, H query heads, G KV heads, D head size.
@@ -20,7 +20,8 @@ struct PatchRows {
 };
 
 // What is kept of a layer at the carried rows. The top layer's heads are kept at the answer rows
-// alone.
+// alone. `other` goes through the layer's o, or where corrupted heads are linear through their
+// branch's, in whose type it then is.
 struct PatchLayer {
   at::Tensor x_nC, mixed_nHD, other_nHD;
   at::Tensor k_NGD, v_NGD;  // of the whole clean text, where senders are asked for
@@ -44,6 +45,13 @@ class PatchTexts {
   // vocabulary.
   std::vector<double> margins(const at::Tensor& x_BAC);
 
+  const at::Tensor& readout() const { return readout_AC_; }  // m = Σ readout ∘ final_norm(x)
+
+  // Whether corrupted heads are linear, and then what one adds to its mixer's output at the last
+  // `rows` carried rows: [rows, C], in the model's type.
+  bool linear() const { return linear_; }
+  at::Tensor linear_output(int layer, std::int64_t head, std::int64_t rows);
+
   const PatchLayer& layer(int index) const { return layers_[static_cast<std::size_t>(index)]; }
   std::int64_t prompt() const { return prompt_; }
   std::int64_t answer() const { return answer_; }
@@ -51,6 +59,11 @@ class PatchTexts {
   // Ascending; the last ends with the text and has the answer's rows.
   const std::vector<PatchRows>& carried() const { return carried_; }
   std::int64_t carried_rows() const;  // n
+  // Of a carried range, where the queries begin that are computed: all of it, or of the last range
+  // the answer's rows and of the others none (then its end).
+  std::int64_t query_begin(const PatchRows& range, bool answer_alone) const;
+  // The range as a piece of `batch` texts, for Decoder::project.
+  Segment segment(const PatchRows& range, std::int64_t query_begin, std::int64_t batch) const;
 
   Meter meter;  // of all that is done with them
 
@@ -60,12 +73,13 @@ class PatchTexts {
   at::Tensor carried_of(const at::Tensor& t) const;
   at::Tensor cheap_heads(int layer, const at::Tensor& q, const at::Tensor& k_NGD,
                          const at::Tensor& v_NGD);
+  at::Tensor linear_heads(int layer, const at::Tensor& x_NC);
 
   const MeteredModel& model_;
   const Decoder& decoder_;
   at::Device device_;
   const PatchSetting& setting_;
-  bool senders_;
+  bool senders_, linear_;
   std::int64_t prompt_, answer_, tokens_;
   Tokens clean_, other_;
   std::vector<PatchRows> carried_;

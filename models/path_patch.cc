@@ -4,26 +4,31 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <map>
 
 #include "models/cost.h"
 #include "models/patch_texts.h"
+#include "models/path_attribution.h"
 
 namespace strata {
 namespace {
 
 // Legend: as in patch_texts.h; h heads of a layer that are recomputed.
 
-// Sequences beside the unpatched one, where the limit on rows would leave fewer: it costs an
-// eighth.
-constexpr std::int64_t kFewest = 7;
-
 at::Tensor repeated(const at::Tensor& t, std::int64_t batch) {
   std::vector<std::int64_t> sizes = t.sizes().vec();
   sizes.insert(sizes.begin(), batch);
   return t.unsqueeze(0).expand(sizes);
+}
+
+// The largest divisor of count that is at most `most`.
+std::int64_t equal_batch(std::int64_t count, std::int64_t most) {
+  std::int64_t size = std::min(count, most);
+  while (count % size != 0) --size;
+  return size;
 }
 
 class Patcher {
@@ -42,12 +47,26 @@ class Patcher {
  private:
   using Heads = std::vector<std::int64_t>;  // of one layer
 
-  at::Tensor close(const at::Tensor& x_BnC, const at::Tensor& mixed_BnHD, int layer);
+  // What a layer mixed, and what linear heads add to that behind o.
+  struct Mixed {
+    at::Tensor own_BnHD;
+    struct Added {
+      std::int64_t sequence = 0;
+      at::Tensor out_nC;
+    };
+    std::vector<Added> added = {};
+  };
+  // Puts a head's corrupted output into a sequence.
+  void corrupt(Mixed& mixed, std::int64_t sequence, int layer, std::int64_t head);
+  at::Tensor close(const at::Tensor& x_BnC, const Mixed& mixed, int layer);
   at::Tensor recompute(const at::Tensor& x_BnC, int layer, const Heads& heads, bool answer_alone);
+  // The readouts of a batch, each with its head patched, or none of them: every operation is on
+  // the same shapes either way, so that they differ by what the patches do and by no rounding.
+  std::vector<double> direct_batch(std::int64_t first, std::int64_t end, bool patch);
   std::vector<double> through_batch(int layer, std::span<const std::size_t> senders,
-                                    const std::map<int, Heads>& receivers);
+                                    const std::map<int, Heads>& receivers, bool patch);
   std::int64_t batch_of(std::int64_t rows) const {
-    return std::max(kFewest, model_.limits().batch_rows / rows - 1);
+    return std::max<std::int64_t>(1, model_.limits().batch_rows / rows);
   }
 
   const MeteredModel& model_;
@@ -57,41 +76,56 @@ class Patcher {
   PatchTexts& texts_;
 };
 
-at::Tensor Patcher::close(const at::Tensor& x_BnC, const at::Tensor& mixed_BnHD, int layer) {
+void Patcher::corrupt(Mixed& mixed, std::int64_t sequence, int layer, std::int64_t head) {
+  const at::Tensor own_nD = mixed.own_BnHD.select(0, sequence).select(1, head);
+  const std::int64_t rows = own_nD.size(0);
+  if (!texts_.linear()) {
+    own_nD.copy_(last_rows(texts_.layer(layer).other_nHD, rows).select(1, head));
+    return;
+  }
+  own_nD.zero_();
+  mixed.added.push_back({sequence, texts_.linear_output(layer, head, rows)});
+}
+
+at::Tensor Patcher::close(const at::Tensor& x_BnC, const Mixed& mixed, int layer) {
   const auto rows = static_cast<double>(x_BnC.size(0) * x_BnC.size(1));
   texts_.meter.flops += rows * row_flops(model_.model().shape()).o_mlp;
   texts_.meter.layer_tokens += rows;
-  return decoder_.close_layer(x_BnC.flatten(0, 1), mixed_BnHD.flatten(0, 1), layer)
+  const at::Tensor out_BnC =
+      decoder_.through_o(mixed.own_BnHD.flatten(0, 1), layer).view(x_BnC.sizes());
+  for (const Mixed::Added& one : mixed.added) out_BnC.select(0, one.sequence).add_(one.out_nC);
+  return decoder_.finish_layer(x_BnC.flatten(0, 1), out_BnC.flatten(0, 1), layer)
       .view(x_BnC.sizes());
 }
 
+// Heads [first, end) of the model, each from its own layer on.
+std::vector<double> Patcher::direct_batch(std::int64_t first, std::int64_t end, bool patch) {
+  at::Tensor x_BAC;
+  std::int64_t joined = 0;
+  for (int layer = static_cast<int>(first / heads_); layer < model_.layout().layers; ++layer) {
+    const PatchLayer& here = texts_.layer(layer);
+    const std::int64_t until = std::min(end, std::int64_t{layer + 1} * heads_) - first;
+    if (until > joined) {
+      const at::Tensor joining = repeated(last_rows(here.x_nC, texts_.answer()), until - joined);
+      x_BAC = x_BAC.defined() ? at::cat({x_BAC, joining}, 0) : joining;
+    }
+    Mixed mixed{repeated(last_rows(here.mixed_nHD, texts_.answer()), x_BAC.size(0)).clone()};
+    for (; joined < until; ++joined)
+      if (patch) corrupt(mixed, joined, layer, (first + joined) % heads_);
+    x_BAC = close(x_BAC, mixed, layer);
+  }
+  return texts_.margins(x_BAC);
+}
+
 std::vector<double> Patcher::direct() {
-  const int layers = model_.layout().layers;
-  const std::int64_t all = std::int64_t{layers} * heads_;
-  std::vector<double> effects;
+  const std::int64_t all = std::int64_t{model_.layout().layers} * heads_;
   const std::int64_t most = batch_of(texts_.answer());
+  std::vector<double> effects;
   for (std::int64_t first = 0; first < all; first += most) {
     const std::int64_t end = std::min(all, first + most);
-    at::Tensor x_BAC;
-    std::int64_t joined = 0;
-    for (int layer = static_cast<int>(first / heads_); layer < layers; ++layer) {
-      const PatchLayer& here = texts_.layer(layer);
-      // Heads of this layer join the batch here, as the unpatched sequence is by now.
-      const std::int64_t until = std::min(end, std::int64_t{layer + 1} * heads_) - first;
-      if (!x_BAC.defined()) x_BAC = repeated(last_rows(here.x_nC, texts_.answer()), 1);
-      const std::int64_t joining = std::max<std::int64_t>(0, until - joined);
-      if (joining > 0) x_BAC = at::cat({x_BAC, repeated(x_BAC[0], joining)}, 0);
-      const at::Tensor mixed_BAHD =
-          repeated(last_rows(here.mixed_nHD, texts_.answer()), x_BAC.size(0)).clone();
-      const at::Tensor other_AHD = last_rows(here.other_nHD, texts_.answer());
-      for (; joined < until; ++joined) {
-        const std::int64_t head = (first + joined) % heads_;
-        mixed_BAHD.select(0, 1 + joined).select(1, head).copy_(other_AHD.select(1, head));
-      }
-      x_BAC = close(x_BAC, mixed_BAHD, layer);
-    }
-    const std::vector<double> m = texts_.margins(x_BAC);
-    for (std::size_t i = 1; i < m.size(); ++i) effects.push_back(m[0] - m[i]);
+    const std::vector<double> clean = direct_batch(first, end, /*patch=*/false);
+    const std::vector<double> patched = direct_batch(first, end, /*patch=*/true);
+    for (std::size_t i = 0; i < clean.size(); ++i) effects.push_back(clean[i] - patched[i]);
   }
   return effects;
 }
@@ -118,19 +152,8 @@ at::Tensor Patcher::recompute(const at::Tensor& x_BnC, int layer, const Heads& h
   std::vector<at::Tensor> parts;
   std::int64_t offset = 0;
   for (const PatchRows& range : texts_.carried()) {
-    const bool last = range.end == texts_.tokens();
-    const std::int64_t query_begin = !answer_alone ? range.begin
-                                     : last        ? texts_.prompt() - 1
-                                                   : range.end;
-    const Segment segment{{.begin = range.begin,
-                           .end = range.end,
-                           .prompt_length = texts_.prompt(),
-                           .first_read = range.begin,
-                           .retain = false},
-                          nullptr,
-                          nullptr,
-                          {{range.begin, query_begin}},
-                          batch};
+    const std::int64_t query_begin = texts_.query_begin(range, answer_alone);
+    const Segment segment = texts_.segment(range, query_begin, batch);
     const Decoder::Projections p =
         decoder_.project(x_BnC.narrow(1, offset, range.size()).flatten(0, 1), layer, segment);
     offset += range.size();
@@ -161,8 +184,8 @@ at::Tensor Patcher::recompute(const at::Tensor& x_BnC, int layer, const Heads& h
 
 // Senders of one layer, in one batch.
 std::vector<double> Patcher::through_batch(int layer, std::span<const std::size_t> senders,
-                                           const std::map<int, Heads>& receivers) {
-  const auto batch = static_cast<std::int64_t>(senders.size()) + 1;
+                                           const std::map<int, Heads>& receivers, bool patch) {
+  const auto batch = static_cast<std::int64_t>(senders.size());
   const int top = receivers.rbegin()->first;
   const auto put = [](const at::Tensor& mixed_BnHD, const Heads& heads, const at::Tensor& of) {
     for (std::size_t i = 0; i < heads.size(); ++i)
@@ -179,31 +202,25 @@ std::vector<double> Patcher::through_batch(int layer, std::span<const std::size_
       received_BAhD[at] = out.narrow(1, out.size(1) - texts_.answer(), texts_.answer()).clone();
     }
     if (at == top) break;
-    at::Tensor mixed_BnHD = repeated(texts_.layer(at).mixed_nHD, batch).clone();
-    if (found != receivers.end()) put(mixed_BnHD, found->second, out);
-    if (at == layer)
-      for (std::size_t i = 0; i < senders.size(); ++i) {
-        const auto head = static_cast<std::int64_t>(senders[i]) % heads_;
-        mixed_BnHD.select(0, static_cast<std::int64_t>(i) + 1)
-            .select(1, head)
-            .copy_(texts_.layer(at).other_nHD.select(1, head));
-      }
-    x_BnC = close(x_BnC, mixed_BnHD, at);
+    Mixed mixed{repeated(texts_.layer(at).mixed_nHD, batch).clone()};
+    if (found != receivers.end()) put(mixed.own_BnHD, found->second, out);
+    if (at == layer && patch)
+      for (std::size_t i = 0; i < senders.size(); ++i)
+        corrupt(mixed, static_cast<std::int64_t>(i), layer,
+                static_cast<std::int64_t>(senders[i]) % heads_);
+    x_BnC = close(x_BnC, mixed, at);
   }
   // What the readout sees of them.
   const int first = received_BAhD.begin()->first;
   at::Tensor x_BAC = repeated(last_rows(texts_.layer(first).x_nC, texts_.answer()), batch);
   for (int at = first; at < model_.layout().layers; ++at) {
-    const at::Tensor mixed_BAHD =
-        repeated(last_rows(texts_.layer(at).mixed_nHD, texts_.answer()), batch).clone();
+    const Mixed mixed{
+        repeated(last_rows(texts_.layer(at).mixed_nHD, texts_.answer()), batch).clone()};
     if (const auto found = received_BAhD.find(at); found != received_BAhD.end())
-      put(mixed_BAHD, receivers.at(at), found->second);
-    x_BAC = close(x_BAC, mixed_BAHD, at);
+      put(mixed.own_BnHD, receivers.at(at), found->second);
+    x_BAC = close(x_BAC, mixed, at);
   }
-  const std::vector<double> m = texts_.margins(x_BAC);
-  std::vector<double> effects;
-  for (std::size_t i = 1; i < m.size(); ++i) effects.push_back(m[0] - m[i]);
-  return effects;
+  return texts_.margins(x_BAC);
 }
 
 std::vector<double> Patcher::through(std::span<const std::size_t> senders,
@@ -215,18 +232,22 @@ std::vector<double> Patcher::through(std::span<const std::size_t> senders,
   for (const std::size_t head : receivers)
     of_layer[layer_of(head)].push_back(static_cast<std::int64_t>(head) % heads_);
   std::vector<double> effects(senders.size(), 0.0);
-  const auto most = static_cast<std::size_t>(batch_of(texts_.carried_rows()));
-  for (std::size_t first = 0; first < senders.size();) {
+  const std::int64_t most = batch_of(texts_.carried_rows());
+  for (std::size_t first = 0, end = 0; first < senders.size(); first = end) {
     const int layer = layer_of(senders[first]);
-    std::size_t end = first + 1;
-    while (end < senders.size() && end - first < most && layer_of(senders[end]) == layer) ++end;
+    while (end < senders.size() && layer_of(senders[end]) == layer) ++end;
     const std::map<int, Heads> above(of_layer.upper_bound(layer), of_layer.end());
-    if (!above.empty()) {
-      const std::vector<double> here =
-          through_batch(layer, senders.subspan(first, end - first), above);
-      std::copy(here.begin(), here.end(), effects.begin() + static_cast<std::ptrdiff_t>(first));
+    if (above.empty()) break;  // nor has any other sender left
+    const auto size =
+        static_cast<std::size_t>(equal_batch(static_cast<std::int64_t>(end - first), most));
+    // Of equal batches one serves all: which heads they would patch does not matter to it.
+    const std::vector<double> clean =
+        through_batch(layer, senders.subspan(first, size), above, /*patch=*/false);
+    for (std::size_t begin = first; begin < end; begin += size) {
+      const std::vector<double> patched =
+          through_batch(layer, senders.subspan(begin, size), above, /*patch=*/true);
+      for (std::size_t i = 0; i < size; ++i) effects[begin + i] = clean[i] - patched[i];
     }
-    first = end;
   }
   return effects;
 }
@@ -255,15 +276,19 @@ template <typename Body>
 Result<PatchEffects> patched(MeteredModel& model, const PatchPair& pair,
                              const PatchSetting& setting, bool senders, Body&& body) {
   RETURN_IF_ERROR(check(model, pair, setting));
-  return guarded([&]() -> Result<PatchEffects> {
+  const auto run = [&]() -> Result<PatchEffects> {
     const Stopwatch watch;
     PatchTexts texts(model, pair, setting, senders);
     PatchEffects out = texts.run();
-    Patcher patcher(model, texts);
-    out.effects = body(patcher);
+    out.effects = body(texts);
     texts.meter.seconds = watch.seconds();
     model.absorb(texts.meter);
     return out;
+  };
+  if (setting.method == PatchMethod::kExact) return guarded(run);
+  return translated([&] {
+    const at::NoGradGuard no_grad;  // what inference mode made could not be differentiated
+    return run();
   });
 }
 
@@ -271,8 +296,10 @@ Result<PatchEffects> patched(MeteredModel& model, const PatchPair& pair,
 
 Result<PatchEffects> direct_effects(MeteredModel& model, const PatchPair& pair,
                                     const PatchSetting& setting) {
-  return patched(model, pair, setting, /*senders=*/false,
-                 [](Patcher& patcher) { return patcher.direct(); });
+  return patched(model, pair, setting, /*senders=*/false, [&](PatchTexts& texts) {
+    return setting.method == PatchMethod::kExact ? Patcher(model, texts).direct()
+                                                 : PathAttribution(model, texts).direct();
+  });
 }
 
 Result<PatchEffects> path_effects(MeteredModel& model, const PatchPair& pair,
@@ -284,8 +311,11 @@ Result<PatchEffects> path_effects(MeteredModel& model, const PatchPair& pair,
     STRATA_CHECK(std::is_sorted(list.begin(), list.end()));
     STRATA_CHECK(list.empty() || list.back() < heads);
   }
-  return patched(model, pair, setting, /*senders=*/true,
-                 [&](Patcher& patcher) { return patcher.through(senders, receivers); });
+  return patched(model, pair, setting, /*senders=*/true, [&](PatchTexts& texts) {
+    return setting.method == PatchMethod::kExact
+               ? Patcher(model, texts).through(senders, receivers)
+               : PathAttribution(model, texts).through(senders, receivers);
+  });
 }
 
 }  // namespace strata

@@ -7,9 +7,9 @@
 //
 // While all attention is frozen, rows do not meet: a change reaches the readout along its own row,
 // through the residual stream and the MLPs. Only the rows that count are therefore carried, many
-// heads as one batch, beside a sequence in which nothing is patched. Effects are differences to it:
-// a head patched by its own output has one of a few last places at most (a product's rows are
-// rounded alike but at the edge of a batch).
+// heads as one batch. How a row is rounded depends on the shape of its batch and on its place
+// there; so the effect of a head is the difference to its own place in a batch of the same shape in
+// which nothing is patched: exactly 0 where what is put in is what was there.
 //
 // Full attention is the clean run. Metered. Heads are numbered layer × query heads + head. Each
 // call runs both texts anew and keeps their activations while it lasts: per layer and carried row
@@ -39,15 +39,24 @@ enum class SenderRows {
   kChanged,  // of the changed tokens and of the one behind each run of them; and the answer's
 };
 
+// How the effect of a patch is had.
+enum class PatchMethod {
+  kExact,        // patched forward passes of every head
+  kAttribution,  // to first order, all heads in one backward pass: Σ (O(x) − O(x′)) · ∂m/∂O(x),
+                 // where the gradient takes the same paths as the patch does
+};
+
 struct PatchSetting {
   double decay = 0.9;  // above 0, at most 1
   bool own_answer =
       true;  // the corrupted text goes on with its own answer, else with the clean one
-  // Where given, the corrupted value of a head is what it gives under this plan on the clean run's
-  // own q, k and v, and m(corrupted) is that of the clean text under the plan. Must be softmax
-  // attention.
+  // Where given, the corrupted value of a head is what it gives under this plan, and m(corrupted)
+  // that of the clean text under the plan. Softmax attention gives it on the clean run's own q, k
+  // and v; linear attention (of every head then) on what the clean run gives its layer's branch,
+  // and the branch's own columns of o take it to the stream, without HydraHead's fusion.
   const AttentionPlan* cheap = nullptr;
   SenderRows sender_rows = SenderRows::kAll;
+  PatchMethod method = PatchMethod::kExact;
 };
 
 struct PatchEffects {

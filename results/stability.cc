@@ -5,6 +5,7 @@
 #include <iterator>
 #include <numeric>
 
+#include "core/correlation.h"
 #include "core/result.h"
 #include "core/rng.h"
 #include "core/score_tensor.h"
@@ -15,22 +16,6 @@ namespace {
 using Scores = std::vector<double>;
 
 constexpr std::size_t kFewestClusters = 4;
-
-std::vector<double> mean_ranks(std::span<const double> values) {
-  std::vector<std::size_t> order(values.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
-  std::vector<double> ranks(values.size());
-  for (std::size_t first = 0; first < order.size();) {
-    std::size_t last = first + 1;
-    while (last < order.size() && values[order[last]] == values[order[first]]) ++last;
-    for (std::size_t i = first; i < last; ++i)
-      ranks[order[i]] = 0.5 * static_cast<double>(first + last - 1);
-    first = last;
-  }
-  return ranks;
-}
 
 // Sums of the gains over each cluster and how many there are: a set of clusters is scored by adding
 // these.
@@ -81,20 +66,6 @@ std::vector<std::size_t> selected(Scores scores, std::size_t k, SelectedEnd end)
 }
 
 }  // namespace
-
-std::optional<double> spearman(std::span<const double> a, std::span<const double> b) {
-  STRATA_CHECK(a.size() == b.size() && a.size() >= 2, "{} {}", a.size(), b.size());
-  const std::vector<double> ranks_a = mean_ranks(a), ranks_b = mean_ranks(b);
-  const double middle = 0.5 * static_cast<double>(a.size() - 1);
-  double both = 0, only_a = 0, only_b = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    both += (ranks_a[i] - middle) * (ranks_b[i] - middle);
-    only_a += (ranks_a[i] - middle) * (ranks_a[i] - middle);
-    only_b += (ranks_b[i] - middle) * (ranks_b[i] - middle);
-  }
-  if (only_a == 0 || only_b == 0) return std::nullopt;
-  return both / std::sqrt(only_a * only_b);
-}
 
 double jaccard(std::vector<std::size_t> a, std::vector<std::size_t> b) {
   std::sort(a.begin(), a.end());

@@ -39,10 +39,6 @@ std::optional<Stability> stability_of(const std::vector<std::vector<double>>& ga
                                       std::span<const std::size_t> clusters, std::size_t k,
                                       SelectedEnd end, const StabilityOptions& options = {});
 
-// Spearman's rank correlation, ties at their mean rank; none where either is constant. Same
-// lengths, n ≥ 2.
-std::optional<double> spearman(std::span<const double> a, std::span<const double> b);
-
 // |A ∩ B| / |A ∪ B| of two sets of flat indices; 1 where both are empty.
 double jaccard(std::vector<std::size_t> a, std::vector<std::size_t> b);
 

@@ -8,14 +8,19 @@ namespace strata {
 namespace {
 
 void append(nlohmann::json& diagnostics, const nlohmann::json& noted) {
-  for (const auto& [list, items] : noted.items())
-    for (const nlohmann::json& item : items) diagnostics[list].push_back(item);
+  for (const auto& [key, value] : noted.items()) {
+    if (!value.is_array())
+      diagnostics[key] = value;
+    else
+      for (const nlohmann::json& item : value) diagnostics[key].push_back(item);
+  }
 }
 
 }  // namespace
 
-Status note_full_checks(const ExperimentConfig& config, const SelectionRequest& request,
-                        Workbench& workbench, Progress& progress, SelectedPlan& selected) {
+Status note_full_checks(const ExperimentConfig& config, const SelectionStrategy& strategy,
+                        const SelectionRequest& request, Workbench& workbench, Progress& progress,
+                        SelectedPlan& selected) {
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   MeteredModel metered(*model, run_limits(config), sample_workers(config));
@@ -28,22 +33,30 @@ Status note_full_checks(const ExperimentConfig& config, const SelectionRequest& 
   const Sample& sample = task->calibration.samples[0];
   nlohmann::json& diagnostics = selected.selection.diagnostics;
   Meter cost;
-  const auto once = [&](const char* what, auto&& look) -> Status {
+  const auto once = [&](const nlohmann::json& what, auto&& look) -> Status {
     ASSIGN_OR_RETURN(
         const SharedScores noted,
         shared_scores(request, context, {{"checks of", what}}, [&]() -> Result<SharedScores> {
-          SharedScores entry;
-          ASSIGN_OR_RETURN(const std::vector<Check> checks, look(probe, request, sample));
-          for (const Check& check : checks) note(entry.diagnostics, check);
-          return entry;
+          ASSIGN_OR_RETURN(nlohmann::json found, look());
+          return SharedScores{.diagnostics = std::move(found)};
         }));
     append(diagnostics, noted.diagnostics);
     cost += noted.reused_cost;
     return {};
   };
+  const auto noted = [&](auto&& checks_of) {
+    return [&]() -> Result<nlohmann::json> {
+      ASSIGN_OR_RETURN(const std::vector<Check> checks, checks_of(probe, request, sample));
+      nlohmann::json out = nlohmann::json::object();
+      for (const Check& check : checks) note(out, check);
+      return out;
+    };
+  };
   progress.begin("signs of a bug", 0);
-  RETURN_IF_ERROR(once("the model", model_checks));
-  if (selected.cost.backward_tokens > 0) RETURN_IF_ERROR(once("gradients", gradient_checks));
+  RETURN_IF_ERROR(once("the model", noted(model_checks)));
+  if (selected.cost.backward_tokens > 0) RETURN_IF_ERROR(once("gradients", noted(gradient_checks)));
+  RETURN_IF_ERROR(once({{"strategy", config.strategy.to_json()}, {"seed", request.seed}},
+                       [&] { return strategy.full_checks(request, context, selected.selection); }));
   progress.end();
   ASSIGN_OR_RETURN(const std::vector<Check> searched,
                    search_checks(request, selected.selection, mask_losses(request, context, {}),

@@ -67,7 +67,7 @@ Result<SelectedPlan> run_selection(const ExperimentConfig& config, Workbench& wo
   SelectedPlan selected{*std::move(selection), std::move(plan), cost,
                         std::string(needs.supervision())};
   if (config.diagnostics == Diagnostics::kFull && needs.model)
-    RETURN_IF_ERROR(note_full_checks(config, request, workbench, progress, selected));
+    RETURN_IF_ERROR(note_full_checks(config, *strategy, request, workbench, progress, selected));
   return selected;
 }
 

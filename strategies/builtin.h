@@ -22,6 +22,7 @@ std::unique_ptr<SelectionStrategy> make_strategy(const HaloRatioConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const HydraHeadConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const InvertedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const KlGuidedConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const KlLsConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const LightTransferConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const LozaConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const MaskRegressionConfig& config);
@@ -29,6 +30,7 @@ std::unique_ptr<SelectionStrategy> make_strategy(const NativeConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NllGuidedConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const NoneConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const PeriodicConfig& config);
+std::unique_ptr<SelectionStrategy> make_strategy(const PostNasConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const QuadraticSurrogateConfig& config);
 std::unique_ptr<SelectionStrategy> make_strategy(const RandomConfig& config);
 

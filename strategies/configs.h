@@ -17,12 +17,14 @@
 #include "strategies/halo_ratio_config.h"
 #include "strategies/hydra_head_config.h"
 #include "strategies/kl_guided_config.h"
+#include "strategies/kl_ls_config.h"
 #include "strategies/light_transfer_config.h"
 #include "strategies/mask_regression_config.h"
 #include "strategies/native_config.h"
 #include "strategies/nll_guided_config.h"
 #include "strategies/none_config.h"
 #include "strategies/periodic_config.h"
+#include "strategies/postnas_config.h"
 #include "strategies/quadratic_surrogate_config.h"
 #include "strategies/random_config.h"
 
@@ -32,8 +34,8 @@ namespace strata {
 using StrategyConfigs =
     std::tuple<AttentionMassConfig, ConsaConfig, DuoAttentionConfig, EndsConfig, FileConfig,
                FlashMorphConfig, FullConfig, GatePathConfig, GradientAttributionConfig,
-               HaloRatioConfig, HydraHeadConfig, InvertedConfig, KlGuidedConfig,
+               HaloRatioConfig, HydraHeadConfig, InvertedConfig, KlGuidedConfig, KlLsConfig,
                LightTransferConfig, LozaConfig, MaskRegressionConfig, NativeConfig, NllGuidedConfig,
-               NoneConfig, PeriodicConfig, QuadraticSurrogateConfig, RandomConfig>;
+               NoneConfig, PeriodicConfig, PostNasConfig, QuadraticSurrogateConfig, RandomConfig>;
 
 }  // namespace strata

@@ -16,6 +16,7 @@ enum class HydraCorruption { kCounterfactual, kCheapBranch };
 enum class HydraRows { kAll, kChanged };
 enum class HydraAnswer { kOwn, kClean };
 enum class HydraConsistency { kPairs, kProbes };
+enum class HydraPatching { kExact, kAttribution };
 
 namespace config {
 template <>
@@ -39,6 +40,11 @@ struct EnumTable<HydraConsistency> {
   static constexpr std::array<std::pair<HydraConsistency, std::string_view>, 2> kNames{
       {{HydraConsistency::kPairs, "pairs"}, {HydraConsistency::kProbes, "probes"}}};
 };
+template <>
+struct EnumTable<HydraPatching> {
+  static constexpr std::array<std::pair<HydraPatching, std::string_view>, 2> kNames{
+      {{HydraPatching::kExact, "exact"}, {HydraPatching::kAttribution, "attribution"}}};
+};
 }  // namespace config
 
 struct HydraHeadConfig {
@@ -57,6 +63,7 @@ struct HydraHeadConfig {
   HydraCorruption corruption = HydraCorruption::kCounterfactual;
   HydraAnswer corrupted_answer = HydraAnswer::kOwn;
   HydraRows sender_rows = HydraRows::kAll;
+  HydraPatching patching = HydraPatching::kExact;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("pairs", self.pairs,
@@ -96,6 +103,10 @@ struct HydraHeadConfig {
     visit("sender_rows", self.sender_rows,
           "rows of a sender that are replaced: all; changed: of the needle's value, of the token "
           "behind it and of the answer, much faster (inferred)");
+    visit("patching", self.patching,
+          "exact: forward passes of every head, patched (published); attribution: the change of a "
+          "head's output times the gradient of the readout, all heads in one backward pass (what "
+          "the paper suggests; its form here is inferred)");
   }
 };
 

@@ -38,8 +38,8 @@ struct KlGuidedConfig {
           "ones");
     visit("positions", self.positions,
           "where distributions are compared (inferred): answer; beyond_window: every position of "
-          "the prompt from the window on, which needs no answers and two rows of logits a "
-          "position");
+          "the prompt from the window on (linear attention: every one), which needs no answers and "
+          "two rows of logits a position");
     visit("reuse", self.reuse, "as nll_guided's");
     visit("reuse_mib", self.reuse_mib, "as nll_guided's", config::at_least(0));
   }

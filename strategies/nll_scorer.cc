@@ -10,21 +10,23 @@
 namespace strata {
 namespace {
 
-// The prompt's rows from `window` on, as a text whose scored part begins there. No query sees an
-// answer.
+// The prompt's rows from `window` on (linear attention: all), as a text whose scored part begins
+// there. No query sees an answer.
 Result<ForcedRequest> beyond_window(const SelectionRequest& request, const Sample& sample,
                                     Tokens& scored) {
   const auto* sliding = std::get_if<SlidingWindow>(&request.cheap);
   const auto length = static_cast<std::int64_t>(sample.prompt.size());
-  if (sliding == nullptr)
+  const bool linear = std::holds_alternative<LinearAttention>(request.cheap);
+  if (sliding == nullptr && !linear)
     return fail(ErrorKind::kUnsupported, "positions=beyond_window: {} has no window to look beyond",
                 name_of(request.cheap));
-  if (length <= sliding->window)
+  const std::int64_t window = sliding == nullptr ? 0 : sliding->window;
+  if (length <= window)
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "no position of the prompt lies beyond the window: {} tokens, window {}",
-                           length, sliding->window)
+                           length, window)
                     .with_hint("lower mixer.window, or set a longer benchmark.length"));
-  const auto first = static_cast<std::size_t>(sliding->window) + 1;
+  const auto first = static_cast<std::size_t>(window) + 1;
   scored.assign(sample.prompt.begin() + static_cast<std::ptrdiff_t>(first), sample.prompt.end());
   // What follows the prompt is not known; it is the last row's target alone, and changes no
   // divergence.

@@ -18,7 +18,8 @@ namespace strata {
 enum class Measure {
   kAnswerNll,
   kAnswerDivergence,        // at the answer's positions
-  kDivergenceBeyondWindow,  // at the prompt's positions ≥ window; looks at no answer
+  kDivergenceBeyondWindow,  // at the prompt's positions ≥ window (linear attention: at all of
+                            // them); looks at no answer
 };
 std::string_view to_string(Measure measure);
 

@@ -136,6 +136,15 @@ class SelectionStrategy {
   // periodic and inverted, which stand outside the ranking; every other group is ranked.
   virtual std::string group() const = 0;
   virtual Result<Selection> select(const SelectionRequest& request, SelectionContext& context) = 0;
+  // diagnostics=full: what this strategy looks at in a selection of its own by more passes of the
+  // model. Lists "checks" and "signs_of_a_bug" (core/check.h) join the selection's; all else is put
+  // beside its diagnostics. No part of what the selection costs.
+  virtual Result<nlohmann::json> full_checks(const SelectionRequest& request,
+                                             SelectionContext& context,
+                                             const Selection& selection) const {
+    (void)request, (void)context, (void)selection;
+    return nlohmann::json::object();
+  }
 };
 
 // K = units_to_keep(budget), which must not exceed what the mask can hold.

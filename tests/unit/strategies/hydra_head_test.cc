@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "models/decoder/decoder.h"
+#include "models/mixers/linear_branch.h"
 #include "strategies/hydra_scores.h"
 #include "strategies/registry.h"
 #include "tests/unit/strategies/planted_problem.h"
@@ -53,19 +55,31 @@ class HydraHeadTest : public ::testing::Test {
                 .cheap = planted_.cheap};
     request_.budget.units = 8;
   }
-  Result<Selection> try_select(Keys keys, int workers = 1) {
+  Result<Selection> try_select(Keys keys, int workers = 1, Meter* meter = nullptr) {
     keys.emplace_back("name", "hydra_head");
     config::Map map;
     for (const auto& [key, value] : keys) map.set(key, value);
     MeteredModel metered(*planted_.model, {}, workers);
     SelectionContext context{
         .model = &metered, .calibration = &calibration_, .progress = &progress_};
-    return (*make_strategy(config::Value(map)))->select(request_, context);
+    Result<Selection> selection = (*make_strategy(config::Value(map)))->select(request_, context);
+    if (meter != nullptr) *meter = metered.meter();
+    return selection;
   }
-  Selection select(const Keys& keys = {}, int workers = 1) {
-    Result<Selection> selection = try_select(keys, workers);
+  Selection select(const Keys& keys = {}, int workers = 1, Meter* meter = nullptr) {
+    Result<Selection> selection = try_select(keys, workers, meter);
     STRATA_CHECK(selection.has_value(), "{}", selection.error().text());
     return *std::move(selection);
+  }
+  // What diagnostics=full adds to the selection.
+  nlohmann::json checks_of(Keys keys, const Selection& selection) {
+    keys.emplace_back("name", "hydra_head");
+    config::Map map;
+    for (const auto& [key, value] : keys) map.set(key, value);
+    MeteredModel metered(*planted_.model);
+    SelectionContext context{
+        .model = &metered, .calibration = &calibration_, .progress = &progress_};
+    return *(*make_strategy(config::Value(map)))->full_checks(request_, context, selection);
   }
   std::string error_of(const Keys& keys = {}) { return try_select(keys).error().text(); }
 
@@ -127,6 +141,28 @@ TEST_F(HydraHeadTest, TheCheapBranchScoresWhatWindowingDoes) {
               HasSubstr("all 12 pairs were dropped: the corruption moves the readout by at most"));
 }
 
+TEST_F(HydraHeadTest, LinearBranchesAreCheapOnes) {
+  load("add");
+  const Decoder& decoder = planted_.model->decoder();
+  std::vector<LayerBranch> branches;
+  for (int layer = 0; layer < 8; ++layer) {
+    branches.push_back(LayerBranch::initial(decoder.architecture(), decoder.weights(), layer, {}));
+    branches.back().weights().o.zero_();  // they say nothing
+  }
+  const auto parent = std::move(planted_.model);
+  planted_.model = Model::in_memory("with branches", decoder.architecture(), decoder.weights(),
+                                    std::move(branches));
+  request_.cheap = LinearAttention{LinearKind::kLightning};
+  for (const char* patching : {"exact", "attribution"}) {
+    const Selection selection =
+        select({{"corruption", "cheap_branch"}, {"rounds", 0}, {"patching", patching}});
+    EXPECT_TRUE(selection.mask(2, 2) && selection.mask(5, 0)) << patching;
+    // Half of the questions ask each.
+    EXPECT_GT(selection.diagnostics["receiver_effects"][2][2].get<double>(), 0.3) << patching;
+    EXPECT_GT(selection.diagnostics["receiver_effects"][5][0].get<double>(), 0.3) << patching;
+  }
+}
+
 TEST_F(HydraHeadTest, SubProbesAreFused) {
   load("add");
   for (std::size_t i = 0; i < calibration_.samples.size(); ++i)
@@ -173,6 +209,43 @@ TEST_F(HydraHeadTest, ConstrainedScreeningKeepsAHeadInEveryLayer) {
   EXPECT_THAT(
       error_of({{"per_layer", 1}}),
       HasSubstr("per_layer=1 of 8 layers of 4 query_heads are 8 units, but the budget is 7"));
+}
+
+TEST_F(HydraHeadTest, AttributionFindsReceiversInOneBackwardPassAPair) {
+  load("add");
+  Meter exact_cost, cost;
+  const Selection exact = select({{"rounds", 0}}, 1, &exact_cost);
+  const Keys keys = {{"patching", "attribution"}, {"rounds", 0}};
+  const Selection selection = select(keys, 1, &cost);
+  EXPECT_TRUE(selection.mask(2, 2) && selection.mask(5, 0));
+  EXPECT_EQ(selection.diagnostics["receivers"], exact.diagnostics["receivers"]);
+  EXPECT_EQ(selection.diagnostics["patching"], "attribution");
+  EXPECT_EQ(exact_cost.backward_tokens, 0);
+  EXPECT_EQ(cost.backward_tokens, 12);  // an answer's token a pair
+  EXPECT_LT(cost.flops, exact_cost.flops);
+  const nlohmann::json checks = checks_of(keys, selection);
+  EXPECT_EQ(checks["attribution"]["pairs"], 4);
+  EXPECT_EQ(checks["attribution"]["receivers"]["heads"], 32);
+  EXPECT_GT(checks["attribution"]["receivers"]["pearson"].get<double>(), 0.9);
+  EXPECT_EQ(checks["attribution"]["senders"],
+            nlohmann::json({{"heads", 0}, {"pearson", nullptr}, {"spearman", nullptr}}));
+  EXPECT_THAT(checks["checks"][1]["found"].get<std::string>(), HasSubstr("over 32 heads"));
+  const nlohmann::json of_exact = checks_of({}, exact);
+  ASSERT_EQ(of_exact["checks"].size(), 1U);
+  EXPECT_EQ(of_exact["checks"][0]["outcome"], "clear");
+  EXPECT_THAT(of_exact["checks"][0]["found"].get<std::string>(), HasSubstr("0 of a readout of "));
+}
+
+// A softmax that is sure of its key has no slope.
+TEST_F(HydraHeadTest, AttributionDoesNotSeeSendersOfASaturatedHead) {
+  load("and");
+  const Keys keys = {{"patching", "attribution"}};
+  const Selection selection = select(keys);
+  EXPECT_EQ(selection.diagnostics["receivers"], nlohmann::json({5 * 4}));
+  EXPECT_LT(selection.diagnostics["sender_effects"][2][2].get<double>(), kRandomHeads);
+  const nlohmann::json checks = checks_of(keys, selection);
+  EXPECT_EQ(checks["attribution"]["senders"]["heads"], 32);
+  EXPECT_LT(checks["attribution"]["senders"]["pearson"].get<double>(), 0.5);
 }
 
 TEST_F(HydraHeadTest, TheSameSelectionOnAnyNumberOfThreads) {
