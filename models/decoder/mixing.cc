@@ -37,6 +37,31 @@ at::Tensor read_linear(const LayerBranch& branch, const at::Tensor& normed_NC, i
   return read.heads_BNHD.flatten(0, 1);
 }
 
+// The heads' outputs of one segment's rows, before o.
+struct MixedSegment {
+  const LinearHeads* linear = nullptr;  // null: softmax attention alone
+  LinearHeads::Outputs outputs;
+  std::int64_t rows = 0;
+};
+
+// kHeadOut over the packed rows of all segments, each layer of both kinds joined and parted again.
+void pass_head_hooks(ForwardHooks* hooks, int layer, std::vector<MixedSegment>& parts,
+                     at::ScalarType model_type) {
+  std::vector<at::Tensor> heads;
+  for (const MixedSegment& part : parts)
+    heads.push_back(part.linear == nullptr ? part.outputs.softmax_NHD
+                                           : part.linear->joined(part.outputs));
+  at::Tensor heads_NHD = at::cat(heads, 0);
+  pass_hooks(hooks, Site::kHeadOut, layer, heads_NHD);
+  std::int64_t offset = 0;
+  for (MixedSegment& part : parts) {
+    const at::Tensor own_NHD = heads_NHD.narrow(0, offset, part.rows);
+    part.outputs = part.linear == nullptr ? LinearHeads::Outputs{own_NHD.to(model_type), {}}
+                                          : part.linear->parted(own_NHD, model_type);
+    offset += part.rows;
+  }
+}
+
 }  // namespace
 
 std::int64_t BatchState::length() const {
@@ -186,17 +211,12 @@ at::Tensor Decoder::mix_with_linear(const at::Tensor& normed_NC, int layer, std:
     STRATA_CHECK(hooks == nullptr || !hooks->touches(site, layer),
                  "layer {} has linear heads: it has no q, k and v of its attention", layer);
   const at::ScalarType type = normed_NC.scalar_type();
-  struct Part {
-    const LinearHeads* linear = nullptr;  // null: softmax attention alone
-    LinearHeads::Outputs outputs;
-    std::int64_t rows = 0;
-  };
-  std::vector<Part> parts;
+  std::vector<MixedSegment> parts;
   std::int64_t in_offset = 0, out_offset = 0;
   for (Segment& segment : segments) {
     const std::int64_t in = segment.rows_in(row_index), out = segment.rows_out(row_index);
     const at::Tensor here_NC = normed_NC.narrow(0, in_offset, in);
-    Part part{segment.plan->layer(layer).linear.get(), {}, out};
+    MixedSegment part{segment.plan->layer(layer).linear.get(), {}, out};
     const LayerWeights* softmax = &weights_.layers[static_cast<std::size_t>(layer)];
     if (part.linear != nullptr)
       softmax = part.linear->softmax ? &part.linear->softmax->weights : nullptr;
@@ -221,23 +241,10 @@ at::Tensor Decoder::mix_with_linear(const at::Tensor& normed_NC, int layer, std:
     out_offset += out;
   }
   if (parts.empty()) return {};
-  if (hooks != nullptr && hooks->touches(Site::kHeadOut, layer)) {
-    std::vector<at::Tensor> heads;
-    for (const Part& part : parts)
-      heads.push_back(part.linear == nullptr ? part.outputs.softmax_NHD
-                                             : part.linear->joined(part.outputs));
-    at::Tensor heads_NHD = at::cat(heads, 0);
-    pass_hooks(hooks, Site::kHeadOut, layer, heads_NHD);
-    std::int64_t offset = 0;
-    for (Part& part : parts) {
-      const at::Tensor own_NHD = heads_NHD.narrow(0, offset, part.rows);
-      part.outputs = part.linear == nullptr ? LinearHeads::Outputs{own_NHD.to(type), {}}
-                                            : part.linear->parted(own_NHD, type);
-      offset += part.rows;
-    }
-  }
+  if (hooks != nullptr && hooks->touches(Site::kHeadOut, layer))
+    pass_head_hooks(hooks, layer, parts, type);
   std::vector<at::Tensor> outs;
-  for (const Part& part : parts)
+  for (const MixedSegment& part : parts)
     outs.push_back(part.linear == nullptr ? through_o(part.outputs.softmax_NHD, layer)
                                           : part.linear->mixer_out(part.outputs, type));
   return outs.size() == 1 ? outs[0] : at::cat(outs, 0);

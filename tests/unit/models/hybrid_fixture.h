@@ -79,6 +79,7 @@ inline std::vector<LayerBranch> random_branches(const Architecture& a, const Wei
   return branches;
 }
 
+// Of odd seeds with learned sink logits.
 inline TinyHybrid tiny_hybrid(const LinearBranchConfig& config, at::ScalarType dtype,
                               std::uint64_t seed, at::Device device = at::kCPU, int layers = 4) {
   Rng rng(seed, "tiny hybrid");
@@ -86,6 +87,7 @@ inline TinyHybrid tiny_hybrid(const LinearBranchConfig& config, at::ScalarType d
                  .weights = {},
                  .branches = {},
                  .model = nullptr};
+  out.architecture.sink_logits = seed % 2 == 1;
   out.weights = random_weights(out.architecture, rng, dtype);
   out.branches = random_branches(out.architecture, out.weights, config, seed);
   const Weights there = to_device(out.weights, device);

@@ -36,7 +36,7 @@ AnswerScore forced(MeteredModel& model, const Tokens& prompt, const Tokens& answ
 
 TEST_P(HybridModelTest, EveryRoadToAnAnswersNllIsWhatLoopsOverDoublesSay) {
   for (const auto& [kind, name] : kLinearKinds)
-    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
       Rng rng(seed, name);
       const TinyHybrid h = hybrid(random_config(kind, rng), seed);
       const AttentionPlan plan = seed == 0 ? h.keeping({}) : h.random_plan(rng);
@@ -54,15 +54,53 @@ TEST_P(HybridModelTest, EveryRoadToAnAnswersNllIsWhatLoopsOverDoublesSay) {
     }
 }
 
+TEST_P(HybridModelTest, InFloat32AndHalfPrecisionItIsThatWithinTheirRounding) {
+  for (const auto& [kind, name] : kLinearKinds)
+    for (const auto& [dtype, tolerance] :
+         {std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, 0.15)}) {
+      double difference = 0, nll = 0, count = 0;
+      for (std::uint64_t seed = 0; seed < 4; ++seed) {
+        Rng rng(seed, name);
+        const TinyHybrid h = hybrid({.kind = kind, .fusion = HeadFusion::kNorm}, seed, dtype);
+        const AttentionPlan plan = h.random_plan(rng);
+        const Tokens prompt = random_tokens(30, rng), answer = random_tokens(8, rng);
+        const std::vector<double> expected = h.oracle_nll(prompt, answer, plan);
+        MeteredModel model(*h.model);
+        const std::vector<double> got = forced(model, prompt, answer, plan).nll;
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          difference += std::abs(got[i] - expected[i]);
+          nll += expected[i];
+          ++count;
+        }
+      }
+      std::printf("%s %s: mean difference %.1e nat of %.1f\n", std::string(name).c_str(),
+                  at::toString(dtype), difference / count, nll / count);
+      EXPECT_LT(difference / count, tolerance) << name;
+    }
+}
+
+TEST_P(HybridModelTest, APrefixIsNeverSharedWithLinearHeads) {
+  const TinyHybrid h = hybrid({}, 0);
+  Rng rng(1, "prefix");
+  const Tokens prompt = random_tokens(20, rng), answer = random_tokens(2, rng);
+  const AttentionPlan plan = h.keeping({3});
+  MeteredModel model(*h.model);
+  const SharedPrefix prefix = *model.share(prompt, 5);
+  const Request request{prompt, &plan, 1, &prefix};
+  EXPECT_DEATH(static_cast<void>(model.prefill(std::span(&request, 1))), "shared_prefix");
+  EXPECT_DEATH(static_cast<void>(model.trace({prompt, answer, &plan}, 5, kEnough)),
+               "shared_prefix");
+}
+
 TEST_P(HybridModelTest, WhereAPromptIsCutChangesNothing) {
   for (const auto& [kind, name] : kLinearKinds) {
     const TinyHybrid h = hybrid({.kind = kind}, 1);
     Rng rng(2, name);
     const Tokens prompt = random_tokens(150, rng), answer = random_tokens(3, rng);
-    for (const AttentionPlan& plan : {h.keeping({}), h.keeping({1, 3}), h.random_plan(rng)}) {
+    for (const AttentionPlan& plan : {h.keeping({}), h.random_plan(rng)}) {
       MeteredModel whole(*h.model);
       const std::vector<double> expected = forced(whole, prompt, answer, plan).nll;
-      for (const std::int64_t chunk : {1, 7, 64, 100}) {
+      for (const std::int64_t chunk : {7, 64, 100}) {
         MeteredModel model(*h.model, {.prefill_chunk = chunk, .batch_rows = 1});
         const Request request{prompt, &plan, 1};
         const Session session = *model.prefill(std::span(&request, 1));
@@ -163,7 +201,7 @@ TEST_P(HybridModelTest, ResumedTogglesEqualRunsFromTheFirstLayer) {
     for (const Granularity granularity : {Granularity::kLayer, Granularity::kQueryHead}) {
       const TinyHybrid h = hybrid({.kind = kind}, 9);
       Rng rng(10, name);
-      const Tokens prompt = random_tokens(40, rng), answer = random_tokens(3, rng);
+      const Tokens prompt = random_tokens(24, rng), answer = random_tokens(3, rng);
       for (const bool keep : {false, true}) {
         const Mask base(granularity, h.architecture.layout(), keep);
         const auto plan_of = [&](const Mask& mask) {

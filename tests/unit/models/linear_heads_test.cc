@@ -37,6 +37,19 @@ at::Tensor run_one(const Decoder& decoder, const AttentionPlan& plan, int layer,
   return decoder.run_layers(x_NC, layer, layer + 1, std::span(&segment, 1), hooks);
 }
 
+// With biases of q, k, v and o and norms of q and k.
+TinyHybrid rich_hybrid(const LinearBranchConfig& config, std::uint64_t seed) {
+  Rng rng(seed, "rich hybrid");
+  const auto parent = testing::branch_parent(rng, at::kDouble, true, 4);
+  TinyHybrid out{.architecture = parent->decoder().architecture(),
+                 .weights = parent->decoder().weights(),
+                 .branches = {},
+                 .model = nullptr};
+  out.branches = testing::random_branches(out.architecture, out.weights, config, seed);
+  out.model = Model::in_memory("rich", out.architecture, out.weights, out.branches);
+  return out;
+}
+
 // Query heads 1 and 2 of layer 1 are linear: of 2 KV heads with 2 query heads each.
 AttentionPlan half_of_layer_1(const TinyHybrid& h) {
   std::vector<int> cells(16, 0);
@@ -125,7 +138,7 @@ TEST(LinearHeadsTest, ALinearLayerAddsWhatItsBranchMakesOfTheNormedInput) {
 TEST(LinearHeadsTest, ALayerOfBothKindsIsTheSumOverItsHeadsByHand) {
   for (const HeadFusion fusion : {HeadFusion::kNone, HeadFusion::kNorm})
     for (const auto& [kind, name] : kLinearKinds) {
-      const TinyHybrid h = tiny_hybrid({.kind = kind, .fusion = fusion}, at::kDouble, 3);
+      const TinyHybrid h = rich_hybrid({.kind = kind, .fusion = fusion}, 3);
       const Decoder& decoder = h.model->decoder();
       Rng rng(4, name);
       const at::Tensor x_NC = normal_tensor({2 * 30, h.architecture.hidden}, rng, 1);
@@ -136,7 +149,8 @@ TEST(LinearHeadsTest, ALayerOfBothKindsIsTheSumOverItsHeadsByHand) {
       const at::Tensor linear_NHD =
           branch.read(decoder.mixer_input(x_NC, 1).unflatten(0, {2, 30}), branch.make_state(2))
               .heads_BNHD.flatten(0, 1);
-      at::Tensor expected = at::zeros_like(x_NC), heads = at::zeros_like(softmax_NHD);
+      at::Tensor heads = at::zeros_like(softmax_NHD);
+      at::Tensor expected = at::zeros_like(x_NC) + decoder.weights().layers[1].o_bias;
       for (std::int64_t head = 0; head < 4; ++head) {
         const bool linear = head == 1 || head == 2;
         at::Tensor one = (linear ? linear_NHD : softmax_NHD).select(1, head);
