@@ -106,6 +106,7 @@ nlohmann::json hybrid_training_of(const nlohmann::json& origin) {
 Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingRequest& request,
                                  Workbench& workbench, Progress& progress) {
   RETURN_IF_ERROR(check_free_for_model(request.directory));
+  RETURN_IF_ERROR(check_weight_training(config.cheap_mixer()));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   const CalibrationSet& text = task->calibration;

@@ -178,7 +178,7 @@ class Consa final : public SelectionStrategy {
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override;
 
  private:
-  Status check_weights(const SelectionContext& context) const;
+  Status check_weights(const SelectionRequest& request, const SelectionContext& context) const;
   Result<std::vector<ConstraintGroup>> groups(const SelectionRequest& request, std::size_t k) const;
   Mask rounded(const SelectionRequest& request, const std::vector<double>& scores,
                std::size_t k) const;
@@ -186,8 +186,10 @@ class Consa final : public SelectionStrategy {
   ConsaConfig config_;
 };
 
-Status Consa::check_weights(const SelectionContext& context) const {
+Status Consa::check_weights(const SelectionRequest& request,
+                            const SelectionContext& context) const {
   if (!config_.train_weights) return {};
+  RETURN_IF_ERROR(check_weight_training(request.cheap));
   if (context.trainer == nullptr)
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "strategy.train_weights=true needs a place for the trained weights")
@@ -250,7 +252,7 @@ Mask Consa::rounded(const SelectionRequest& request, const std::vector<double>& 
 }
 
 Result<Selection> Consa::select(const SelectionRequest& request, SelectionContext& context) {
-  RETURN_IF_ERROR(check_weights(context));
+  RETURN_IF_ERROR(check_weights(request, context));
   ASSIGN_OR_RETURN(const std::size_t k, units_of(request));
   ASSIGN_OR_RETURN(std::vector<ConstraintGroup> constraints, groups(request, k));
   LearningTask task{

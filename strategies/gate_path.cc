@@ -60,10 +60,12 @@ class GatePath final : public SelectionStrategy {
       const std::vector<double> slopes = last.mean_gain();
       const double spread = standard_deviation(slopes);
       if (spread == 0)
-        return fail(make_error(ErrorKind::kInvalidArgument,
-                               "every gate has the same slope: full and windowed attention do not "
-                               "differ on these prompts")
-                        .with_hint("use prompts longer than window + sinks"));
+        return fail(
+            make_error(ErrorKind::kInvalidArgument,
+                       "every gate has the same slope: full attention and {} do not differ on "
+                       "these prompts",
+                       name_of(request.cheap))
+                .with_hint("use prompts longer than window + sinks"));
       const std::vector<double> moved =
           gates_of_sum(slopes, static_cast<double>(k), temperature * spread);
       for (std::size_t u = 0; u < units; ++u) gates[u] = 0.5 * (gates[u] + moved[u]);

@@ -80,9 +80,15 @@ Result<HaloText> text_of(const SelectionRequest& request, const Sample& sample,
                     .with_hint("calibrate on a benchmark with haystacks: benchmark=niah"));
   const auto end = (*found)[1].get<std::int64_t>(), begin = end - text_tokens;
   const auto* sliding = std::get_if<SlidingWindow>(&request.cheap);
+  const auto prompt = static_cast<std::int64_t>(sample.prompt.size());
+  if (sliding == nullptr && (begin < 1 || end > prompt))
+    return fail(make_error(ErrorKind::kUnsupported,
+                           "the last {} tokens of the haystack, {} to {}: expected them in the {} "
+                           "tokens of the prompt, behind the first",
+                           text_tokens, begin, end, prompt)
+                    .with_hint("lower strategy.text_tokens, or set a longer benchmark.length"));
   const std::int64_t unchanged = sliding == nullptr ? 0 : sliding->window + sliding->sinks;
-  if (begin - 1 < std::max<std::int64_t>(unchanged, 0) ||
-      end > static_cast<std::int64_t>(sample.prompt.size()))
+  if (begin - 1 < unchanged || end > prompt)
     return fail(
         make_error(ErrorKind::kUnsupported,
                    "the last {} tokens of the haystack, {} to {}, are read from position {} "
@@ -135,7 +141,7 @@ class HaloRatio final : public SelectionStrategy {
     return config_.cap.value_or(released() ? 50 : std::numeric_limits<double>::infinity());
   }
 
-  // Both metrics of one sample, with each unit windowed in turn.
+  // Both metrics of one sample, with each unit under the cheap mixer in turn.
   struct Metrics {
     std::vector<double> recall, commonsense;
   };
@@ -185,7 +191,7 @@ class HaloRatio final : public SelectionStrategy {
     out.scores.score = std::move(ratios.score);
     out.scores.standard_error.assign(r.size(), std::numeric_limits<double>::quiet_NaN());
     out.diagnostics = {
-        {"measure", "recall lost over common sense lost, when windowed"},
+        {"measure", "recall lost over common sense lost, under cheap attention"},
         {"recall_metric",
          fmt::format(
              "{} of the answer, a proxy of SQuAD, FDA and SWDE",

@@ -31,9 +31,9 @@ struct EnumTable<HaloRecall> {
 struct HaloRatioConfig {
   static constexpr std::string_view kName = "halo_ratio";
   static constexpr std::string_view kHelp =
-      "recall lost over common sense lost when one layer is windowed (arXiv 2601.22156), by "
-      "proxies "
-      "on the calibration prompts";
+      "recall lost over common sense lost when one layer gets the cheap mixer (arXiv 2601.22156), "
+      "by "
+      "proxies on the calibration prompts";
   HaloVariant variant = HaloVariant::kPaper;
   std::optional<double> eps;
   std::optional<double> cap;

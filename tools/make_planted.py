@@ -15,7 +15,7 @@ writes the value into OUT or, for a chain, into the Q block of the next family. 
 so that a windowed head finds nothing and rests on BOS. All other heads are random and small. A coordinate that is
 C = 32 in every token keeps RMSNorm from mixing the others; rotary embedding leaves the slots alone that content is in.
 
-Choices that the numbers rest on. rope_theta is the largest that strata reads; rotary pairs 16 to 28, which hold content,
+Choices that the numbers rest on. rope_theta is the largest that strata reads; rotary pairs 16 to 29, which hold content,
 then turn by less than 0.01 rad in 8,192 tokens. BOS has attention logit 17, not half of a match's 40: at half gates a
 chain's second query is half as long, and would tie with BOS at 20, its third lose to it. Values of random heads do not
 see the constant coordinate, 32 times which would move OUT by tenths, and are small enough that a random layer's score
@@ -64,6 +64,7 @@ class Case:
     asked: str           # the families that consecutive questions ask for
     layers: int = 2      # K at layer granularity
     kv_heads: int = 2    # K at KV-head granularity
+    crowd: float = 0.0   # attention logit that a question has with all keys of its family, the asked one's atop
 
 
 CASES = {
@@ -72,6 +73,8 @@ CASES = {
     "or": Case([Head(2, 1, "A"), Head(4, 0, "A"), Head(5, 0, "B", gain=0.8)], "AAB"),
     "harm": Case([Head(1, 0, "A", gain=0.6, wrong=True), Head(2, 1, "A"), Head(5, 0, "B")], "AB"),
     "and3": Case([Head(1, 0, "A", "B"), Head(4, 1, "B", "C"), Head(6, 0, "C")], "A", layers=3, kv_heads=3),
+    # As add. Softmax tells a match from its crowd; linear attention, which adds values up, cannot.
+    "crowd": Case([Head(2, 1, "A"), Head(5, 0, "B")], "AB", crowd=400.0),
     # Layer 4 is worth more than layer 2, none of its heads more than layer 2's.
     "kv_twin": Case([Head(2, 1, "A"), Head(4, 0, "B"), Head(4, 1, "C")], "AABBC", layers=1),
 }
@@ -171,14 +174,16 @@ def attention(case, layer, layout, generator):
     k = Matrix.random(KV_HEADS * HEAD_DIM, HIDDEN, 0.05, generator)
     v = Matrix.random(KV_HEADS * HEAD_DIM, HIDDEN, 3e-4, generator)
     v.clear_columns(layout.constant, layout.constant + 1)
-    o = Matrix.random(HIDDEN, QUERY_HEADS * HEAD_DIM, 1 / math.sqrt(QUERY_HEADS * HEAD_DIM), generator)
+    # The norm of a linear branch makes what random heads read, or planted ones of noise, as large as what is asked for.
+    quiet = 1e-8 if case.crowd else 1.0
+    o = Matrix.random(HIDDEN, QUERY_HEADS * HEAD_DIM, quiet / math.sqrt(QUERY_HEADS * HEAD_DIM), generator)
     for head in case.heads:
         if head.layer == layer:
-            plant(head, layout, q, k, v, o)
+            plant(head, case.crowd, layout, q, k, v, o)
     return {"q_proj": q, "k_proj": k, "v_proj": v, "o_proj": o}
 
 
-def plant(head, layout, q, k, v, o):
+def plant(head, crowd, layout, q, k, v, o):
     """The first query head of the group reads; the others are silent."""
     kv = head.kv_head * HEAD_DIM
     query = head.kv_head * GROUP * HEAD_DIM
@@ -192,6 +197,9 @@ def plant(head, layout, q, k, v, o):
         q[query + FIRST_SLOT + symbol, layout.at("Q" + head.reads, symbol)] = QUERY
         v[kv + symbol, layout.at("HM" if head.wrong else "P" + head.reads, symbol)] = 1.0
         o[layout.at(target, symbol), query + symbol] = head.gain
+        if crowd:
+            k[kv + FIRST_SLOT + len(SYMBOLS) + 1, layout.at("K" + head.reads, symbol)] = KEY
+            q[query + FIRST_SLOT + len(SYMBOLS) + 1, layout.at("Q" + head.reads, symbol)] = crowd
     k[kv + FIRST_SLOT + len(SYMBOLS), layout.bos] = KEY
     q[query + FIRST_SLOT + len(SYMBOLS), layout.constant] = SINK / CONSTANT
 

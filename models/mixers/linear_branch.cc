@@ -322,12 +322,16 @@ BranchRead LayerBranch::run(const at::Tensor& given_BNC, const BranchState& befo
   return {std::move(heads_BNHD), std::move(after)};
 }
 
+LinearSize LayerBranch::size() const {
+  return {.parts = linear_parts(config_),
+          .hidden = weights_.q.size(1),
+          .head_dim = head_dim_,
+          .heads = heads_,
+          .kv_heads = kv_heads_};
+}
+
 BranchFlops LayerBranch::flops(std::int64_t rows) const {
-  const LinearSize size{.parts = linear_parts(config_),
-                        .hidden = weights_.q.size(1),
-                        .head_dim = head_dim_,
-                        .heads = heads_,
-                        .kv_heads = kv_heads_};
+  const LinearSize size = this->size();
   const BranchFlops in = entering_flops(size), out = leaving_flops(size);
   const auto n = static_cast<double>(rows);
   return {n * (in.from_input + out.from_input),

@@ -115,6 +115,7 @@ class LayerBranch {
   LayerBranch subset(std::span<const std::int64_t> heads) const;
   std::int64_t heads() const { return heads_; }
 
+  LinearSize size() const;
   // Of `rows` rows of one sequence from its first token on.
   BranchFlops flops(std::int64_t rows) const;
 

@@ -59,7 +59,8 @@ Result<std::string> Loop::memory_plan() const {
     rows = std::max(rows, static_cast<std::int64_t>(sample.prompt.size() + sample.answer.size()));
   const auto workers =
       static_cast<std::uint64_t>(std::min<std::int64_t>(training_.batch, model_.workers()));
-  const std::uint64_t least = workers * gated_pass_bytes(model_.model().shape(), rows, 0);
+  const std::uint64_t least =
+      workers * gated_pass_bytes(model_.model().shape(), rows, 0, 1, training_.attention.cheap);
   const std::uint64_t there = free_memory(model_.model());
   if (least > there)
     return fail(make_error(ErrorKind::kUnsupported,

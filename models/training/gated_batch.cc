@@ -33,6 +33,9 @@ struct TeacherRows::Impl {
 
 namespace {
 
+// Five products of attention where forward has two: the scores are computed anew.
+constexpr double kAttentionBackward = 2.5;
+
 at::Tensor leaf(const at::Tensor& x) { return x.detach().requires_grad_(true); }
 
 Meter times(Meter meter, std::int64_t count) {
@@ -89,9 +92,9 @@ at::Tensor GatedBatch::scored_rows(const at::Tensor& x_NC) const {
   return x_BNC.narrow(1, x_BNC.size(1) - scored(), scored()).flatten(0, 1);
 }
 
-at::Tensor GatedBatch::aligned(const at::Tensor& x_NC, const at::Tensor& mixed_NHD,
+at::Tensor GatedBatch::aligned(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC,
                                int layer) const {
-  const at::Tensor out_NC = decoder_.mixer_output(scored_rows(mixed_NHD), layer);
+  const at::Tensor out_NC = decoder_.added_to_stream(mixer_out_NC, layer);
   return first_.alignment.residual ? scored_rows(x_NC) + out_NC : out_NC;
 }
 
@@ -142,6 +145,7 @@ at::Tensor GatedBatch::gates_by_head() const {
 
 LayerTape GatedBatch::forward(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
                               bool record) const {
+  if (linear()) return forward_linear(x_NC, teacher_x_NC, layer, record);
   const at::AutoGradMode mode(record);
   const bool separate = attention_.separate_layers;
   LayerTape tape;
@@ -151,6 +155,7 @@ LayerTape GatedBatch::forward(const at::Tensor& x_NC, const at::Tensor& teacher_
     const at::NoGradGuard no_grad;
     const at::Tensor kept_NHD = attend_by(
         teacher_x_NC.defined() ? project(teacher_x_NC, layer) : tape.projections, layer, kept());
+    if (teacher_x_NC.defined()) tape.kept_NHD = kept_NHD;
     const at::Tensor cheap_NHD = attend_by(tape.projections, layer, cheap());
     const at::Tensor gate_B1H1 = gates_of(layer);
     const auto wide = gate_B1H1.scalar_type();
@@ -163,7 +168,9 @@ LayerTape GatedBatch::forward(const at::Tensor& x_NC, const at::Tensor& teacher_
     if (separate) tape.out_NC = decoder_.close_layer(leaving(x_NC, layer), kept_NHD, layer);
   }
   tape.mixed_NHD.requires_grad_(record);
-  if (aligns()) tape.loss_B = alignment_loss(aligned(tape.x_NC, tape.mixed_NHD, layer), layer);
+  if (aligns())
+    tape.loss_B = alignment_loss(
+        aligned(tape.x_NC, decoder_.through_o(scored_rows(tape.mixed_NHD), layer), layer), layer);
   if (!separate)
     tape.out_NC = decoder_.close_layer(leaving(tape.x_NC, layer), tape.mixed_NHD, layer);
   return tape;
@@ -171,6 +178,7 @@ LayerTape GatedBatch::forward(const at::Tensor& x_NC, const at::Tensor& teacher_
 
 at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                                 at::Tensor& d_gate_BH) const {
+  if (linear()) return backward_linear(tape, layer, d_out_NC, d_gate_BH);
   WeightGradients* const weights = first_.weights;
   Tensors outputs, d_outputs, inputs = {tape.mixed_NHD};
   if (!attention_.separate_layers) {
@@ -191,8 +199,20 @@ at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tens
                   .sum(at::IntArrayRef({1, 3}), false, at::kDouble);
   if (attention_.separate_layers) return {};
   const Decoder::Projections& p = tape.projections;
+  const Tensors d_qkv =
+      through_attention(p, layer, teacher_stream() ? at::Tensor() : d_mixed_BNHD * gate_B1H1,
+                        d_mixed_BNHD * (1.0 - gate_B1H1));
+  const Tensors lower =
+      differentiate({p.q_NHD, p.k_NGD, p.v_NGD}, {tape.x_NC}, d_qkv, weights, layer);
+  return upper[1] + lower[0];
+}
+
+Tensors GatedBatch::through_attention(const Decoder::Projections& p, int layer,
+                                      const at::Tensor& d_kept_BNHD,
+                                      const at::Tensor& d_cheap_BNHD) const {
+  WeightGradients* const weights = first_.weights;
   const auto widened = [&](const at::Tensor& x_NHD) {  // once for both kinds of attention
-    return heads_first(x_NHD.detach().to(wide));
+    return heads_first(x_NHD.detach().to(gates_LB1H1_.scalar_type()));
   };
   const at::Tensor q = widened(p.q_NHD), k = widened(p.k_NGD), v = widened(p.v_NGD);
   AttentionGradients sum{at::zeros_like(q), at::zeros_like(k), at::zeros_like(v), {}};
@@ -200,21 +220,18 @@ at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tens
   if (has_sinks) sum.sink_logits_H = at::zeros({q.size(1)}, q.options());
   const bool top = layer + 1 == layers();
   const auto add = [&](const std::vector<QueryBlock>& rows, const at::Tensor& d_BNHD) {
+    if (!d_BNHD.defined()) return;
     add_attention_gradients(q, k, v, rows, decoder_.sink_logits(layer), d_BNHD.transpose(1, 2),
                             sum);
   };
-  if (!teacher_stream()) add(top ? top_kept_blocks_ : kept_blocks_, d_mixed_BNHD * gate_B1H1);
-  add(top ? top_cheap_blocks_ : cheap_blocks_, d_mixed_BNHD * (1.0 - gate_B1H1));
+  add(top ? top_kept_blocks_ : kept_blocks_, d_kept_BNHD);
+  add(top ? top_cheap_blocks_ : cheap_blocks_, d_cheap_BNHD);
   if (has_sinks) weights->add_sink_logits(layer, sum.sink_logits_H);
   const auto rows_first = [](const at::Tensor& d_BHND, const at::Tensor& like) {
     return d_BHND.transpose(1, 2).flatten(0, 1).to(like.scalar_type());
   };
-  const Tensors lower =
-      differentiate({p.q_NHD, p.k_NGD, p.v_NGD}, {tape.x_NC},
-                    {rows_first(sum.q_BHND, p.q_NHD), rows_first(sum.k_BGMD, p.k_NGD),
-                     rows_first(sum.v_BGMD, p.v_NGD)},
-                    weights, layer);
-  return upper[1] + lower[0];
+  return {rows_first(sum.q_BHND, p.q_NHD), rows_first(sum.k_BGMD, p.k_NGD),
+          rows_first(sum.v_BGMD, p.v_NGD)};
 }
 
 // Logits exist for a chunk of rows at a time: of whole sequences, or of a part of one.
@@ -269,15 +286,18 @@ GatedBatch::Loss GatedBatch::loss_and_gradient(const at::Tensor& top_NC,
 std::vector<GatedGradient> GatedBatch::run(const PassLimits& limits) {
   const bool separate = attention_.separate_layers;
   while (!separate && kept_tapes_ < layers() &&
-         gated_pass_bytes(shape_, chunk_.end, kept_tapes_ + 1, batch()) <= limits.memory_bytes)
+         gated_pass_bytes(shape_, chunk_.end, kept_tapes_ + 1, batch(), attention_.cheap) <=
+             limits.memory_bytes)
     ++kept_tapes_;
   const auto blocks = [&](const PaletteEntry& entry, std::int64_t begin) {
     return query_blocks(entry, begin, chunk_.end, chunk_.prompt_length, device_);
   };
   kept_blocks_ = blocks(kept(), 0);
-  cheap_blocks_ = blocks(cheap(), 0);
   top_kept_blocks_ = blocks(kept(), chunk_.first_read);
-  top_cheap_blocks_ = blocks(cheap(), chunk_.first_read);
+  if (!linear()) {
+    cheap_blocks_ = blocks(cheap(), 0);
+    top_cheap_blocks_ = blocks(cheap(), chunk_.first_read);
+  }
 
   gates_LB1H1_ = gates_by_head();
   const at::NoGradGuard no_grad;
@@ -292,6 +312,9 @@ std::vector<GatedGradient> GatedBatch::run(const PassLimits& limits) {
     teacher_inputs[i] = teacher;
     const bool record = separate || layer >= layers() - kept_tapes_;
     LayerTape tape = forward(x, teacher, layer, record);
+    if (teacher.defined() && layer + 1 < layers())
+      teacher = decoder_.close_layer(teacher, tape.kept_NHD, layer);
+    if (!linear()) tape.kept_NHD = at::Tensor();
     x = tape.out_NC.detach();
     if (aligns()) loss_B += tape.loss_B.detach();
     if (separate) {  // nothing above changes what its gates do
@@ -300,9 +323,6 @@ std::vector<GatedGradient> GatedBatch::run(const PassLimits& limits) {
     } else if (record) {
       tapes[i] = std::move(tape);
     }
-    if (teacher.defined() && layer + 1 < layers())
-      teacher =
-          decoder_.close_layer(teacher, attend_by(project(teacher, layer), layer, kept()), layer);
   }
   const Loss loss = aligns() ? Loss{loss_B, at::empty({0}), at::zeros_like(x)}
                              : loss_and_gradient(x, limits.logits);
@@ -342,7 +362,9 @@ std::vector<TeacherRows> GatedBatch::teacher_rows() {
   Tensors of_layers;
   for (int layer = 0; layer < layers(); ++layer) {
     const at::Tensor mixed_NHD = attend_by(project(x, layer), layer, kept());
-    if (aligns()) of_layers.push_back(by_sequence(aligned(x, mixed_NHD, layer)));
+    if (aligns())
+      of_layers.push_back(
+          by_sequence(aligned(x, decoder_.through_o(scored_rows(mixed_NHD), layer), layer)));
     x = decoder_.close_layer(leaving(x, layer), mixed_NHD, layer);
   }
   const at::Tensor rows_BNC = aligns() ? at::cat(of_layers, 1) : by_sequence(x);
@@ -355,55 +377,70 @@ std::vector<TeacherRows> GatedBatch::teacher_rows() {
   return all;
 }
 
+GatedBatch::CheapFlops GatedBatch::cheap_flops(int count) const {
+  if (linear()) return branch_flops(count);
+  const AttentionPlan all = plan(false);
+  std::vector<LayerRows> rows = all_rows(all, chunk_);
+  rows.resize(static_cast<std::size_t>(count));
+  const double attention = run_cost(all, shape_, chunk_, rows, 0).flops.attention;
+  return {attention, kAttentionBackward * attention};
+}
+
+AttentionPlan GatedBatch::plan(bool keeps) const {
+  return *AttentionPlan::from_mask(Mask(attention_.granularity, shape_.heads, keeps),
+                                   attention_.kept, attention_.cheap, attention_.rule);
+}
+
 Meter GatedBatch::meter(bool gradient) const {
   Meter meter;
   const HeadLayout& layout = shape_.heads;
-  const auto plan = [&](bool keeps) {
-    return *AttentionPlan::from_mask(Mask(attention_.granularity, layout, keeps), attention_.kept,
-                                     attention_.cheap, attention_.rule);
-  };
-  const auto cost = [&](bool keeps, int count) {
-    const AttentionPlan under = plan(keeps);
-    std::vector<LayerRows> rows = all_rows(under, chunk_);
+  const AttentionPlan all = plan(true);
+  const auto kept_cost = [&](int count) {
+    std::vector<LayerRows> rows = all_rows(all, chunk_);
     rows.resize(static_cast<std::size_t>(count));
-    return run_cost(under, shape_, chunk_, rows, 0);
+    return run_cost(all, shape_, chunk_, rows, 0);
   };
-  const RunCost all_kept = cost(true, layers());
+  const RunCost all_kept = kept_cost(layers());
   meter.forward_tokens += static_cast<double>(chunk_.end);
   meter.layer_tokens += all_kept.layer_tokens;
   // Alignment looks at no logits, but at the mixers' outputs of the scored rows.
   const double lm_head = aligns() ? 0 : all_kept.flops.lm_head;
   const double width =
       static_cast<double>(layout.query_heads) * static_cast<double>(shape_.head_dim);
-  const double aligned = aligns() ? 2 * width * static_cast<double>(shape_.hidden) *
-                                        static_cast<double>(scored() * layers())
-                                  : 0;
+  double aligned = aligns() ? 2 * width * static_cast<double>(shape_.hidden) *
+                                  static_cast<double>(scored() * layers())
+                            : 0;
+  // Linear attention is mixed behind both o: in the pass itself, or in separate layers' scored
+  // rows.
+  if (linear() && gradient) aligned *= attention_.separate_layers ? 2 : 0;
   meter.flops += all_kept.flops.linear + all_kept.flops.attention + lm_head + aligned;
   if (!gradient) return times(meter, batch());
-  const RunCost all_cheap = cost(false, layers());
+  const CheapFlops all_cheap = cheap_flops(layers());
   const auto input_bytes =
       static_cast<std::uint64_t>(chunk_.end * shape_.hidden * shape_.bytes_per_value);
   ++meter.evaluations;
+  meter.flops += all_cheap.forward;
   if (attention_.separate_layers) {
-    meter.flops += all_cheap.flops.attention + aligned;
+    meter.flops += aligned;
     meter.backward_tokens += static_cast<double>(scored());
     meter.peak_bytes = input_bytes;
     return times(meter, batch());
   }
   const int again = layers() - kept_tapes_;
-  const RunCost again_kept = cost(true, again), again_cheap = cost(false, again);
-  // A teacher's stream is a forward pass of its own.
+  const RunCost again_kept = kept_cost(again);
+  meter.flops += again_kept.flops.linear + again_kept.flops.attention + cheap_flops(again).forward;
+  // A teacher's stream is a forward pass of its own; the mixed one then has no attention of the
+  // kept kind, nor, beside linear attention, any use for its queries, keys and values.
   const double streams = teacher_stream() ? 2 : 1;
   const double kept_attention = teacher_stream() ? 0 : all_kept.flops.attention;
-  meter.flops += all_cheap.flops.attention + again_kept.flops.linear + again_kept.flops.attention +
-                 again_cheap.flops.attention;
-  if (teacher_stream()) meter.flops += all_kept.flops.linear;
+  const double mixed_linear =
+      all_kept.flops.linear - (teacher_stream() && linear() ? projection_flops() : 0);
+  if (teacher_stream()) meter.flops += mixed_linear;
   // Backward: as much as forward in linear layers, and as much again for gradients of their
-  // weights; five products of attention where forward has two (the scores are computed anew).
+  // weights.
   const double products = first_.weights == nullptr ? 1 : 2;
-  meter.flops += products * (all_kept.flops.linear + lm_head) +
-                 2.5 * (kept_attention + all_cheap.flops.attention) +
-                 aligned * (1 + static_cast<double>(again) / layers());
+  meter.flops += products * (mixed_linear + lm_head) + kAttentionBackward * kept_attention +
+                 all_cheap.backward + aligned * (1 + static_cast<double>(again) / layers());
   meter.layer_tokens += (streams - 1) * all_kept.layer_tokens + again_kept.layer_tokens;
   meter.forward_tokens += (streams - 1) * static_cast<double>(chunk_.end);
   meter.backward_tokens += static_cast<double>(chunk_.end);

@@ -14,6 +14,7 @@
 #include "models/decoder/decoder.h"
 #include "models/training/attention_gradient.h"
 #include "models/training/gated_pass.h"
+#include "models/training/weight_gradients.h"
 
 namespace strata {
 
@@ -25,6 +26,12 @@ struct LayerTape {
   at::Tensor out_NC;                 // depends on x and mixed; of separate layers on neither
   at::Tensor loss_B;                 // of kAlignment: the layer's own, depends on mixed (and x)
   at::Tensor kept_minus_cheap_NHD;
+  // Where the cheap mixer is linear attention, in place of mixed and the difference: what heads of
+  // either give; the same times g and 1 − g, which are leaves; what their sum is behind each one's
+  // own o.
+  at::Tensor kept_NHD, cheap_NHD;  // cheap depends on x; kept passes by for a teacher's stream too
+  at::Tensor kept_share_NHD, cheap_share_NHD;
+  at::Tensor mixer_out_NC;  // depends on the shares
 };
 
 // At least one request, all of equal lengths, loss, alignment, scored and weights, checked; they
@@ -61,8 +68,11 @@ class GatedBatch {
   }
   bool aligns() const { return first_.loss == PassLoss::kAlignment; }
   at::Tensor scored_rows(const at::Tensor& x_NC) const;
-  // What kAlignment compares, of the scored rows; x holds the rows that enter the layer.
-  at::Tensor aligned(const at::Tensor& x_NC, const at::Tensor& mixed_NHD, int layer) const;
+  bool linear() const { return std::holds_alternative<LinearAttention>(attention_.cheap); }
+  const LayerBranch& branch(int layer) const { return *decoder_.branch(layer); }
+  // What kAlignment compares, of the scored rows, which mixer_out holds; x holds the rows that
+  // enter the layer.
+  at::Tensor aligned(const at::Tensor& x_NC, const at::Tensor& mixer_out_NC, int layer) const;
   at::Tensor alignment_loss(const at::Tensor& aligned_NC, int layer) const;
   Decoder::Projections project(const at::Tensor& x_NC, int layer) const;
   at::Tensor attend_by(const Decoder::Projections& p, int layer, const PaletteEntry& entry) const;
@@ -76,11 +86,33 @@ class GatedBatch {
   // by query head.
   at::Tensor backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                       at::Tensor& d_gate_BH) const;
+  // ∂ loss/∂ (q, k, v), of what heads give under the kept and the cheap mixer (undefined: nothing);
+  // adds that of sink logits to the weights'.
+  Tensors through_attention(const Decoder::Projections& p, int layer, const at::Tensor& d_kept_BNHD,
+                            const at::Tensor& d_cheap_BNHD) const;
+  // The same halves where the cheap mixer is linear attention, which has an o of its own
+  // (gated_linear.cc).
+  LayerTape forward_linear(const at::Tensor& x_NC, const at::Tensor& teacher_x_NC, int layer,
+                           bool record) const;
+  at::Tensor backward_linear(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
+                             at::Tensor& d_gate_BH) const;
+  at::Tensor sum_of_shares(const LayerTape& tape, int layer) const;
+  at::Tensor closed(int layer) const;  // [B, units of the layer]
+  at::Tensor bias_gradient(const at::Tensor& d_out_NC, int layer) const;
+  const at::Tensor& o_bias(int layer) const;  // of the model's own; undefined where it has none
   // On the device: read when everything is queued.
   struct Loss {
     at::Tensor loss_B, nll_N, d_top_NC;
   };
   Loss loss_and_gradient(const at::Tensor& top_NC, std::int64_t logits) const;
+  // FLOPs of what the cheap mixer adds to a pass over the first `count` layers of one sequence.
+  struct CheapFlops {
+    double forward = 0, backward = 0;
+  };
+  CheapFlops cheap_flops(int count) const;
+  CheapFlops branch_flops(int count) const;  // of linear attention
+  double projection_flops() const;           // q, k and v of all layers
+  AttentionPlan plan(bool keeps) const;
   const Decoder& decoder_;
   const ModelShape& shape_;
   const GatedAttention& attention_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/forward.h"
+#include "models/linear_parts.h"
 #include "models/parallel.h"
 #include "models/training/gated_batch.h"
 
@@ -18,18 +19,18 @@ bool same_shape(const GatedRequest& a, const GatedRequest& b) {
 }
 
 // Prompts like this one in a pass: without memory for all activations of several, one.
-std::size_t most_at_once(const ModelShape& shape, const GatedRequest& request,
-                         const PassLimits& limits) {
+std::size_t most_at_once(const ModelShape& shape, const MixerSpec& cheap,
+                         const GatedRequest& request, const PassLimits& limits) {
   const auto tokens = static_cast<std::int64_t>(request.prompt.size() + request.answer.size());
   const std::int64_t rows = std::max<std::int64_t>(tokens - 1, 1);  // not checked yet
   std::int64_t most = 1;
   while ((most + 1) * rows <= limits.batch_rows &&
-         gated_pass_bytes(shape, rows, shape.heads.layers, most + 1) <= limits.memory_bytes)
+         gated_pass_bytes(shape, rows, shape.heads.layers, most + 1, cheap) <= limits.memory_bytes)
     ++most;
   return static_cast<std::size_t>(most);
 }
 
-std::vector<std::vector<std::size_t>> groups_of(const ModelShape& shape,
+std::vector<std::vector<std::size_t>> groups_of(const ModelShape& shape, const MixerSpec& cheap,
                                                 std::span<const GatedRequest> requests,
                                                 const PassLimits& limits) {
   struct Open {  // the group that the next request of a shape joins
@@ -43,7 +44,7 @@ std::vector<std::vector<std::size_t>> groups_of(const ModelShape& shape,
     });
     if (of_shape == open.end()) of_shape = open.insert(open.end(), {0, 0});
     if (of_shape->places == 0) {
-      *of_shape = {groups.size(), most_at_once(shape, requests[i], limits)};
+      *of_shape = {groups.size(), most_at_once(shape, cheap, requests[i], limits)};
       groups.emplace_back();
     }
     groups[of_shape->group].push_back(i);
@@ -60,6 +61,22 @@ Status check_request(const MeteredModel& model, const GatedRequest& request) {
   const auto length = static_cast<std::int64_t>(tokens.size());
   STRATA_CHECK(request.scored >= 0 && request.scored < length);
   return model.check(tokens, length, AttentionPlan::full(model.layout()));
+}
+
+// A norm over what each kind of heads gives (fusion=norm) is no mixture of them.
+Status check_fusion(const Model& model, const GatedAttention& attention) {
+  if (!std::holds_alternative<LinearAttention>(attention.cheap) ||
+      attention.granularity == Granularity::kLayer)
+    return {};
+  for (int layer = 0; layer < model.layout().layers; ++layer)
+    if (const LayerBranch* branch = model.decoder().branch(layer);
+        branch != nullptr && branch->config().fusion != HeadFusion::kNone)
+      return fail(make_error(ErrorKind::kUnsupported,
+                             "gates of single heads over branches with fusion=norm (layer {}): "
+                             "expected fusion=none, or gates of whole layers",
+                             layer)
+                      .with_hint("granularity=layer"));
+  return {};
 }
 
 Status check_gates(const MeteredModel& model, const GatedAttention& attention,
@@ -79,6 +96,8 @@ Status check_gates(const MeteredModel& model, const GatedAttention& attention,
                                               attention.kept, attention.cheap, attention.rule));
     RETURN_IF_ERROR(model.model().check_mixers(plan));
   }
+  RETURN_IF_ERROR(check_fusion(model.model(), attention));
+  if (request.weights != nullptr) RETURN_IF_ERROR(check_weight_training(attention.cheap));
   STRATA_CHECK(request.loss == PassLoss::kNll || request.teacher != nullptr);
   STRATA_CHECK(request.loss == PassLoss::kAlignment || !attention.separate_layers);
   STRATA_CHECK(request.weights == nullptr ||
@@ -95,7 +114,7 @@ Result<std::vector<T>> in_passes(MeteredModel& model, const GatedAttention& atte
                                  const Check& check, const Body& body) {
   limits.memory_bytes /= static_cast<std::uint64_t>(model.workers());
   const std::vector<std::vector<std::size_t>> groups =
-      groups_of(model.model().shape(), requests, limits);
+      groups_of(model.model().shape(), attention.cheap, requests, limits);
   std::vector<T> out(requests.size());
   RETURN_IF_ERROR(for_each_sample(
       model, groups.size(), progress,
@@ -132,6 +151,16 @@ Result<std::vector<T>> in_passes(MeteredModel& model, const GatedAttention& atte
 
 }  // namespace
 
+Status check_weight_training(const MixerSpec& cheap) {
+  if (!std::holds_alternative<LinearAttention>(cheap)) return {};
+  return fail(
+      make_error(ErrorKind::kUnsupported,
+                 "training the model's weights with {} as the cheap mixer: expected a mixer "
+                 "without weights of its own",
+                 name_of(cheap))
+          .with_hint("mixer=sliding_window; or strata convert, which trains branches"));
+}
+
 PassLimits pass_limits(const Model& model, std::optional<std::int64_t> activation_mib) {
   constexpr std::int64_t kRowsOnGpu = 16384;
   PassLimits limits;
@@ -146,8 +175,28 @@ PassLimits pass_limits(const Model& model, std::optional<std::int64_t> activatio
   return limits;
 }
 
+namespace {
+
+// Rows of a branch over n tokens, in the type of its sums and as wide as all heads (or as a chunk's
+// squares): what autograd keeps of each layer, and what works beside it. Measured of branches as
+// they are by default, rounded up.
+struct BranchBytes {
+  double tape = 0, working = 0;
+};
+BranchBytes branch_bytes(const ModelShape& shape, const MixerSpec& cheap, double n) {
+  const auto* linear = std::get_if<LinearAttention>(&cheap);
+  if (linear == nullptr) return {};
+  const double kept = linear->kind == LinearKind::kLightning ? 15 : 36;
+  const auto wide = static_cast<double>(std::max(shape.bytes_per_value, kLeastStateBytes));
+  const double row = n * wide * static_cast<double>(shape.heads.query_heads) *
+                     static_cast<double>(std::max(shape.head_dim, kLinearChunk));
+  return {kept * row, 6 * row};
+}
+
+}  // namespace
+
 std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int kept_layers,
-                               std::int64_t batch) {
+                               std::int64_t batch, const MixerSpec& cheap) {
   const auto heads = static_cast<double>(shape.heads.query_heads);
   const auto kv_heads = static_cast<double>(shape.heads.kv_heads);
   const auto width = static_cast<double>(shape.head_dim),
@@ -156,16 +205,19 @@ std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int k
   const auto bytes = static_cast<double>(shape.bytes_per_value);
   const auto inner = static_cast<double>(shape.intermediate) *
                      std::max<double>(1, static_cast<double>(shape.experts_per_token));
+  const BranchBytes branch = branch_bytes(shape, cheap, n);
   // A layer: norms with their inputs, projections before and after the turn, both outputs, the
   // MLP's gate, up and products.
-  const double tape = n * bytes * (6 * hidden + (5 * heads + 4 * kv_heads) * width + 5 * inner);
+  const double tape =
+      n * bytes * (6 * hidden + (5 * heads + 4 * kv_heads) * width + 5 * inner) + branch.tape;
   const double inputs = n * bytes * hidden * shape.heads.layers;
   // A block of scores and its gradient, in float32; logits of a chunk, three times.
   const double block = std::min(static_cast<double>(rows), 1024.0) * n * heads * 4 * 4;
   const double logits =
       4.0 * 3.0 *
       std::max(static_cast<double>(PassLimits{}.logits), static_cast<double>(shape.vocabulary));
-  return static_cast<std::uint64_t>(inputs + tape * std::max(kept_layers, 1) + block + logits);
+  return static_cast<std::uint64_t>(inputs + tape * std::max(kept_layers, 1) + block +
+                                    branch.working + logits);
 }
 
 Result<std::vector<GatedGradient>> gate_gradients(

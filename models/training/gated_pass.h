@@ -2,12 +2,14 @@
 //
 //   out_u = cheap_u + g_u · (kept_u − cheap_u),   s_u = ∂ loss / ∂ g_u,
 //
-// units in the flat order of a mask. Only what the gates need is differentiated, and the weights
-// where a request asks for them. Layers' inputs are kept; of the rest of a layer's activations only
-// what fits the memory given, from the top layer down, the others are computed a second time
-// (activation checkpointing); the loss is taken over chunks of positions. Prompts of one shape go
-// through the model as one pass where all activations of all of them fit: what is counted of a
-// prompt does not depend on who went with it. Deterministic on the CPU.
+// units in the flat order of a mask. What is mixed is what heads give; of linear attention, whose
+// branch has an o of its own, what leaves the mixers of a layer, each behind its own o. Only what
+// the gates need is differentiated, and the weights where a request asks for them. Layers' inputs
+// are kept; of the rest of a layer's activations only what fits the memory given, from the top
+// layer down, the others are computed a second time (activation checkpointing); the loss is taken
+// over chunks of positions. Prompts of one shape go through the model as one pass where all
+// activations of all of them fit: what is counted of a prompt does not depend on who went with it.
+// Deterministic on the CPU.
 #pragma once
 
 #include <cstdint>
@@ -64,6 +66,10 @@ class TeacherRows {
 
 class WeightGradients;  // models/training/weight_gradients.h
 
+// Whether a model's weights can be trained beside gates (or masks) of this cheap mixer.
+// kUnsupported: linear attention, whose branches have weights of their own.
+Status check_weight_training(const MixerSpec& cheap);
+
 struct GatedRequest {
   std::span<const TokenId> prompt, answer;  // as in ForcedRequest
   std::span<const double> gates;            // in [0, 1]
@@ -71,7 +77,8 @@ struct GatedRequest {
   std::int64_t scored = 0;   // last positions of prompt + answer that are scored; 0 = the answer's
   Alignment alignment = {};  // of kAlignment
   const TeacherRows* teacher = nullptr;  // needed by all but kNll, of the same request
-  // Where given, ∂ loss/∂ weights is added to it: of kNll, without kept_from_teacher.
+  // Where given, ∂ loss/∂ weights is added to it: of kNll, without kept_from_teacher; refused
+  // beside linear attention.
   WeightGradients* weights = nullptr;
   std::string name;  // in errors; may be empty
 };
@@ -96,15 +103,17 @@ PassLimits pass_limits(const Model& model, std::optional<std::int64_t> activatio
 
 // Bytes that a pass over `batch` prompts of `rows` tokens needs beside the weights where
 // `kept_layers` layers keep all their activations: an estimate that is meant to lie above what is
-// measured.
+// measured. A cheap mixer of linear attention has activations of its own, as have its branches as
+// they are by default.
 std::uint64_t gated_pass_bytes(const ModelShape& shape, std::int64_t rows, int kept_layers,
-                               std::int64_t batch = 1);
+                               std::int64_t batch = 1, const MixerSpec& cheap = FullAttention{});
 
 // Of each request, in their order; on the model's workers (models/parallel.h), within the limits.
 // Requests of equal lengths, loss, alignment, scored and weights make passes together, in the order
 // in which such come first. After each pass, finished(prompts in it), which may be empty, runs on
 // the calling thread. Errors: those of MeteredModel::check, of both kinds of attention in every
-// unit; gates of another count or outside [0, 1]; out of memory (at the first prompt of the pass);
+// unit; gates of another count or outside [0, 1]; kUnsupported: weights beside linear attention;
+// out of memory (at the first prompt of the pass);
 // kInterrupted between passes.
 Result<std::vector<GatedGradient>> gate_gradients(MeteredModel& model,
                                                   const GatedAttention& attention,

@@ -80,6 +80,7 @@ FixedGates::FixedGates(const Mask& mask) {
 Result<nlohmann::json> train_weights(MeteredModel& model, std::span<const TrainingSample> samples,
                                      GateTraining training, WeightTrainer& trainer,
                                      GateLearner& learner, Progress& progress) {
+  RETURN_IF_ERROR(check_weight_training(training.attention.cheap));
   MeteredModel own(trainer.model());
   training.weights = &trainer;
   const int threads = at::get_num_threads();

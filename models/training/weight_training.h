@@ -66,7 +66,7 @@ class FixedGates final : public GateLearner {
 // train_gates on trainer.model(), with a step of the trainer in each step; its curve has
 // "gradient_norm" too. Passes of a step run one after the other, each on all of `model`'s threads
 // (several prompts a pass where the limits allow). The loss is kNll. What it costs is added to
-// `model`'s meter.
+// `model`'s meter. Errors: those of train_gates; check_weight_training's.
 Result<nlohmann::json> train_weights(MeteredModel& model, std::span<const TrainingSample> samples,
                                      GateTraining training, WeightTrainer& trainer,
                                      GateLearner& learner, Progress& progress);

@@ -82,7 +82,8 @@ Result<nlohmann::json> gated_passes(const Arguments& arguments, const Experiment
       {"seconds", seconds},
       {"batch", prompts.size()},
       {"memory_bytes", limits.memory_bytes},
-      {"least_bytes", gated_pass_bytes(model.shape(), static_cast<std::int64_t>(length), 0)},
+      {"least_bytes",
+       gated_pass_bytes(model.shape(), static_cast<std::int64_t>(length), 0, 1, attention.cheap)},
       {"peak_bytes", nullptr},
       {"flops", metered.meter().flops / (arguments.repeats + 1)}};
   if (const std::optional<std::uint64_t> bytes = peak.bytes()) line["peak_bytes"] = *bytes;
