@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Tables of what tools/hybrid_sweep left: how the model was converted, and every plan before and after its training.
+
+    tools/hybrid_report.py DB [OUTPUT_DIR]      # docs/data by default; STRATA names the program (build/strata)
+
+Writes hybrids.md, and hybrids.csv (strata's own table: every row names its runs). What trainings say of themselves is in
+DB.parts/*/strata.json, copied into hybrids.json.
+"""
+
+import csv
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+from sweep_rows import ROOT, strata
+from sweep_text import NO_VALUE, markdown, number, signed, with_interval
+
+STAGES = {"stage1": "alignment", "stage2": "distillation", "stage3": "longer text"}
+NIAH, TEXT = "niah", "local_text"
+
+
+def name_of(config):
+    """(job of the sweep, whether its plan was trained) of a run."""
+    strategy, model = config["strategy"], config["model"]
+    if strategy.get("name") == "native":
+        return model["name"], True
+    return Path(strategy.get("path", "")).name.removesuffix(".selection.json"), False
+
+
+def cells(database, rows):
+    """(job, trained, benchmark) → row of the leaderboard."""
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    runs = connection.execute("SELECT id, config_json, benchmark, experiment_id FROM runs WHERE status = 'done'").fetchall()
+    experiments = {run: experiment for run, _, _, experiment in runs}
+    # The table shows one of several runs that gave the same answers.
+    by_experiment = {experiments[run]: row for row in rows for run in row["run_ids"].split() if run in experiments}
+    return {(*name_of(json.loads(config)), benchmark): by_experiment[experiment]
+            for _, config, benchmark, experiment in runs if experiment in by_experiment}
+
+
+def ends_of(curve):
+    """First and last loss, where a point is a number or a list of one a layer."""
+    def loss(point):
+        values = point["loss"] if isinstance(point["loss"], list) else [point["loss"]]
+        return sum(values) / len(values)
+    return (loss(curve[0]), loss(curve[-1])) if curve else (None, None)
+
+
+def training_rows(records):
+    table = []
+    for name, record in records.items():
+        for stage, words in STAGES.items():
+            done = record.get("stages", {}).get(stage)
+            if not done:
+                continue
+            first, last = ends_of(done["curve"])
+            table.append([name, words, number(done["tokens"], 2, 1e-6), number(done["repeats"], 1),
+                          number(record[stage]["steps"], 0), number(first, 4), number(last, 4),
+                          number(done["tokens_per_second"], 0), number(done.get("peak_bytes"), 1, 2**-30),
+                          number(done.get("share_of_peak_flops"), 1, 100)])
+    return table
+
+
+def flops(selections, job):
+    cost = selections.get(job, {}).get("cost")
+    return number(cost["flops"], 1, 1e-12) if cost and cost["flops"] else NO_VALUE
+
+
+def plan_rows(found, jobs, selections, full_text):
+    table = []
+    for job in jobs:
+        row = found.get((job, True, NIAH)) or found.get((job, False, NIAH))
+        if not row:
+            continue
+        line = [job, row["layers"]]
+        for trained in (False, True):
+            niah, text = found.get((job, trained, NIAH)), found.get((job, trained, TEXT))
+            line += [number(niah["answer_nll"], 3), with_interval(niah, "gen_contains", 0, 100)] if niah else 2 * [NO_VALUE]
+            line.append(signed(float(text["answer_nll"]) - full_text) if text and full_text is not None else NO_VALUE)
+        line += [number(row["kv_share"], 1, 100), number(row["prefill_flops_share"], 1, 100), flops(selections, job),
+                 selections.get(job, {}).get("supervision", NO_VALUE)]
+        table.append(line)
+    return table
+
+
+PLANS = ["plan", "full attention in", "NLL before", "right % before", "text before", "NLL after", "right % after", "text after",
+         "KV bytes %", "prefill FLOPs %", "selection TFLOP", "given"]
+LEGEND = ("*Before*: branches are aligned, nothing else is trained; *after*: each plan's own model, all trained alike. NLL is "
+          "nats a token of the teacher-forced answer (niah), *right* generated answers, *text* the NLL of running text minus "
+          "that of the unconverted model. Bytes and FLOPs are of full attention's.")
+
+
+def page(found, records, selections, jobs):
+    full = found.get(("full", False, TEXT))
+    full_text = float(full["answer_nll"]) if full else None
+    any_row = next(iter(found.values()))
+    parts = ["# Hybrids of full and linear attention", "*Generated; every number is computed from the rows of one database "
+             "and from what the trainings recorded.*",
+             f"{any_row['samples']} samples, {any_row['clusters']} clusters; on {any_row['devices']}. One model and one training "
+             "seed: an order is a claim about neither.",
+             "## Plans", LEGEND]
+    for head, wanted in (("1/4 keeps full attention", "-4"), ("1/8 keeps full attention", "-8"), ("Ends", "")):
+        here = [j for j in jobs if (j.endswith(wanted) if wanted else not j.endswith(("-4", "-8")))]
+        parts += [f"### {head}", markdown(PLANS, plan_rows(found, here, selections, full_text))]
+    shortened = all(record.get("shortened") for record in records.values())
+    parts += ["## Trainings", "Losses are of the first and last recorded step, before it: squared error, mean over layers "
+              "(alignment), KL (distillation), NLL (longer text); rates are of one job beside others on the device."
+              + (" All are `shortened`: the papers train on 300 to 1,000 times as much." if shortened else ""),
+              markdown(["model", "stage", "M tokens", "repeats", "steps", "loss first", "last", "tokens/s", "peak GiB",
+                        "% of peak FLOP/s"], training_rows(records)),
+              "```\ntools/hybrid_sweep hybrids.db           # a GPU; repeat it to carry on\n"
+              "tools/hybrid_report.py hybrids.db       # this page and hybrids.csv, hybrids.json\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
+        print(__doc__.strip())
+        return 0 if sys.argv[1:2] in (["--help"], ["-h"]) else 2
+    database, out = sys.argv[1], Path(sys.argv[2] if len(sys.argv) == 3 else ROOT / "docs" / "data")
+    out.mkdir(parents=True, exist_ok=True)
+    parts = Path(f"{database}.parts")
+    rows = strata("report", "leaderboard", f"db={database}")
+    found = cells(database, rows)
+    if not found:
+        sys.exit(f"error: {database}: no finished run of tools/hybrid_sweep")
+    records = {path.parent.name.removesuffix(".model"): json.loads(path.read_text())
+               for path in sorted(parts.glob("*/strata.json"))}
+    records = {name: record.get("transform", record) for name, record in records.items()}
+    selections = {path.name.removesuffix(".selection.json"): json.loads(path.read_text())
+                  for path in sorted(parts.glob("*.selection.json"))}
+    jobs = sorted({job for job, _, _ in found})
+    with open(out / "hybrids.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "hybrids.json").write_text(json.dumps({"trainings": records, "costs": {
+        job: selection["cost"] for job, selection in selections.items()}}, indent=1) + "\n")
+    (out / "hybrids.md").write_text(page(found, records, selections, jobs))
+    print(f"{out}: hybrids.md, hybrids.csv, hybrids.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
