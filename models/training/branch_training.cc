@@ -82,7 +82,7 @@ struct BranchTrainer::Impl {
     const at::Tensor loss = (out_NC - target).square().mean();
     const std::vector<at::Tensor> gradients = torch::autograd::grad({loss}, weights[index]);
     const at::NoGradGuard no_grad;
-    const at::Tensor result = at::stack({loss, loss / target.square().mean()});
+    at::Tensor result = at::stack({loss, loss / target.square().mean()});
     Result<double> norm = optimizers[index].step(gradients, cosine_rate(training, steps));
     if (!norm) return fail(std::move(norm).error().at(fmt::format("layer {}", branch.layer())));
     return result;

@@ -212,7 +212,7 @@ struct HybridTrainer::Impl {
       x = run.forward(x, layer);
     }
     at::Tensor d_x;
-    const at::Tensor total = loss(ids, x, length, batch, share, sums, d_x);
+    at::Tensor total = loss(ids, x, length, batch, share, sums, d_x);
     if (sums == nullptr) return total;
     for (int layer = end - 1; layer >= lowest(); --layer) {
       at::Tensor& input = inputs[static_cast<std::size_t>(layer)];
