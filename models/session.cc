@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "core/rng.h"
+#include "models/decoder/plan_binder.h"
 #include "models/forward.h"
 #include "models/model.h"
 #include "models/sampling.h"
@@ -343,10 +344,11 @@ Result<Session> MeteredModel::prefill(std::span<const Request> requests) {
           .push_back(i);
       impl.prefill_seconds.push_back(request.prefix == nullptr ? 0 : request.prefix->seconds());
     }
+    PlanBinder binder(model_.decoder());
     for (auto& [key, members] : groups) {
       const Request& request = requests[members[0]];
       Batch& batch = impl.batches.emplace_back();
-      batch.plan = model_.decoder().bind(*request.plan);
+      batch.plan = binder.bind(*request.plan);
       batch.prompt_length = static_cast<std::int64_t>(request.prompt.size());
       batch.max_length = batch.prompt_length + request.max_new_tokens;
       if (request.prefix != nullptr) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "models/cost.h"
+#include "models/decoder/plan_binder.h"
 #include "models/forward.h"
 #include "models/model.h"
 
@@ -70,6 +71,7 @@ struct Trace::Impl {
   std::shared_ptr<const BatchState> prefix;  // null where none is shared
   Chunk chunk;
   AnswerScore score;
+  PlanBinder binder;
   std::shared_ptr<const BoundPlan> bound;
   std::vector<at::Tensor> inputs_NC;  // of the first layers, rows [chunk.begin, chunk.end)
   int last_layer = 0;                 // whose input, not among the kept ones, was needed last
@@ -134,6 +136,7 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
     const at::Device device = decoder.options().device();
     std::vector<AnswerScore> scores;
     std::vector<Segment> segments;
+    PlanBinder binder(decoder);
     std::shared_ptr<const BoundPlan> bound;
     std::vector<at::Tensor> token_rows;
     std::int64_t rows = 0;
@@ -159,7 +162,7 @@ Result<std::vector<AnswerScore>> MeteredModel::score(std::span<const ForcedReque
     for (std::size_t i = 0; i < requests.size(); ++i) {
       const ForcedRequest& request = requests[i];
       const bool as_before = bound != nullptr && bound->plan() == *request.plan;
-      if (!as_before) bound = decoder.bind(*request.plan);
+      if (!as_before) bound = binder.bind(*request.plan);
       Segment segment{forced_chunk(request, 0), bound, nullptr, {}};
       segment.rows = plan_rows(*request.plan, segment.chunk);
       if (rows + segment.chunk.end > limits_.batch_rows) flush(i);
@@ -186,7 +189,8 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
                   .tokens = tokens,
                   .answer = Tokens(request.answer.begin(), request.answer.end()),
                   .plan = *request.plan,
-                  .reference = request.reference});
+                  .reference = request.reference,
+                  .binder = PlanBinder(model_.decoder())});
   const std::int64_t begin = std::min(shared_length, prompt - 1);
   STRATA_CHECK(begin <= shared_prefix(*request.plan), "{}", begin);
   if (begin > 0) {
@@ -195,7 +199,7 @@ Result<Trace> MeteredModel::trace(const ForcedRequest& request, std::int64_t sha
   }
   return guarded([&]() -> Result<Trace> {
     const Decoder& decoder = model_.decoder();
-    impl->bound = decoder.bind(*request.plan);
+    impl->bound = impl->binder.bind(*request.plan);
     impl->chunk = forced_chunk(request, begin);
     at::Tensor x =
         decoder.embed(token_tensor(std::span(impl->tokens).subspan(static_cast<std::size_t>(begin)),
@@ -249,7 +253,7 @@ Result<std::vector<AnswerScore>> MeteredModel::resume(Trace& trace,
         const Toggle& toggle = toggles[last];
         STRATA_CHECK(impl.chunk.begin <= shared_prefix(*toggle.plan));
         STRATA_CHECK(last == first || toggle.layer >= toggles[last - 1].layer);
-        Segment segment{impl.chunk, decoder.bind(*toggle.plan), nullptr,
+        Segment segment{impl.chunk, impl.binder.bind(*toggle.plan), nullptr,
                         plan_rows(*toggle.plan, impl.chunk, toggle.layer)};
         rows += segment.rows_in(0);
         if (last > first && rows > limits_.batch_rows) break;

@@ -20,6 +20,7 @@
 
 #include "core/result.h"
 #include "models/decoder/experts.h"
+#include "models/decoder/plan_binder.h"
 
 namespace strata {
 namespace {
@@ -106,18 +107,7 @@ Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies
 }
 
 std::shared_ptr<const BoundPlan> Decoder::bind(const AttentionPlan& plan) const {
-  std::vector<std::shared_ptr<const LinearHeads>> linear(
-      static_cast<std::size_t>(architecture_.layers));
-  for (int layer = 0; layer < architecture_.layers; ++layer) {
-    if (linear_heads_of(plan, layer).empty()) continue;
-    const LayerBranch* const own = branch(layer);
-    STRATA_CHECK(own != nullptr, "layer {} has no branch", layer);
-    const auto at = static_cast<std::size_t>(layer);
-    linear[at] = std::make_shared<const LinearHeads>(
-        bind_linear(plan, layer, *own, weights_.layers[at], architecture_.rms_norm_eps));
-  }
-  return std::make_shared<const BoundPlan>(plan, at::TensorOptions().device(options().device()),
-                                           std::move(linear));
+  return PlanBinder(*this).bind(plan);
 }
 
 BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,

@@ -48,6 +48,7 @@ struct MixedSegment {
 void pass_head_hooks(ForwardHooks* hooks, int layer, std::vector<MixedSegment>& parts,
                      at::ScalarType model_type) {
   std::vector<at::Tensor> heads;
+  heads.reserve(parts.size());
   for (const MixedSegment& part : parts)
     heads.push_back(part.linear == nullptr ? part.outputs.softmax_NHD
                                            : part.linear->joined(part.outputs));
@@ -191,7 +192,7 @@ at::Tensor Decoder::attention_heads(const at::Tensor& normed_NC, int layer, std:
   pass_hooks(hooks, Site::kQ, layer, p.q_NHD);
   pass_hooks(hooks, Site::kK, layer, p.k_NGD);
   pass_hooks(hooks, Site::kV, layer, p.v_NGD);
-  const at::Tensor mixed_NHD = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
+  at::Tensor mixed_NHD = at::empty_like(p.q_NHD, at::MemoryFormat::Contiguous);
   std::int64_t in_offset = 0, out_offset = 0;
   for (Segment& segment : segments) {
     const std::int64_t in = segment.rows_in(row_index), out = segment.rows_out(row_index);
@@ -244,6 +245,7 @@ at::Tensor Decoder::mix_with_linear(const at::Tensor& normed_NC, int layer, std:
   if (hooks != nullptr && hooks->touches(Site::kHeadOut, layer))
     pass_head_hooks(hooks, layer, parts, type);
   std::vector<at::Tensor> outs;
+  outs.reserve(parts.size());
   for (const MixedSegment& part : parts)
     outs.push_back(part.linear == nullptr ? through_o(part.outputs.softmax_NHD, layer)
                                           : part.linear->mixer_out(part.outputs, type));

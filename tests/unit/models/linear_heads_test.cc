@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "models/decoder/plan_binder.h"
 #include "tests/unit/models/hybrid_fixture.h"
 
 namespace strata {
@@ -232,6 +233,27 @@ TEST(LinearHeadsTest, NoWeightOfAHeadThatNobodyReadsIsBound) {
   EXPECT_EQ(bound->layer(1).linear->branch.weights().q.const_data_ptr(),
             decoder.branch(1)->weights().q.const_data_ptr());
   EXPECT_EQ(bound->layer(2).linear, nullptr);
+}
+
+TEST(LinearHeadsTest, PlansThatAgreeInALayerShareWhatWasPickedForIt) {
+  const TinyHybrid h = tiny_hybrid({}, at::kFloat, 0);
+  PlanBinder binder(h.model->decoder());
+  std::vector<int> cells(16, 0);
+  cells[1] = cells[5] = cells[6] = 1;
+  const std::vector<PaletteEntry> palette = {{FullAttention{}, DecodeRule::kSame},
+                                             {h.linear(), DecodeRule::kSame}};
+  const auto bind = [&] { return binder.bind(h.plan(Granularity::kQueryHead, palette, cells)); };
+  const auto first = bind();
+  cells[1] = 0;
+  cells[2] = 1;
+  auto second = bind();
+  EXPECT_NE(first->layer(0).linear, second->layer(0).linear);
+  EXPECT_EQ(first->layer(1).linear, second->layer(1).linear);
+  std::weak_ptr<const LinearHeads> picked = second->layer(0).linear;
+  EXPECT_FALSE(picked.expired());
+  cells[2] = 0;
+  second = bind();
+  EXPECT_TRUE(picked.expired());  // nobody needs it any more
 }
 
 // Loss of a whole model whose layers are linear, of both kinds, windowed and full.

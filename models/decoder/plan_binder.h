@@ -1,0 +1,33 @@
+// PlanBinder: binds many plans of one decoder that agree in most layers, as the toggles of a
+// selector do. Weights that are picked for a layer of both kinds of heads are picked once for all
+// plans that pick the same, and freed with the last of them. Owned by one thread; the decoder must
+// outlive it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "models/decoder/decoder.h"
+
+namespace strata {
+
+class PlanBinder {
+ public:
+  explicit PlanBinder(const Decoder& decoder) : decoder_(&decoder) {}
+
+  // See Decoder::bind. Every cell of linear attention has a branch of its kind in its layer
+  // (checked).
+  std::shared_ptr<const BoundPlan> bind(const AttentionPlan& plan);
+
+ private:
+  // (layer, its linear heads) → what they run on
+  using Key = std::pair<int, std::vector<std::int64_t>>;
+
+  const Decoder* decoder_;
+  std::map<Key, std::weak_ptr<const LinearHeads>> known_;
+};
+
+}  // namespace strata
