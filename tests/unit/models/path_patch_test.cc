@@ -101,7 +101,7 @@ TEST_P(PathPatchTest, LinearHeadsAreGivenTheCleanRunsInput) {
 
 // To the bit, whatever the shape of a batch and wherever in it a head is.
 TEST_P(PathPatchTest, CleanByCleanChangesNothing) {
-  for (const at::ScalarType dtype : {at::kDouble, at::kFloat})
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kBFloat16})
     for (const std::int64_t rows : {1, 7, 60, 4096}) {
       make(false, dtype);
       other_prompt_ = prompt_;  // read against another answer, so that there is something to change

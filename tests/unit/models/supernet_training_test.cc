@@ -64,7 +64,11 @@ TEST_P(SupernetTest, GradientsAreThoseOfFiniteDifferences) {
   double largest = 0;
   for (std::size_t p = 0; p < parts.size(); ++p) {
     double* const weights = parts[p].tensor->detach().mutable_data_ptr<double>();
-    const bool on_path = !parts[p].name.starts_with("model.layers.2.");
+    if (parts[p].name.starts_with("model.layers.2.")) {  // not on the path
+      EXPECT_EQ(found[p], std::vector<double>(found[p].size(), 0.0)) << parts[p].name;
+      continue;
+    }
+    if (parts[p].name.starts_with("model.layers.1.")) continue;  // as layer 0, and as slow
     // First and last number of each weight.
     for (const std::size_t i : {std::size_t{0}, found[p].size() - 1}) {
       const double before = weights[i];
@@ -75,9 +79,6 @@ TEST_P(SupernetTest, GradientsAreThoseOfFiniteDifferences) {
       const double slope = (at(before + kStep) - at(before - kStep)) / (2 * kStep);
       weights[i] = before;
       EXPECT_NEAR(found[p][i], slope, 1e-8 + 1e-6 * std::abs(slope)) << parts[p].name << " " << i;
-      if (!on_path) {
-        EXPECT_EQ(found[p][i], 0.0);
-      }
       largest = std::max(largest, std::abs(slope));
     }
   }
