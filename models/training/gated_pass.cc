@@ -186,7 +186,7 @@ struct BranchBytes {
 BranchBytes branch_bytes(const ModelShape& shape, const MixerSpec& cheap, double n) {
   const auto* linear = std::get_if<LinearAttention>(&cheap);
   if (linear == nullptr) return {};
-  const double kept = linear->kind == LinearKind::kLightning ? 15 : 36;
+  const double kept = linear->kind == LinearKind::kLightning ? 16 : 36;
   const auto wide = static_cast<double>(std::max(shape.bytes_per_value, kLeastStateBytes));
   const double row = n * wide * static_cast<double>(shape.heads.query_heads) *
                      static_cast<double>(std::max(shape.head_dim, kLinearChunk));

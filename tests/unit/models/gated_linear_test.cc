@@ -284,7 +284,8 @@ TEST_P(GatedLinearTest, PromptsThatGoTogetherGetWhatEachGetsAlone) {
         std::vector<std::vector<double>> gates;
         std::vector<GatedRequest> requests;
         for (std::size_t i = 0; i < kPrompts; ++i) {
-          std::reverse(prompts[i].begin(), prompts[i].begin() + 20 * static_cast<int>(i) + 1);
+          std::reverse(prompts[i].begin(),
+                       prompts[i].begin() + 20 * static_cast<std::ptrdiff_t>(i) + 1);
           gates.push_back({0.1 + 0.4 * static_cast<double>(i), 1, 0.5});
         }
         for (std::size_t i = 0; i < kPrompts; ++i) {
@@ -365,6 +366,7 @@ TEST_P(GatedLinearTest, HeadsOfNormedFusionHaveNoGates) {
   GatedAttention gated = mixing(LinearKind::kGatedDeltaNet, Granularity::kQueryHead);
   const Decoder& decoder = model_->decoder();
   std::vector<LayerBranch> branches;
+  branches.reserve(kDepth);
   for (int layer = 0; layer < kDepth; ++layer)
     branches.push_back(initial_branch(
         *model_, layer, {.kind = LinearKind::kGatedDeltaNet, .fusion = HeadFusion::kNorm}));

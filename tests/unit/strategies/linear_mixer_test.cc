@@ -105,6 +105,7 @@ TEST_F(LinearMixerTest, ASingleStreamOfFlashMorphConvergesToItsClosedForm) {
     std::sort(ordered.begin(), ordered.end());
     const double lambda = (ordered[0] + ordered[1]) / kLayers;  // shuts the least, opens the next
     std::vector<double> expected;
+    expected.reserve(d.size());
     for (const double distance : d)
       expected.push_back(std::clamp(1 - lambda * kLayers / (2 * distance), 0.0, 1.0));
     EXPECT_EQ(std::count(expected.begin(), expected.end(), 0.0), 1);
@@ -183,10 +184,10 @@ TEST_F(LinearMixerTest, SingleHeadsAreSelectedToo) {
 
 // Open gates, a resumed hybrid that keeps all, patching, gradients and their integral.
 TEST_F(LinearMixerTest, ASoundModelWithBranchesShowsNoSignOfABug) {
+  attach(LinearKind::kLightning);
   MeteredModel metered(*model_);
   SilentProgress progress;
   SelectionContext context{.model = &metered, .calibration = &calibration_, .progress = &progress};
-  attach(LinearKind::kLightning);
   Sample sample = calibration_.samples[0];
   sample.prompt.resize(12);
   const ModelProbe probe = probe_of(request_, context);

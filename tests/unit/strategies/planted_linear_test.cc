@@ -26,8 +26,10 @@ class PlantedLinearTest : public ::testing::TestWithParam<LinearKind> {
 
   PlantedLinearTest() : planted_(load_planted("crowd", "float32")) {
     const Decoder& decoder = planted_.model->decoder();
+    const int layers = decoder.architecture().layers;
     std::vector<LayerBranch> branches;
-    for (int layer = 0; layer < decoder.architecture().layers; ++layer)
+    branches.reserve(static_cast<std::size_t>(layers));
+    for (int layer = 0; layer < layers; ++layer)
       branches.push_back(LayerBranch::initial(decoder.architecture(), decoder.weights(), layer,
                                               {.kind = GetParam()}));
     model_ = Model::in_memory("crowd with branches", decoder.architecture(), decoder.weights(),
