@@ -117,11 +117,12 @@ TEST(LinearHeadsTest, ALinearLayerAddsWhatItsBranchMakesOfTheNormedInput) {
     // At zero steps of training too: branches as LayerBranch::initial makes them.
     TinyHybrid h = tiny_hybrid({.kind = kind}, at::kFloat, 1);
     std::vector<LayerBranch> initial;
+    initial.reserve(4);
     for (int layer = 0; layer < 4; ++layer)
       initial.push_back(LayerBranch::initial(h.architecture, h.weights, layer, {.kind = kind}));
     const auto started = Model::in_memory("start", h.architecture, h.weights, initial);
     Rng rng(2, name);
-    const at::Tensor x_NC = normal_tensor({2 * 70, h.architecture.hidden}, rng, 1).to(at::kFloat);
+    const at::Tensor x_NC = normal_tensor({140, h.architecture.hidden}, rng, 1).to(at::kFloat);
     for (const Model* model : {h.model.get(), started.get()}) {
       const Decoder& decoder = model->decoder();
       ForwardHooks hooks{{{.site = Site::kMixerOut, .layer = 2}}, {}};
@@ -142,7 +143,7 @@ TEST(LinearHeadsTest, ALayerOfBothKindsIsTheSumOverItsHeadsByHand) {
       const TinyHybrid h = rich_hybrid({.kind = kind, .fusion = fusion}, 3);
       const Decoder& decoder = h.model->decoder();
       Rng rng(4, name);
-      const at::Tensor x_NC = normal_tensor({2 * 30, h.architecture.hidden}, rng, 1);
+      const at::Tensor x_NC = normal_tensor({60, h.architecture.hidden}, rng, 1);
       ForwardHooks full{{{.site = Site::kHeadOut, .layer = 1}}, {}};
       run_one(decoder, h.full(), 1, x_NC, 2, &full);
       const LayerBranch& branch = *decoder.branch(1);
