@@ -261,6 +261,7 @@ Expected expected_of(const std::string& name, const std::string& file) {
   if (name == "file") return {{{"path", file}}};
   if (name == "halo_ratio") return {{{"text_tokens", 20}}};
   if (name == "hydra_head") return {{{"min_margin", 1e-9}}};
+  if (name == "kl_ls" || name == "postnas") return {{{"steps", 2}, {"batch", 1}, {"length", 8}}};
   if (name == "light_transfer") return {{}, "linear_attention has no window to take the keys from"};
   if (name == "mask_regression") return {{{"masks", 12}}};
   if (name == "periodic") return {{{"offset", 1}}};
