@@ -51,7 +51,14 @@ Result<BranchDescription> parse_branch_description(const std::string& text,
     return {};
   };
   RETURN_IF_ERROR(expect("format", kFormat));
-  RETURN_IF_ERROR(expect("parent", parent.id));
+  ASSIGN_OR_RETURN(const std::string made_for, fields.string_or("parent", ""));
+  if (made_for != parent.id)
+    return fail(
+        make_error(ErrorKind::kInvalidFile,
+                   "field 'parent': expected branches of this model, {:.12}, got those of "
+                   "model '{:.12}'",
+                   parent.id, made_for)
+            .with_hint("give the model that they were converted from, or convert this one"));
   RETURN_IF_ERROR(expect("dtype", to_string(parent.dtype)));
   BranchDescription out;
   ASSIGN_OR_RETURN(out.content, fields.string_or("content", ""));
