@@ -1,6 +1,7 @@
 #include "models/mixers/linear_attention.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linalg_solve_triangular.h>
@@ -60,10 +61,11 @@ struct Mixed {
 template <typename Mix>
 LinearOutput in_slabs(const std::vector<at::Tensor>& by_row, const LinearState& state,
                       std::int64_t chunk, const Mix& mix) {
-  constexpr std::int64_t kSlabRows = 1024;
+  // A GPU has no cache to stay in, and waits for each launch.
+  const std::int64_t slab_rows = by_row[0].is_cuda() ? 8192 : 1024;
   STRATA_CHECK(chunk >= 1);
   const std::int64_t rows = by_row[0].size(2), rest = rows % chunk;
-  const std::int64_t slab = std::max<std::int64_t>(kSlabRows / chunk, 1) * chunk;
+  const std::int64_t slab = std::max<std::int64_t>(slab_rows / chunk, 1) * chunk;
   std::vector<std::int64_t> sizes;
   for (std::int64_t done = 0; done < rows - rest; done += sizes.back())
     sizes.push_back(std::min(slab, rows - rest - done));
@@ -124,6 +126,23 @@ Scan scan(const at::Tensor& decay_BHnK1, const at::Tensor& added_BHnKV, at::Tens
   return {at::stack(starts, 2), s};
 }
 
+// The same where every chunk decays alike, as one product: state i is Σ_j exp(g (i − 1 − j))
+// added_j over j < i, and exp(g i) times the first.
+Scan scan_alike(const at::Tensor& log_decay_BH1, const at::Tensor& added_BHnKV,
+                const at::Tensor& s_BHKV) {
+  const std::int64_t n = added_BHnKV.size(2);
+  const at::Tensor number = at::arange(n + 1, log_decay_BH1.options());
+  // Chunks that lie between; j = 0 is the first state. Negative where j is not before i.
+  const at::Tensor between = number.unsqueeze(1) - number;
+  const at::Tensor decay = at::where(between > 0, log_decay_BH1.unsqueeze(-1) * between, 0.0)
+                               .masked_fill(between < 0, -std::numeric_limits<double>::infinity())
+                               .exp();
+  const at::Tensor all = at::cat({s_BHKV.unsqueeze(2), added_BHnKV}, 2);
+  const at::Tensor states =
+      at::matmul(decay, all.flatten(3)).unflatten(3, {s_BHKV.size(2), s_BHKV.size(3)});
+  return {states.narrow(2, 0, n), states.select(2, n).clone()};  // which lives on alone
+}
+
 // A row takes k uᵀ into the decayed state and reads.
 LinearOutput take_row(const at::Tensor& q_BH1K, const at::Tensor& k_BH1K, const at::Tensor& u_BH1V,
                       const at::Tensor& decayed_BHKV) {
@@ -139,9 +158,10 @@ at::Tensor unit_vectors(const at::Tensor& x) {
 
 Mixed mix_lightning(const std::vector<at::Tensor>& chunks, const at::Tensor& s_BHKV) {
   const at::Tensor &q = chunks[0], &k = chunks[1], &v = chunks[2];
-  const ChunkDecay decay = decay_within(chunks[3].narrow(2, 0, 1));  // the same in all
-  const Scan states = scan(decay.whole_BHn11.expand({-1, -1, q.size(2), -1, -1}),
-                           at::matmul((k * decay.to_end_BHnC1).transpose(-1, -2), v), s_BHKV);
+  const at::Tensor log_decay_BH1C = chunks[3].narrow(2, 0, 1);  // the same in all
+  const ChunkDecay decay = decay_within(log_decay_BH1C);
+  const Scan states = scan_alike(log_decay_BH1C.sum(-1),
+                                 at::matmul((k * decay.to_end_BHnC1).transpose(-1, -2), v), s_BHKV);
   const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * decay.between_BHnCC;
   return {at::matmul(scores, v) + at::matmul(q * decay.from_start_BHnC1, states.starts_BHnKV),
           states.end_BHKV};
