@@ -17,14 +17,6 @@ double sum_of_capped(std::int64_t begin, std::int64_t end, std::int64_t cap) {
          static_cast<double>(end - bend) * static_cast<double>(cap);
 }
 
-double mlp_flops(const ModelShape& shape) {
-  const double hidden = 2.0 * static_cast<double>(shape.hidden);
-  const double mlp = 3.0 * hidden * static_cast<double>(shape.intermediate);
-  if (shape.experts == 0) return mlp;
-  return hidden * static_cast<double>(shape.experts) +  // the router
-         static_cast<double>(shape.experts_per_token) * mlp;
-}
-
 LinearParts parts_of(const ModelShape& shape, int layer, LinearKind kind) {
   const auto at = static_cast<std::size_t>(layer);
   return at < shape.branches.size() && shape.branches[at] ? *shape.branches[at]
@@ -102,6 +94,14 @@ double mixing_flops(const AttentionPlan& plan, const ModelShape& shape, int laye
 }
 
 }  // namespace
+
+double mlp_flops(const ModelShape& shape) {
+  const double hidden = 2.0 * static_cast<double>(shape.hidden);
+  const double mlp = 3.0 * hidden * static_cast<double>(shape.intermediate);
+  if (shape.experts == 0) return mlp;
+  return hidden * static_cast<double>(shape.experts) +  // the router
+         static_cast<double>(shape.experts_per_token) * mlp;
+}
 
 Flops& Flops::operator+=(const Flops& other) {
   linear += other.linear;

@@ -27,9 +27,10 @@ struct Flops {
 struct RowFlops {
   double q = 0;
   double kv = 0;
-  double o_mlp = 0;  // of experts those that run, and the router
+  double o_mlp = 0;
 };
 RowFlops row_flops(const ModelShape& shape);
+double mlp_flops(const ModelShape& shape);  // of one row; of experts those that run, and the router
 
 // (query, key) pairs visible to queries [begin, end) of one query head of softmax attention
 // (checked), by the rule of core/plan.h.

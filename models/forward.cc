@@ -20,6 +20,17 @@ void synchronize(at::Device device) {
     c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }
 
+Meter times(Meter meter, std::int64_t count) {
+  const auto factor = static_cast<double>(count);
+  meter.forward_tokens *= factor;
+  meter.layer_tokens *= factor;
+  meter.backward_tokens *= factor;
+  meter.flops *= factor;
+  meter.evaluations *= count;
+  meter.peak_bytes *= static_cast<std::uint64_t>(count);
+  return meter;
+}
+
 void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> segments,
               int first_layer) {
   for (const Segment& segment : segments) {

@@ -56,6 +56,9 @@ at::Tensor token_tensor(std::span<const TokenId> tokens, at::Device device);
 // Waits for the device, so that a clock read afterwards is true.
 void synchronize(at::Device device);
 
+// `count` times what the meter says; seconds stay.
+Meter times(Meter meter, std::int64_t count);
+
 void add_cost(Meter& meter, const ModelShape& shape, std::span<const Segment> segments,
               int first_layer);
 

@@ -7,13 +7,12 @@ Writes hybrids.md, and hybrids.csv (strata's own table: every row names its runs
 DB.parts/*/strata.json, copied into hybrids.json.
 """
 
-import csv
 import json
 import sqlite3
 import sys
 from pathlib import Path
 
-from sweep_rows import ROOT, strata
+from sweep_rows import ROOT, rows_of_runs, strata, write_csv
 from sweep_text import NO_VALUE, markdown, number, signed, with_interval
 
 STAGES = {"stage1": "alignment", "stage2": "distillation", "stage3": "longer text"}
@@ -32,11 +31,9 @@ def cells(database, rows):
     """(job, trained, benchmark) → row of the leaderboard."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     runs = connection.execute("SELECT id, config_json, benchmark, experiment_id FROM runs WHERE status = 'done'").fetchall()
-    experiments = {run: experiment for run, _, _, experiment in runs}
-    # The table shows one of several runs that gave the same answers.
-    by_experiment = {experiments[run]: row for row in rows for run in row["run_ids"].split() if run in experiments}
-    return {(*name_of(json.loads(config)), benchmark): by_experiment[experiment]
-            for _, config, benchmark, experiment in runs if experiment in by_experiment}
+    row_of = rows_of_runs(rows, {run: experiment for run, _, _, experiment in runs})
+    return {(*name_of(json.loads(config)), benchmark): row_of[run]
+            for run, config, benchmark, _ in runs if run in row_of}
 
 
 def ends_of(curve):
@@ -131,10 +128,7 @@ def main():
     selections = {path.name.removesuffix(".selection.json"): json.loads(path.read_text())
                   for path in sorted(parts.glob("*.selection.json"))}
     jobs = sorted({job for job, _, _ in found})
-    with open(out / "hybrids.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(out / "hybrids.csv", rows)
     (out / "hybrids.json").write_text(json.dumps({"trainings": records, "costs": {
         job: selection["cost"] for job, selection in selections.items()}}, indent=1) + "\n")
     (out / "hybrids.md").write_text(page(found, records, selections, jobs))

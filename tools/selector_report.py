@@ -8,7 +8,6 @@ selectors_claims.csv (strata's own tables, every row names its runs) and selecto
 without the prompts, which the seeds give again).
 """
 
-import csv
 import gzip
 import re
 import sqlite3
@@ -19,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweep_agreement import Agreement, stability
-from sweep_rows import ROOT, is_control, marks_of, read_sweep, row_of, strata, toggling_flops
+from sweep_rows import ROOT, is_control, marks_of, read_sweep, row_of, strata, toggling_flops, write_csv
 from sweep_tables import (GAP, GENERATED, Pair, budget_settings, curve, full_table, matrix, other_settings,
                           settings_table, signs_table, trained_tables, transfer)
 from sweep_text import NO_VALUE, counted, markdown, number, percent_of, share, signed, task_text, units
@@ -276,22 +275,6 @@ def dump(connection, sweep, limit=DUMP_LIMIT):
             break
     note = f"The dump leaves out {what}: with them it had {whole / 1e6:.1f} MB." if what else ""
     return data, note
-
-
-def write_csv(file, rows):
-    """The program's rows, without other selections' signs of a bug (a table's marks repeat them in every row)."""
-    if not rows:
-        file.unlink(missing_ok=True)
-        return
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            if "marks" in row:
-                own = f"sign of a bug: {row['strategy']}: "
-                kept = [m for m in marks_of([row]) if not m.startswith("sign of a bug: ") or m.startswith(own)]
-                row = row | {"marks": "; ".join(kept)}
-            writer.writerow(row)
 
 
 def main():

@@ -18,10 +18,15 @@ from threading import Lock
 STRATA = os.environ.get("STRATA", str(Path(__file__).resolve().parent.parent / "build" / "strata"))
 
 
-def add_options(parser):
+def parse(parser):
+    """The options of a sweep: its own, and those of its jobs."""
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--devices", default="")
     parser.add_argument("--until", type=float, default=0)
+    options = parser.parse_intermixed_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs: expected at least 1, got {options.jobs}")
+    return options
 
 
 class Jobs:

@@ -31,6 +31,31 @@ def strata(*arguments):
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
+def rows_of_runs(rows, experiments):
+    """run → its row of the leaderboard; experiments: run → experiment."""
+    by_run = {run: row for row in rows for run in row["run_ids"].split() if row["draws"] == "1"}
+    # The table shows one of several runs that gave the same answers.
+    by_experiment = {experiments[run]: row for run, row in by_run.items()}
+    found = {run: by_run.get(run) or by_experiment.get(experiment) for run, experiment in experiments.items()}
+    return {run: row for run, row in found.items() if row}
+
+
+def write_csv(file, rows):
+    """The program's rows, without other selections' signs of a bug (a table's marks repeat them in every row)."""
+    if not rows:
+        file.unlink(missing_ok=True)
+        return
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            if "marks" in row:
+                own = f"sign of a bug: {row['strategy']}: "
+                kept = [m for m in marks_of([row]) if not m.startswith("sign of a bug: ") or m.startswith(own)]
+                row = row | {"marks": "; ".join(kept)}
+            writer.writerow(row)
+
+
 def task_of(benchmark):
     """A benchmark's keys, as something that can be compared and be a key of a dict."""
     return tuple(sorted((k, v) for k, v in benchmark.items() if k not in NOT_THE_TASK and v is not None))
@@ -148,13 +173,10 @@ class Sweep:
         self._runs_of = {}
         for run in self.runs:
             self._runs_of.setdefault(run.setting, []).append(run)
-        by_run = {run: row for row in self.rows for run in row["run_ids"].split() if row["draws"] == "1"}
-        experiments = {run.id: run.experiment for run in self.runs}
-        # The table shows one of several runs that gave the same answers.
-        by_experiment = {experiments[run]: row for run, row in by_run.items()}
+        found = rows_of_runs(self.rows, {run.id: run.experiment for run in self.runs})
         for run in self.runs:
             if run.status == "done":
-                run.row = by_run.get(run.id) or by_experiment.get(run.experiment)
+                run.row = found.get(run.id)
         counts = Counter((replace(r.setting, rule=""), r.prompts) for r in self.runs
                          if r.setting.budget is not None and r.setting.split == "test" and r.source is None)
         if not counts:

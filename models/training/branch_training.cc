@@ -17,12 +17,7 @@ namespace strata {
 struct BranchTrainer::Impl {
   Impl(const Model& model, std::span<LayerBranch> all, BranchTraining how)
       : teacher(model), decoder(model.decoder()), branches(all), training(how) {
-    const WeightOptions options{.rate = how.rate,
-                                .beta1 = how.beta1,
-                                .beta2 = how.beta2,
-                                .epsilon = how.epsilon,
-                                .weight_decay = how.weight_decay,
-                                .clip = how.clip};
+    const WeightOptions options = adamw_options(how);
     for (LayerBranch& branch : branches) {
       STRATA_CHECK(&branch == &branches[0] || branch.layer() > (&branch - 1)->layer());
       std::vector<at::Tensor>& of_branch = weights.emplace_back();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/config/fields.h"
+#include "models/training/weight_options.h"
 
 namespace strata {
 
@@ -41,10 +42,7 @@ struct BranchTraining {
     visit("batch", self.batch, "texts a step", config::at_least(1));
     visit("rate", self.rate, "of the first step; falls by a cosine (HALO: 1e-3)", config::above(0));
     visit("last_rate", self.last_rate, "of the last step (HALO: 1e-5)", config::at_least(0));
-    visit("beta1", self.beta1, "AdamW's (inferred)", config::between(0, 1 - 1e-6));
-    visit("beta2", self.beta2, "AdamW's (inferred)", config::between(0, 1 - 1e-9));
-    visit("epsilon", self.epsilon, "AdamW's (inferred)", config::above(0));
-    visit("weight_decay", self.weight_decay, "AdamW's (inferred)", config::at_least(0));
+    visit_adamw(self, visit);
     visit("clip", self.clip, "largest norm of a layer's gradient; 0 = any (inferred)",
           config::at_least(0));
     visit("target", self.target,

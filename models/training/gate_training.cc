@@ -1,7 +1,6 @@
 #include "models/training/gate_training.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <numeric>
 
@@ -9,7 +8,7 @@
 #include "models/decoder/decoder.h"
 #include "models/device_memory.h"
 #include "models/forward.h"
-#include "models/training/training_checkpoint.h"
+#include "models/training/step_loop.h"
 #include "models/training/weight_gradients.h"
 #include "models/training/weight_training.h"
 
@@ -20,6 +19,7 @@ std::string readable(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
 }
 
+// Steps of gates, and what of them outlives a step.
 class Loop {
  public:
   Loop(MeteredModel& model, std::span<const TrainingSample> samples, const GateTraining& training,
@@ -28,16 +28,13 @@ class Loop {
         samples_(samples),
         training_(training),
         learner_(learner),
-        progress_(progress),
-        before_(model.meter()) {}
+        progress_(progress) {}
 
   Result<nlohmann::json> run();
 
  private:
   Result<std::string> memory_plan() const;
-  Status step(std::int64_t step);
-  Status restore();
-  Status save();
+  Result<nlohmann::json> take(std::int64_t step);
   Status teach(std::span<const std::size_t> drawn, std::span<GatedRequest> requests,
                std::vector<TeacherRows>& teachers);
 
@@ -46,9 +43,6 @@ class Loop {
   const GateTraining& training_;
   GateLearner& learner_;
   Progress& progress_;
-  Meter before_;
-  std::int64_t next_ = 0;  // step
-  nlohmann::json curve_ = nlohmann::json::array();
   std::map<std::size_t, TeacherRows> teachers_;  // as many as fit a quarter of the memory
   std::uint64_t teacher_bytes_ = 0;
 };
@@ -101,7 +95,7 @@ Status Loop::teach(std::span<const std::size_t> drawn, std::span<GatedRequest> r
   return {};
 }
 
-Status Loop::step(std::int64_t step) {
+Result<nlohmann::json> Loop::take(std::int64_t step) {
   const std::vector<std::size_t> drawn =
       samples_of_step(training_.seed, samples_.size(), training_.batch, step);
   WeightGradients* weights = nullptr;
@@ -135,63 +129,33 @@ Status Loop::step(std::int64_t step) {
     ASSIGN_OR_RETURN(point["gradient_norm"],
                      training_.weights->step(static_cast<std::int64_t>(passes.size())));
   }
-  if (is_on_curve(step, training_.steps)) {
-    point["step"] = step;
-    point["loss"] = loss;
-    curve_.push_back(std::move(point));
-  }
-  return {};
-}
-
-Status Loop::save() {
-  if (training_.checkpoint.empty()) return {};
-  std::function<Status(const std::filesystem::path&)> save_weights;
-  if (training_.weights != nullptr)
-    save_weights = [&](const std::filesystem::path& file) { return training_.weights->save(file); };
-  return write_checkpoint(training_.checkpoint, training_.identity,
-                          {next_, curve_, model_.meter() - before_, learner_.state()},
-                          save_weights);
-}
-
-Status Loop::restore() {
-  if (training_.checkpoint.empty()) return {};
-  return restore_checkpoint(
-      training_.checkpoint, training_.identity, training_.steps,
-      [&](const TrainingState& state, const std::filesystem::path& weights) -> Status {
-        RETURN_IF_ERROR(learner_.restore(state.learner));
-        if (training_.weights != nullptr) RETURN_IF_ERROR(training_.weights->restore(weights));
-        next_ = state.next;
-        curve_ = state.curve;
-        model_.absorb(state.cost);
-        return {};
-      });
+  point["loss"] = loss;
+  return point;
 }
 
 Result<nlohmann::json> Loop::run() {
   ASSIGN_OR_RETURN(const std::string title, memory_plan());
-  RETURN_IF_ERROR(restore());
-  progress_.begin(title, training_.steps);
-  progress_.advance(next_);
-  auto saved = std::chrono::steady_clock::now();
-  Status status;
-  while (next_ < training_.steps) {
-    status = progress_.stop_requested()
-                 ? Status(fail(ErrorKind::kInterrupted, "stopped at step {}", next_))
-                 : step(next_);
-    if (!status) break;
-    ++next_;
-    progress_.advance(1);
-    const auto now = std::chrono::steady_clock::now();
-    if (std::chrono::duration<double>(now - saved).count() < training_.seconds_between_checkpoints)
-      continue;
-    status = save();
-    if (!status) break;
-    saved = now;
-  }
-  progress_.end();
-  if (status || status.error().kind == ErrorKind::kInterrupted) RETURN_IF_ERROR(save());
-  RETURN_IF_ERROR(status);
-  return curve_;
+  WeightTrainer* const weights = training_.weights;
+  StepLoop loop{
+      .title = title,
+      .steps = training_.steps,
+      .checkpoint = training_.checkpoint,
+      .identity = training_.identity,
+      .seconds_between_checkpoints = training_.seconds_between_checkpoints,
+      .step = [&](std::int64_t step) -> Result<nlohmann::json> {
+        if (progress_.stop_requested())
+          return fail(ErrorKind::kInterrupted, "stopped at step {}", step);
+        return take(step);
+      },
+      .save_weights = {},
+      .state = [&] { return learner_.state(); },
+      .restore = [&](const TrainingState& state, const std::filesystem::path& file) -> Status {
+        RETURN_IF_ERROR(learner_.restore(state.learner));
+        return weights != nullptr ? weights->restore(file) : Status{};
+      }};
+  if (weights != nullptr)
+    loop.save_weights = [&](const std::filesystem::path& file) { return weights->save(file); };
+  return run_steps(model_, loop, progress_);
 }
 
 }  // namespace

@@ -38,17 +38,6 @@ constexpr double kAttentionBackward = 2.5;
 
 at::Tensor leaf(const at::Tensor& x) { return x.detach().requires_grad_(true); }
 
-Meter times(Meter meter, std::int64_t count) {
-  const auto factor = static_cast<double>(count);
-  meter.forward_tokens *= factor;
-  meter.layer_tokens *= factor;
-  meter.backward_tokens *= factor;
-  meter.flops *= factor;
-  meter.evaluations *= count;
-  meter.peak_bytes *= static_cast<std::uint64_t>(count);
-  return meter;
-}
-
 }  // namespace
 
 GatedBatch::GatedBatch(const Model& model, const GatedAttention& attention,
@@ -180,17 +169,7 @@ at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tens
                                 at::Tensor& d_gate_BH) const {
   if (linear()) return backward_linear(tape, layer, d_out_NC, d_gate_BH);
   WeightGradients* const weights = first_.weights;
-  Tensors outputs, d_outputs, inputs = {tape.mixed_NHD};
-  if (!attention_.separate_layers) {
-    outputs.push_back(tape.out_NC);
-    d_outputs.push_back(d_out_NC);
-    inputs.push_back(tape.x_NC);
-  }
-  if (aligns()) {
-    outputs.push_back(tape.loss_B);
-    d_outputs.push_back(at::ones_like(tape.loss_B));
-  }
-  const Tensors upper = differentiate(outputs, inputs, d_outputs, weights, layer);
+  const Tensors upper = through_upper_half(tape, layer, d_out_NC, {tape.mixed_NHD});
   const at::NoGradGuard no_grad;
   const at::Tensor gate_B1H1 = gates_of(layer);
   const auto wide = gate_B1H1.scalar_type();
@@ -205,6 +184,21 @@ at::Tensor GatedBatch::backward(const LayerTape& tape, int layer, const at::Tens
   const Tensors lower =
       differentiate({p.q_NHD, p.k_NGD, p.v_NGD}, {tape.x_NC}, d_qkv, weights, layer);
   return upper[1] + lower[0];
+}
+
+Tensors GatedBatch::through_upper_half(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
+                                       Tensors leaves) const {
+  Tensors outputs, d_outputs;
+  if (!attention_.separate_layers) {
+    outputs.push_back(tape.out_NC);
+    d_outputs.push_back(d_out_NC);
+    leaves.push_back(tape.x_NC);
+  }
+  if (aligns()) {
+    outputs.push_back(tape.loss_B);
+    d_outputs.push_back(at::ones_like(tape.loss_B));
+  }
+  return differentiate(outputs, leaves, d_outputs, first_.weights, layer);
 }
 
 Tensors GatedBatch::through_attention(const Decoder::Projections& p, int layer,

@@ -86,6 +86,10 @@ class GatedBatch {
   // by query head.
   at::Tensor backward(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                       at::Tensor& d_gate_BH) const;
+  // ∂ loss/∂ leaves of what lies behind a layer's mixers, and behind them ∂ loss/∂ x where layers
+  // are not separate.
+  Tensors through_upper_half(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
+                             Tensors leaves) const;
   // ∂ loss/∂ (q, k, v), of what heads give under the kept and the cheap mixer (undefined: nothing);
   // adds that of sink logits to the weights'.
   Tensors through_attention(const Decoder::Projections& p, int layer, const at::Tensor& d_kept_BNHD,

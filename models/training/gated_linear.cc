@@ -11,7 +11,6 @@
 // memory is that of a layer's tape.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/eye.h>
-#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
@@ -106,18 +105,8 @@ at::Tensor GatedBatch::bias_gradient(const at::Tensor& d_out_NC, int layer) cons
 
 at::Tensor GatedBatch::backward_linear(const LayerTape& tape, int layer, const at::Tensor& d_out_NC,
                                        at::Tensor& d_gate_BH) const {
-  Tensors outputs, d_outputs;
-  Tensors inputs = {tape.kept_share_NHD, tape.cheap_share_NHD, tape.mixer_out_NC};
-  if (!attention_.separate_layers) {
-    outputs.push_back(tape.out_NC);
-    d_outputs.push_back(d_out_NC);
-    inputs.push_back(tape.x_NC);
-  }
-  if (aligns()) {
-    outputs.push_back(tape.loss_B);
-    d_outputs.push_back(at::ones_like(tape.loss_B));
-  }
-  const Tensors upper = differentiate(outputs, inputs, d_outputs, nullptr, layer);
+  const Tensors upper = through_upper_half(
+      tape, layer, d_out_NC, {tape.kept_share_NHD, tape.cheap_share_NHD, tape.mixer_out_NC});
   const at::NoGradGuard no_grad;
   const at::Tensor gate_B1H1 = gates_of(layer);
   const auto wide = gate_B1H1.scalar_type();
@@ -133,8 +122,9 @@ at::Tensor GatedBatch::backward_linear(const LayerTape& tape, int layer, const a
     d_gate_BH = d_gate_BH + of_unit_BU.repeat_interleave(heads, 1) / static_cast<double>(heads);
   }
   if (attention_.separate_layers) return {};
-  outputs = {tape.cheap_NHD};
-  d_outputs = {(d_cheap_BNHD * (1 - gate_B1H1)).flatten(0, 1).to(tape.cheap_NHD.scalar_type())};
+  Tensors outputs = {tape.cheap_NHD};
+  Tensors d_outputs = {
+      (d_cheap_BNHD * (1 - gate_B1H1)).flatten(0, 1).to(tape.cheap_NHD.scalar_type())};
   if (!teacher_stream()) {
     const Decoder::Projections& p = tape.projections;
     outputs.insert(outputs.end(), {p.q_NHD, p.k_NGD, p.v_NGD});

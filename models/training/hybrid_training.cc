@@ -45,21 +45,6 @@ std::vector<int> linear_layers(const AttentionPlan& plan) {
   return layers;
 }
 
-// Of a row.
-double mlp_flops(const ModelShape& shape) {
-  return row_flops(shape).o_mlp - 2.0 * static_cast<double>(shape.heads.query_heads) *
-                                      static_cast<double>(shape.head_dim) *
-                                      static_cast<double>(shape.hidden);
-}
-
-Meter times(Meter meter, std::int64_t count) {
-  const auto n = static_cast<double>(count);
-  for (double* part :
-       {&meter.forward_tokens, &meter.layer_tokens, &meter.backward_tokens, &meter.flops})
-    *part *= n;
-  return meter;
-}
-
 }  // namespace
 
 struct HybridTrainer::Impl {
@@ -91,12 +76,7 @@ struct HybridTrainer::Impl {
     student = Model::in_memory(start.id() + " in training", from.architecture(), weights,
                                std::move(branches));
     gradients.emplace(student->decoder(), plan, all);
-    adam.emplace(std::move(tensors), WeightOptions{.rate = how.rate,
-                                                   .beta1 = how.beta1,
-                                                   .beta2 = how.beta2,
-                                                   .epsilon = how.epsilon,
-                                                   .weight_decay = how.weight_decay,
-                                                   .clip = how.clip});
+    adam.emplace(std::move(tensors), adamw_options(how));
   }
 
   const Decoder& decoder() const { return student->decoder(); }

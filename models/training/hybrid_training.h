@@ -26,6 +26,7 @@
 #include "core/tokens.h"
 #include "models/model.h"
 #include "models/training/text_training.h"
+#include "models/training/weight_options.h"
 
 namespace strata {
 
@@ -74,10 +75,7 @@ struct HybridTraining {
           "of the first step; falls by a cosine (FlashMorph: 1e-4; long texts: 1e-5)",
           config::above(0));
     visit("last_rate", self.last_rate, "of the last step (FlashMorph: 1e-5)", config::at_least(0));
-    visit("beta1", self.beta1, "AdamW's (inferred)", config::between(0, 1 - 1e-6));
-    visit("beta2", self.beta2, "AdamW's (inferred)", config::between(0, 1 - 1e-9));
-    visit("epsilon", self.epsilon, "AdamW's (inferred)", config::above(0));
-    visit("weight_decay", self.weight_decay, "AdamW's (inferred)", config::at_least(0));
+    visit_adamw(self, visit);
     visit("clip", self.clip,
           "largest norm of a step's gradient over all weights; 0 = any "
           "(inferred)",

@@ -2,14 +2,12 @@
 // small model, and evaluated.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/plan.h"
 #include "core/rng.h"
+#include "tests/behaviour/program.h"
 #include "tests/crash/tiny_model.h"
 #include "tests/unit/checkpoint/model_files.h"
 
@@ -18,16 +16,13 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using testing::Outcome;
+using testing::run_strata;
 
 constexpr HeadLayout kLayout{.layers = 6, .query_heads = 4, .kv_heads = 2};
 
 class ConvertTest : public ::testing::Test {
  protected:
-  struct Outcome {
-    int code = -1;
-    std::string text;  // standard output and error
-  };
-
   ConvertTest() {
     testing::write_tiny_model(folder() / "model");
     testing::write_questions(folder() / "questions.jsonl", 4, 4);
@@ -47,30 +42,17 @@ class ConvertTest : public ::testing::Test {
 
   const fs::path& folder() const { return folder_.path(); }
   std::string at(const std::string& name) const { return (folder() / name).string(); }
-  static Outcome program(const std::string& arguments, const std::string& under = "") {
-    const char* binaries = std::getenv("STRATA_BINARY_DIR");
-    const std::string line = fmt::format("{} {}/strata {} 2>&1", under,
-                                         binaries != nullptr ? binaries : "build", arguments);
-    Outcome outcome;
-    FILE* pipe = popen(line.c_str(), "r");
-    char buffer[4096];
-    while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe))
-      outcome.text.append(buffer, got);
-    const int status = pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    return outcome;
-  }
   Outcome convert(const std::string& out, const std::string& more,
                   const std::string& under = "") const {
-    return program(fmt::format("convert -o {} model=directory model.path={} "
-                               "model.chat_template=none threads=1 text.path={} "
-                               "text.max_repeats=20 stage1.length=32 stage1.batch=2 "
-                               "stage2.length=32 stage2.batch=2 stage3.length=64 {}",
-                               at(out), at("model"), at("text"), more),
-                   under);
+    return run_strata(fmt::format("convert -o {} model=directory model.path={} "
+                                  "model.chat_template=none threads=1 text.path={} "
+                                  "text.max_repeats=20 stage1.length=32 stage1.batch=2 "
+                                  "stage2.length=32 stage2.batch=2 stage3.length=64 {}",
+                                  at(out), at("model"), at("text"), more),
+                      under);
   }
   Outcome run(const std::string& model, const std::string& more) const {
-    return program(
+    return run_strata(
         fmt::format("run model=directory model.path={} model.chat_template=none "
                     "benchmark=jsonl benchmark.path={} calibration.samples=4 "
                     "budget.units=2 threads=1 db={} {}",
@@ -131,7 +113,7 @@ TEST_F(ConvertTest, AHybridIsTrainedInThreeStagesAndIsAModelOfItsOwn) {
   const Outcome ran = run("out", "strategy=native");
   EXPECT_EQ(ran.code, 0) << ran.text;
   // Among those that were trained alike, by the name of its plan.
-  EXPECT_THAT(program("report leaderboard db=" + at("results.db")).text,
+  EXPECT_THAT(run_strata("report leaderboard db=" + at("results.db")).text,
               AllOf(HasSubstr("trained from a model that is not recorded: 5 steps of 2 prompts of "
                               "text "),
                     HasSubstr("plan[")));
@@ -153,11 +135,11 @@ TEST_F(ConvertTest, AKilledConversionGoesOnToTheSameBytes) {
   const std::string how = "text=teacher text.sample_batch=4 plan=" + at("plan.json") +
                           " stage1.steps=4 stage2.steps=4 checkpoint_seconds=0 text.max_repeats=1";
   const auto convert_it = [&](const std::string& out, const std::string& under) {
-    return program(fmt::format("convert -o {} model=directory model.path={} "
-                               "model.chat_template=none threads=1 stage1.length=32 "
-                               "stage1.batch=2 stage2.length=32 stage2.batch=2 {}",
-                               at(out), at("model"), how),
-                   under);
+    return run_strata(fmt::format("convert -o {} model=directory model.path={} "
+                                  "model.chat_template=none threads=1 stage1.length=32 "
+                                  "stage1.batch=2 stage2.length=32 stage2.batch=2 {}",
+                                  at(out), at("model"), how),
+                      under);
   };
   const Outcome whole = convert_it("whole", "");
   ASSERT_EQ(whole.code, 0) << whole.text;
@@ -174,9 +156,9 @@ TEST_F(ConvertTest, AKilledConversionGoesOnToTheSameBytes) {
 
 TEST_F(ConvertTest, NoStepMakesTheStartOfAConversion) {
   const Outcome made =
-      program(fmt::format("convert -o {} model=directory model.path={} model.chat_template=none "
-                          "text=teacher stage1.steps=0 layers=[1,4] branch.kind=gla",
-                          at("out"), at("model")));
+      run_strata(fmt::format("convert -o {} model=directory model.path={} model.chat_template=none "
+                             "text=teacher stage1.steps=0 layers=[1,4] branch.kind=gla",
+                             at("out"), at("model")));
   ASSERT_EQ(made.code, 0) << made.text;
   EXPECT_EQ(transform("out")["layers"], nlohmann::json({1, 4}));
 }

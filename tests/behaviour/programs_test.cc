@@ -1,7 +1,6 @@
 // The programs as a person meets them: start-up, help, and what is said about wrong input. Runs
 // build/strata.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,40 +14,26 @@
 #include <utility>
 #include <vector>
 
+#include "tests/behaviour/program.h"
+
 namespace strata {
 namespace {
 
-struct Outcome {
-  int code = -1;
-  std::string text;  // standard output and error
-};
+using testing::binary_dir;
+using testing::Outcome;
+using testing::run_command;
 
-std::string binary_dir() {
-  const char* dir = std::getenv("STRATA_BINARY_DIR");
-  return dir != nullptr ? dir : "build";
-}
 std::string source_dir() {
   const char* dir = std::getenv("STRATA_SOURCE_DIR");
   return dir != nullptr ? dir : ".";
 }
 
-Outcome run(const std::string& command) {
-  Outcome outcome;
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  char buffer[4096];
-  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe))
-    outcome.text.append(buffer, got);
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-  return outcome;
-}
-
 Outcome strata(const std::string& arguments) {
-  return run("cd " + source_dir() + " && " + binary_dir() + "/strata " + arguments);
+  return run_command("cd " + source_dir() + " && " + binary_dir() + "/strata " + arguments);
 }
 
 TEST(ProgramsTest, StrataLinksNoLibTorch) {
-  const Outcome needed = run("readelf -d " + binary_dir() + "/strata");
+  const Outcome needed = run_command("readelf -d " + binary_dir() + "/strata");
   ASSERT_EQ(needed.code, 0);
   EXPECT_NE(needed.text.find("libc.so"), std::string::npos);
   for (const char* library : {"libtorch", "libc10", "libcuda", "libgomp"})
@@ -59,7 +44,7 @@ TEST(ProgramsTest, HelpComesWithin50Milliseconds) {
   std::vector<double> milliseconds;
   for (int i = 0; i < 7; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    const Outcome help = run(binary_dir() + "/strata --help");
+    const Outcome help = run_command(binary_dir() + "/strata --help");
     milliseconds.push_back(
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
             .count());
@@ -369,8 +354,8 @@ TEST(ProgramsTest, ATruncatedModelFileIsNamed) {
        {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"})
     std::filesystem::copy_file(model_dir() + "/" + file, copy / file,
                                std::filesystem::copy_options::overwrite_existing);
-  run("head -c 1000000 " + model_dir() + "/model.safetensors > " +
-      (copy / "model.safetensors").string());
+  run_command("head -c 1000000 " + model_dir() + "/model.safetensors > " +
+              (copy / "model.safetensors").string());
   const Outcome outcome = strata("run model=directory strategy=full model.path=" + copy.string() +
                                  " db=" + (copy / "x.db").string());
   EXPECT_EQ(outcome.code, 1);

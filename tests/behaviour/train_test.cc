@@ -2,12 +2,10 @@
 // own. Runs the real programs on a small model.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "tests/behaviour/program.h"
 #include "tests/crash/tiny_model.h"
 #include "tests/unit/checkpoint/model_files.h"
 
@@ -17,14 +15,11 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::Outcome;
+using testing::run_strata;
 
 class TrainTest : public ::testing::Test {
  protected:
-  struct Outcome {
-    int code = -1;
-    std::string text;  // standard output and error
-  };
-
   TrainTest() {
     testing::write_tiny_model(folder() / "model");
     testing::write_questions(folder() / "questions.jsonl", 4, 4);
@@ -35,7 +30,7 @@ class TrainTest : public ::testing::Test {
   Outcome strata(const std::string& command, const std::string& model, const std::string& more,
                  const std::string& questions = "questions.jsonl",
                  const std::string& under = "") const {
-    return program(
+    return run_strata(
         fmt::format(
             "{} model=directory model.path={} model.chat_template=none benchmark=jsonl "
             "benchmark.path={} calibration.samples=4 mixer.window=16 mixer.sinks=2 budget.units=2 "
@@ -43,19 +38,6 @@ class TrainTest : public ::testing::Test {
             command, (folder() / model).string(), (folder() / questions).string(),
             (folder() / "results.db").string(), more),
         under);
-  }
-  static Outcome program(const std::string& arguments, const std::string& under = "") {
-    const char* binaries = std::getenv("STRATA_BINARY_DIR");
-    const std::string line = fmt::format("{} {}/strata {} 2>&1", under,
-                                         binaries != nullptr ? binaries : "build", arguments);
-    Outcome outcome;
-    FILE* pipe = popen(line.c_str(), "r");
-    char buffer[4096];
-    while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe))
-      outcome.text.append(buffer, got);
-    const int status = pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    return outcome;
   }
   Outcome train(const std::string& out, const std::string& more) const {
     return strata("train -o " + (folder() / out).string(), "model", more);
@@ -87,7 +69,7 @@ TEST_F(TrainTest, AControlIsAModelOfItsOwnWithItsParentRecorded) {
   EXPECT_EQ(run.code, 0) << run.text;
   EXPECT_THAT(file("results.db"), HasSubstr(id_of("out")));
   // The parent is no model that answered.
-  EXPECT_THAT(program("report leaderboard db=" + (folder() / "results.db").string()).text,
+  EXPECT_THAT(run_strata("report leaderboard db=" + (folder() / "results.db").string()).text,
               AllOf(HasSubstr("trained from a model that is not recorded: 3 steps of "
                               "2 prompts of text "),
                     HasSubstr("periodic[1]"), Not(HasSubstr("file["))));

@@ -9,16 +9,10 @@
 #include "strategies/hard_concrete.h"
 #include "tests/unit/models/mixer_outputs.h"
 #include "tests/unit/strategies/tiny_selection.h"
+#include "tests/unit/strategies/training_keys.h"
 
 namespace strata::testing {
 namespace {
-
-config::Value training(std::int64_t steps, std::int64_t batch) {
-  config::Map keys;
-  keys.set("steps", steps);
-  keys.set("batch", batch);
-  return config::Value(keys);
-}
 
 class LearnedTest : public TinySelectionTest {};
 
@@ -174,13 +168,7 @@ TEST_F(FlashMorphTest, ASingleStreamConvergesToItsClosedForm) {
         Case{"per_layer", "residual", "trapezoid"}}) {
     const std::vector<double> d = distances(std::string_view(normalise) == "per_layer",
                                             std::string_view(aligned) == "residual");
-    std::vector<double> ordered = d;
-    std::sort(ordered.begin(), ordered.end());
-    const double lambda = (ordered[0] + ordered[1]) / kLayers;  // shuts the least, opens the next
-    std::vector<double> expected;
-    expected.reserve(d.size());
-    for (const double distance : d)
-      expected.push_back(std::clamp(1 - lambda * kLayers / (2 * distance), 0.0, 1.0));
+    const auto [lambda, expected] = closed_form(d);
     EXPECT_EQ(std::count(expected.begin(), expected.end(), 0.0), 1);
     const auto selection = select("flashmorph", {{"stream", "single"},
                                                  {"normalise", normalise},

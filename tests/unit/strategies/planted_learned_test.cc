@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/strategies/planted_table.h"
+#include "tests/unit/strategies/training_keys.h"
 
 namespace strata::testing {
 namespace {
@@ -10,13 +11,6 @@ config::Value list(const std::vector<double>& values) {
   config::List out;
   for (const double value : values) out.emplace_back(value);
   return config::Value(out);
-}
-
-config::Value training(std::int64_t steps, std::int64_t batch) {
-  config::Map keys;
-  keys.set("steps", steps);
-  keys.set("batch", batch);
-  return config::Value(keys);
 }
 
 std::vector<Method> methods() {

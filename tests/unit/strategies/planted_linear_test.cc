@@ -7,18 +7,12 @@
 #include "models/mixers/linear_branch.h"
 #include "strategies/registry.h"
 #include "tests/unit/strategies/planted_problem.h"
+#include "tests/unit/strategies/training_keys.h"
 
 namespace strata::testing {
 namespace {
 
 using Keys = std::vector<std::pair<std::string, config::Value>>;
-
-config::Value training(std::int64_t steps) {
-  config::Map keys;
-  keys.set("steps", steps);
-  keys.set("batch", 1);
-  return config::Value(keys);
-}
 
 class PlantedLinearTest : public ::testing::TestWithParam<LinearKind> {
  protected:
@@ -83,7 +77,7 @@ TEST_P(PlantedLinearTest, OnlyThePlantedLayersTellOneKeyFromItsCrowd) {
 
 TEST_P(PlantedLinearTest, SelectorsFindThem) {
   const Keys morph = {
-      {"name", "flashmorph"}, {"lambda", 0.02}, {"rate", 0.2}, {"training", training(18)}};
+      {"name", "flashmorph"}, {"lambda", 0.02}, {"rate", 0.2}, {"training", training(18, 1)}};
   std::vector<Keys> methods = {{{"name", "nll_guided"}, {"mode", "restore"}}, morph};
   if (GetParam() == LinearKind::kLightning) {  // the quickest
     Keys single = morph;
@@ -95,7 +89,7 @@ TEST_P(PlantedLinearTest, SelectorsFindThem) {
                     {{"name", "kl_guided"}, {"mode", "restore"}},
                     {{"name", "gradient_attribution"}},
                     {{"name", "gate_path"}, {"prompts", 1.0}},
-                    {{"name", "duo_attention"}, {"rate", 0.2}, {"training", training(18)}}});
+                    {{"name", "duo_attention"}, {"rate", 0.2}, {"training", training(18, 1)}}});
   }
   for (const Keys& keys : methods) {
     const Selection selection = select(keys);

@@ -70,6 +70,16 @@ double log_total(const std::vector<double>& logits) {
 
 }  // namespace
 
+ClosedForm closed_form(const std::vector<double>& distances) {
+  std::vector<double> ordered = distances;
+  std::sort(ordered.begin(), ordered.end());
+  const auto layers = static_cast<double>(distances.size());
+  ClosedForm out{.lambda = (ordered[0] + ordered[1]) / layers, .gates = {}};
+  for (const double distance : distances)
+    out.gates.push_back(std::clamp(1 - out.lambda * layers / (2 * distance), 0.0, 1.0));
+  return out;
+}
+
 double nll_of(const std::vector<double>& logits, TokenId target) {
   return log_total(logits) - logits[static_cast<std::size_t>(target)];
 }

@@ -59,6 +59,14 @@ class TinySelectionTest : public ::testing::Test {
   MapScoreCache* cache_ = nullptr;
 };
 
+// Where FlashMorph's single stream ends by hand: alpha = clip(1 - lambda L / (2 D)) of each layer's
+// distance D, for the lambda that shuts the layer of the least and opens the next.
+struct ClosedForm {
+  double lambda = 0;
+  std::vector<double> gates;
+};
+ClosedForm closed_form(const std::vector<double>& distances);
+
 double nll_of(const std::vector<double>& logits, TokenId target);
 double kl_of(const std::vector<double>& teacher_logits, const std::vector<double>& logits);
 // The k highest, the first of equals.
