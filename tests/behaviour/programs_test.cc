@@ -275,7 +275,9 @@ TEST(ProgramsTest, DevelopmentSamplesAreEvaluatedAndReportedApartFromTheTest) {
   EXPECT_LT(test, development) << report.text;
   EXPECT_NE(development, std::string::npos) << report.text;
   for (const std::string split : {"test", "development"}) {
-    const Outcome samples = strata("samples benchmark.split=" + split + keys);
+    std::string words = "samples benchmark.split=";
+    words.append(split).append(keys);
+    const Outcome samples = strata(words);
     EXPECT_NE(samples.text.find(split == "test" ? " two" : " three"), std::string::npos)
         << samples.text;
     EXPECT_EQ(samples.text.find(split == "test" ? " three" : " two"), std::string::npos)
