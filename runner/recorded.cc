@@ -95,6 +95,7 @@ json job_keys(const ExperimentConfig& config) {
   keys.erase("db");
   // Younger than recorded runs, whose hashes stay where it says nothing.
   if (!config.mixer.linear) keys["mixer"].erase("linear");
+  if (config.model.branches.empty()) keys["model"].erase("branches");
   return keys;
 }
 
