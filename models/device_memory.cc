@@ -13,8 +13,9 @@ namespace {
 
 at::Device device_of(const Model& model) { return model.decoder().options().device(); }
 
+constexpr auto kAll = static_cast<std::size_t>(at::CachingAllocator::StatType::AGGREGATE);
+
 at::CachingDeviceAllocator::Stat allocated(at::Device device) {
-  constexpr auto kAll = static_cast<std::size_t>(at::CachingAllocator::StatType::AGGREGATE);
   return at::accelerator::getDeviceStats(device.index()).allocated_bytes[kAll];
 }
 
@@ -22,7 +23,12 @@ at::CachingDeviceAllocator::Stat allocated(at::Device device) {
 
 std::uint64_t free_memory(const Model& model) {
   const at::Device device = device_of(model);
-  if (!device.is_cpu()) return at::accelerator::getMemoryInfo(device.index()).first;
+  if (!device.is_cpu()) {
+    const auto stats = at::accelerator::getDeviceStats(device.index());
+    const auto unused = static_cast<std::uint64_t>(stats.reserved_bytes[kAll].current -
+                                                   stats.allocated_bytes[kAll].current);
+    return at::accelerator::getMemoryInfo(device.index()).first + unused;
+  }
   std::ifstream in("/proc/meminfo");
   for (std::string name, unit; in >> name;) {
     std::uint64_t kibibytes = 0;
@@ -31,6 +37,21 @@ std::uint64_t free_memory(const Model& model) {
     if (name == "HugePages_Total:") break;
   }
   return std::numeric_limits<std::uint64_t>::max();  // unknown
+}
+
+Result<std::string> check_memory(const Model& model, std::uint64_t needed, std::string_view what,
+                                 std::string_view hint) {
+  const std::uint64_t there = free_memory(model);
+  if (needed > there)
+    return fail(make_error(ErrorKind::kUnsupported,
+                           "{} needs about {} beside what is loaded; {} are free", what,
+                           readable_bytes(needed), readable_bytes(there))
+                    .with_hint(std::string(hint)));
+  return fmt::format("needs about {}, {} free", readable_bytes(needed), readable_bytes(there));
+}
+
+std::string readable_bytes(std::uint64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
 }
 
 PeakMemory::PeakMemory(const Model& model) : model_(model) {

@@ -3,14 +3,21 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "models/model.h"
 
 namespace strata {
 
-// Bytes that are free there: of a GPU what its driver says, of a CPU MemAvailable (the largest
-// value where the system does not say).
+// Bytes that are free there: of a GPU what its driver says and what this process holds without a
+// tensor in it, of a CPU MemAvailable (the largest value where the system does not say).
 std::uint64_t free_memory(const Model& model);
+
+// "needs about 3.1 GiB, 70.2 GiB free". kUnsupported where `needed` is more than what is free, with
+// `what` ("training", say) and `hint`.
+Result<std::string> check_memory(const Model& model, std::uint64_t needed, std::string_view what,
+                                 std::string_view hint);
+std::string readable_bytes(std::uint64_t bytes);
 
 // The most bytes that tensors held at once since this was made, beyond those of that moment. None
 // on a CPU, where nobody counts. One of them at a time on a device.

@@ -51,9 +51,12 @@ class Conversion {
   Status read_text();
   Status align();
   Status train_hybrid(const char* name, const HybridStage& stage);
+  // Whether the `needed` bytes are there, before they are asked for. `title` is told.
+  template <typename Stage>
+  Result<std::string> title_of(const char* name, const Stage& stage, std::uint64_t needed);
   // Trains `learner` on texts of a stage's length and records what came of it under `name`.
   template <typename Stage>
-  Status train(const char* name, const Stage& stage, TextLearner& learner);
+  Status train(const char* name, const Stage& stage, std::string title, TextLearner& learner);
   template <typename Stage>
   Result<std::vector<Tokens>> texts_for(const char* name, const Stage& stage) const;
   std::uint64_t order_seed(const char* name, std::uint64_t own) const {
@@ -207,14 +210,27 @@ Result<std::vector<Tokens>> Conversion::texts_for(const char* name, const Stage&
 }
 
 template <typename Stage>
-Status Conversion::train(const char* name, const Stage& stage, TextLearner& learner) {
+Result<std::string> Conversion::title_of(const char* name, const Stage& stage,
+                                         std::uint64_t needed) {
+  const auto needs =
+      check_memory(*teacher_, needed, name,
+                   "fewer texts or tokens at once (stage1.batch, stage2.rows_at_once, …), a "
+                   "narrower dtype, or a device with more memory");
+  if (!needs) return fail(needs.error());
+  outcome_["stages"][name]["estimated_bytes"] = needed;
+  return fmt::format("{} ({} texts of {} tokens a step; {})", name, stage.training.batch,
+                     stage.length, *needs);
+}
+
+template <typename Stage>
+Status Conversion::train(const char* name, const Stage& stage, std::string title,
+                         TextLearner& learner) {
   ASSIGN_OR_RETURN(const std::vector<Tokens> texts, texts_for(name, stage));
   const Meter before = metered_->take_meter();
   const PeakMemory peak(*teacher_);
   ASSIGN_OR_RETURN(nlohmann::json curve,
                    train_on_texts(*metered_, texts,
-                                  {.title = fmt::format("{} ({} texts of {} tokens a step)", name,
-                                                        stage.training.batch, stage.length),
+                                  {.title = std::move(title),
                                    .steps = stage.training.steps,
                                    .batch = stage.training.batch,
                                    .seed = order_seed(name, stage.training.seed),
@@ -225,13 +241,13 @@ Status Conversion::train(const char* name, const Stage& stage, TextLearner& lear
   const Meter cost = metered_->meter();
   const double tokens = tokens_of(stage);
   nlohmann::json& out = outcome_["stages"][name];
-  out = {
-      {"tokens", tokens},
-      {"texts", texts.size()},
-      {"repeats", tokens / (static_cast<double>(texts.size()) * static_cast<double>(stage.length))},
-      {"curve", std::move(curve)},
-      {"cost", to_json(cost)},
-      {"tokens_per_second", cost.seconds > 0 ? tokens / cost.seconds : 0.0}};
+  out.update({{"tokens", tokens},
+              {"texts", texts.size()},
+              {"repeats",
+               tokens / (static_cast<double>(texts.size()) * static_cast<double>(stage.length))},
+              {"curve", std::move(curve)},
+              {"cost", to_json(cost)},
+              {"tokens_per_second", cost.seconds > 0 ? tokens / cost.seconds : 0.0}});
   if (const std::optional<std::uint64_t> bytes = peak.bytes()) out["peak_bytes"] = *bytes;
   if (config_.peak_flops && cost.seconds > 0)
     out["share_of_peak_flops"] = cost.flops / cost.seconds / *config_.peak_flops;
@@ -244,8 +260,12 @@ Status Conversion::align() {
   for (const LayerBranch& branch : branches_) record_["layers"].push_back(branch.layer());
   record_["stage1"] = config::to_json(config_.stage1);
   if (config_.stage1.training.steps == 0 || branches_.empty()) return {};
+  ASSIGN_OR_RETURN(std::string title,
+                   title_of("stage1", config_.stage1,
+                            branch_training_bytes(teacher_->shape(), branches_,
+                                                  config_.stage1.training, config_.stage1.length)));
   BranchTrainer trainer(*teacher_, branches_, config_.stage1.training);
-  return train("stage1", config_.stage1, trainer);
+  return train("stage1", config_.stage1, std::move(title), trainer);
 }
 
 Status Conversion::train_hybrid(const char* name, const HybridStage& stage) {
@@ -256,8 +276,11 @@ Status Conversion::train_hybrid(const char* name, const HybridStage& stage) {
     student_ = Model::in_memory(teacher_->id() + " with branches", decoder.architecture(),
                                 decoder.weights(), branches_);
   RETURN_IF_ERROR(HybridTrainer::check(*student_, *plan_, stage.training));
+  ASSIGN_OR_RETURN(
+      std::string title,
+      title_of(name, stage, HybridTrainer::bytes(*student_, *plan_, stage.training, stage.length)));
   HybridTrainer trainer(*teacher_, *student_, *plan_, stage.training, masters_);
-  RETURN_IF_ERROR(train(name, stage, trainer));
+  RETURN_IF_ERROR(train(name, stage, std::move(title), trainer));
   masters_ = trainer.masters();
   student_ = std::move(trainer).release();
   return {};

@@ -106,8 +106,8 @@ Decoder::RotaryTable Decoder::rotary_table(const at::Tensor& inverse_frequencies
           at::cat({-sin, sin}, 1).to(options().dtype())};
 }
 
-std::shared_ptr<const BoundPlan> Decoder::bind(const AttentionPlan& plan) const {
-  return PlanBinder(*this).bind(plan);
+std::shared_ptr<const BoundPlan> Decoder::bind(const AttentionPlan& plan, BranchUse use) const {
+  return PlanBinder(*this, use).bind(plan);
 }
 
 BatchState Decoder::make_state(const BoundPlan& plan, std::int64_t max_length,

@@ -52,6 +52,10 @@ struct Segment {
   std::int64_t rows_out(std::size_t i) const { return batch * (chunk.end - rows[i].out_begin); }
 };
 
+// What a bound plan's linear branches are for: a model of halves runs on halves, but gradients need
+// the weights themselves.
+enum class BranchUse { kRun, kTrain };
+
 class Decoder {
  public:
   // Linear branches (models/mixers/linear_branch.h) by rising layer, at most one a layer: what
@@ -65,7 +69,8 @@ class Decoder {
   at::TensorOptions options() const { return weights_.embedding.options(); }
 
   // The plan compiled for this model's weights and device: made once, shared by what runs under it.
-  std::shared_ptr<const BoundPlan> bind(const AttentionPlan& plan) const;
+  std::shared_ptr<const BoundPlan> bind(const AttentionPlan& plan,
+                                        BranchUse use = BranchUse::kRun) const;
   BatchState make_state(const BoundPlan& plan, std::int64_t max_length,
                         std::int64_t batch = 1) const;
 

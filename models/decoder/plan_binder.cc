@@ -17,8 +17,12 @@ std::shared_ptr<const BoundPlan> PlanBinder::bind(const AttentionPlan& plan) {
     std::weak_ptr<const LinearHeads>& known = known_[{layer, std::move(heads)}];
     linear[at] = known.lock();
     if (linear[at] != nullptr) continue;
-    linear[at] = std::make_shared<const LinearHeads>(bind_linear(
-        plan, layer, *branch, decoder_->weights().layers[at], architecture.rms_norm_eps));
+    const LayerWeights& weights = decoder_->weights().layers[at];
+    const auto type = weights.q.scalar_type();
+    const bool narrow = use_ == BranchUse::kRun && (type == at::kBFloat16 || type == at::kHalf);
+    linear[at] = std::make_shared<const LinearHeads>(
+        bind_linear(plan, layer, narrow ? branch->narrowed(type) : *branch, weights,
+                    architecture.rms_norm_eps));
     known = linear[at];
   }
   return std::make_shared<const BoundPlan>(

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linalg_solve_triangular.h>
@@ -13,6 +14,7 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/ScalarTypeToTypeMeta.h>
 
 #include <algorithm>
@@ -57,10 +59,11 @@ struct Mixed {
 
 // mix(rows in chunks, start state) → Mixed, over slabs of whole chunks one after the other, whose
 // temporaries stay in the cache and do not grow with N; what is left of the rows is a chunk of its
-// own. by_row: q first, N in dimension 2.
+// own. by_row: q first, N in dimension 2. Rows come in the type of sums, or as they are where
+// `narrow`.
 template <typename Mix>
 LinearOutput in_slabs(const std::vector<at::Tensor>& by_row, const LinearState& state,
-                      std::int64_t chunk, const Mix& mix) {
+                      std::int64_t chunk, const Mix& mix, bool narrow = false) {
   // A GPU has no cache to stay in, and waits for each launch.
   const std::int64_t slab_rows = by_row[0].is_cuda() ? 8192 : 1024;
   STRATA_CHECK(chunk >= 1);
@@ -80,8 +83,10 @@ LinearOutput in_slabs(const std::vector<at::Tensor>& by_row, const LinearState& 
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     std::vector<at::Tensor> chunks;
     chunks.reserve(slabs.size());
-    for (const std::vector<at::Tensor>& x : slabs)
-      chunks.push_back(x[i].to(s.scalar_type()).unflatten(2, {-1, std::min(chunk, sizes[i])}));
+    for (const std::vector<at::Tensor>& x : slabs) {
+      const at::Tensor rows_here = narrow ? x[i] : x[i].to(s.scalar_type());
+      chunks.push_back(rows_here.unflatten(2, {-1, std::min(chunk, sizes[i])}));
+    }
     const Mixed mixed = mix(chunks, s);
     outs.push_back(mixed.out_BHnCV.flatten(2, 3).to(by_row[0].scalar_type()));
     s = mixed.end_BHKV;
@@ -164,6 +169,29 @@ Mixed mix_lightning(const std::vector<at::Tensor>& chunks, const at::Tensor& s_B
                                  at::matmul((k * decay.to_end_BHnC1).transpose(-1, -2), v), s_BHKV);
   const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * decay.between_BHnCC;
   return {at::matmul(scores, v) + at::matmul(q * decay.from_start_BHnC1, states.starts_BHnKV),
+          states.end_BHKV};
+}
+
+// Whether products run on tensor cores, in the inputs' type: they sum in float32 and round what
+// they make, as flash attention rounds its weights. Gradients go the wide way.
+bool on_tensor_cores(const at::Tensor& q) {
+  return q.is_cuda() && !c10::GradMode::is_enabled() &&
+         (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf);
+}
+
+// The same with q, k and v in halves, the log decays and the state in float32.
+Mixed mix_lightning_in_halves(const std::vector<at::Tensor>& chunks, const at::Tensor& s_BHKV) {
+  const at::Tensor &q = chunks[0], &k = chunks[1], &v = chunks[2];
+  const at::ScalarType narrow = q.scalar_type();
+  const at::Tensor log_decay_BH1C = chunks[3].narrow(2, 0, 1);
+  const ChunkDecay decay = decay_within(log_decay_BH1C);
+  const at::Tensor late_keys = (k * decay.to_end_BHnC1.to(narrow)).transpose(-1, -2);
+  const at::Tensor added = at::bmm(late_keys.flatten(0, 2), v.flatten(0, 2), at::kFloat)
+                               .unflatten(0, k.sizes().slice(0, 3));
+  const Scan states = scan_alike(log_decay_BH1C.sum(-1), added, s_BHKV);
+  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)).mul_(decay.between_BHnCC.to(narrow));
+  return {at::matmul(scores, v).add_(
+              at::matmul(q * decay.from_start_BHnC1.to(narrow), states.starts_BHnKV.to(narrow))),
           states.end_BHKV};
 }
 
@@ -255,6 +283,9 @@ LinearOutput lightning(const at::Tensor& q_BHNK, const at::Tensor& k_BHNK, const
   const std::int64_t heads = q_BHNK.size(1), rows = q_BHNK.size(2);
   STRATA_CHECK(log_decay_H.dim() == 1 && log_decay_H.size(0) == heads);
   const at::Tensor log_decay_BHN = log_decay_H.view({1, heads, 1}).expand({1, heads, rows});
+  if (on_tensor_cores(q_BHNK))  // which larger products fill better
+    return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN.to(at::kFloat)}, state, 2 * chunk,
+                    mix_lightning_in_halves, /*narrow=*/true);
   return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN}, state, chunk, mix_lightning);
 }
 

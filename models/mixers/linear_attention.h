@@ -22,7 +22,9 @@
 // and no sum of log gates is subtracted from another.
 //
 // Float64 inputs are summed in float64, all others in float32, and states are kept in that type;
-// outputs have q's type, which k and v share. No row sees a later one, to the bit, where all
+// outputs have q's type, which k and v share. (Lightning's products of halves on a GPU, where no
+// gradient is asked for, run on tensor cores: summed in float32, what lies between two products is
+// rounded to halves.) No row sees a later one, to the bit, where all
 // numbers are finite. Autograd passes through everything, states included.
 //
 // Legend: B sequences, H heads (as many of k and v as of q), N rows, K = D_k, V = D_v, C channels,

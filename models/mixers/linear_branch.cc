@@ -172,7 +172,7 @@ std::vector<BranchPart> LayerBranch::parts() {
 }
 
 BranchState LayerBranch::make_state(std::int64_t batch) const {
-  const at::TensorOptions options = weights_.q.options().requires_grad(false);
+  const at::TensorOptions options = weights_.q.options().dtype(wide_type()).requires_grad(false);
   BranchState state{.state = LinearState::zeros(batch, heads_, head_dim_, head_dim_, options)};
   const auto tail = [&](const at::Tensor& taps_CW) {
     return taps_CW.defined()
@@ -236,14 +236,24 @@ LayerBranch LayerBranch::subset(std::span<const std::int64_t> heads) const {
   return part;
 }
 
+LayerBranch LayerBranch::narrowed(at::ScalarType type) const {
+  LayerBranch narrow = *this;
+  const BranchWeights& w = narrow.weights_;
+  const at::Tensor* const wide[] = {&w.q_conv, &w.k_conv, &w.v_conv, &w.decay_log, &w.decay_shift};
+  for (const BranchPart& part : narrow.parts())
+    if (std::find(std::begin(wide), std::end(wide), part.tensor) == std::end(wide))
+      *part.tensor = part.tensor->detach().to(type);
+  return narrow;
+}
+
 // Pairs (i, i + D/2), with angles in float32 as the decoder has them.
 at::Tensor LayerBranch::turned(const at::Tensor& x_BHND, std::int64_t begin) const {
   if (!inverse_frequencies_.defined()) return x_BHND;
   const at::Tensor position =
       at::arange(begin, begin + x_BHND.size(2), inverse_frequencies_.options());
-  const at::Tensor angle_NF = at::outer(position, inverse_frequencies_).to(dtype());
-  const at::Tensor cos = at::cat({angle_NF, angle_NF}, 1).cos() * rotary_gain_;
-  const at::Tensor sin = at::cat({-angle_NF, angle_NF}, 1).sin() * rotary_gain_;
+  const at::Tensor angle_NF = at::outer(position, inverse_frequencies_).to(wide_type());
+  const at::Tensor cos = (at::cat({angle_NF, angle_NF}, 1).cos() * rotary_gain_).to(dtype());
+  const at::Tensor sin = (at::cat({-angle_NF, angle_NF}, 1).sin() * rotary_gain_).to(dtype());
   const std::vector<at::Tensor> halves = x_BHND.chunk(2, -1);
   return x_BHND * cos + at::cat({halves[1], halves[0]}, -1) * sin;
 }
@@ -258,18 +268,17 @@ LinearOutput LayerBranch::mix(const at::Tensor& x_BNC, const at::Tensor& q_BHND,
                        : lightning(q_BHND, k_BHND, v_BHND, log_decay_H_, state);
     case LinearKind::kGla: {
       const at::Tensor raw = at::linear(at::linear(x_BNC, w.decay_down), w.decay_up, w.decay_bias);
-      const at::Tensor log_gate_BHND = (at::log_sigmoid(raw) / config_.gate_divisor)
+      const at::Tensor log_gate_BHND = (at::log_sigmoid(raw.to(wide_type())) / config_.gate_divisor)
                                            .unflatten(2, {heads_, head_dim_})
                                            .transpose(1, 2);
       return one_token ? gla_step(q_BHND, k_BHND, v_BHND, log_gate_BHND, state)
                        : gla(q_BHND, k_BHND, v_BHND, log_gate_BHND, state);
     }
     case LinearKind::kGatedDeltaNet: {
-      const at::Tensor log_decay_BHN =
-          (-w.decay_log.exp() * at::softplus(at::linear(x_BNC, w.decay, w.decay_shift)))
-              .transpose(1, 2);
+      const at::Tensor raw = at::linear(x_BNC, w.decay).to(wide_type()) + w.decay_shift;
+      const at::Tensor log_decay_BHN = (-w.decay_log.exp() * at::softplus(raw)).transpose(1, 2);
       const at::Tensor beta_BHN =
-          (at::linear(x_BNC, w.beta).sigmoid() * config_.max_beta).transpose(1, 2);
+          (at::linear(x_BNC, w.beta).to(wide_type()).sigmoid() * config_.max_beta).transpose(1, 2);
       return one_token ? gated_deltanet_step(q_BHND, k_BHND, v_BHND, log_decay_BHN, beta_BHN, state)
                        : gated_deltanet(q_BHND, k_BHND, v_BHND, log_decay_BHN, beta_BHN, state);
     }
@@ -287,8 +296,8 @@ BranchRead LayerBranch::run(const at::Tensor& given_BNC, const BranchState& befo
                            ConvolutionState& tail) {
     at::Tensor rows = at::linear(x_BNC, weight, optional_tensor(bias));
     if (taps.defined()) {
-      ConvolutionOutput convolved = short_convolution(rows, taps, tail);
-      rows = std::move(convolved.out_BNC);
+      ConvolutionOutput convolved = short_convolution(rows.to(wide_type()), taps, tail);
+      rows = convolved.out_BNC.to(dtype());
       tail = std::move(convolved.state);
     }
     return rows.unflatten(2, {-1, head_dim_}).transpose(1, 2);

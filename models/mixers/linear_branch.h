@@ -16,7 +16,8 @@
 // LinearBranchConfig.
 //
 // A softmax layer's sink logits have no counterpart and are left behind. Weights are float32, or
-// float64 for a model in float64; what x is in does not matter, the output has its type.
+// float64 for a model in float64, which training needs, or what narrowed() makes of them to run a
+// model in halves; what x is in does not matter, the output has its type.
 //
 // Legend: B sequences, N rows, C hidden size, H query heads, G KV heads, D head size, W taps. Const
 // members are thread-safe while nothing writes to the weights. Which heads of a layer are linear
@@ -113,6 +114,8 @@ class LayerBranch {
   // copies of their rows of the weights, through which autograd passes. Keys and values that heads
   // share stay shared. Without o's bias, which is the layer's, not a head's; without fusion.
   LayerBranch subset(std::span<const std::int64_t> heads) const;
+  // A copy to run a model of halves with. States, convolutions and decays stay as wide as they are.
+  LayerBranch narrowed(at::ScalarType type) const;
   std::int64_t heads() const { return heads_; }
 
   LinearSize size() const;
@@ -122,6 +125,7 @@ class LayerBranch {
  private:
   LayerBranch() = default;
   at::ScalarType dtype() const { return weights_.q.scalar_type(); }
+  at::ScalarType wide_type() const { return dtype() == at::kDouble ? at::kDouble : at::kFloat; }
   at::Tensor turned(const at::Tensor& x_BHND, std::int64_t begin) const;
   LinearOutput mix(const at::Tensor& x_BNC, const at::Tensor& q_BHND, const at::Tensor& k_BHND,
                    const at::Tensor& v_BHND, const LinearState& state, bool one_token) const;

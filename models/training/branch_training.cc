@@ -5,12 +5,14 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "models/decoder/decoder.h"
 #include "models/forward.h"
 #include "models/training/adamw_file.h"
+#include "models/training/gated_pass.h"
 
 namespace strata {
 
@@ -197,6 +199,19 @@ Result<std::vector<BranchLoss>> BranchTrainer::train_step(
     }
     return out;
   });
+}
+
+std::uint64_t branch_training_bytes(const ModelShape& teacher, std::span<LayerBranch> branches,
+                                    const BranchTraining& training, std::int64_t length) {
+  std::uint64_t moments = 0, gradients = 0;
+  for (LayerBranch& branch : branches) {
+    std::uint64_t own = 0;
+    for (const BranchPart& part : branch.parts()) own += part.tensor->nbytes();
+    moments += 2 * own;
+    gradients = std::max(gradients, own);
+  }
+  const MixerSpec linear = LinearAttention{branches[0].config().kind};
+  return moments + gradients + gated_pass_bytes(teacher, length, 0, training.batch, linear);
 }
 
 double cosine_rate(const BranchTraining& training, std::int64_t step) {

@@ -30,6 +30,11 @@ struct BranchLoss {
   double relative = 0;  // to the mean square of what the attention makes
 };
 
+// Bytes that training `branches` on texts of `length` tokens needs beside them and the teacher: an
+// estimate that is meant to lie above what is measured.
+std::uint64_t branch_training_bytes(const ModelShape& teacher, std::span<LayerBranch> branches,
+                                    const BranchTraining& training, std::int64_t length);
+
 class BranchTrainer final : public TextLearner {
  public:
   // Trains the branches in place: they (by rising layer, at least one) and the teacher outlive it.

@@ -15,10 +15,6 @@
 namespace strata {
 namespace {
 
-std::string readable(std::uint64_t bytes) {
-  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
-}
-
 // Steps of gates, and what of them outlives a step.
 class Loop {
  public:
@@ -59,12 +55,12 @@ Result<std::string> Loop::memory_plan() const {
   if (least > there)
     return fail(make_error(ErrorKind::kUnsupported,
                            "training on {} tokens needs about {} beside the weights; {} are free",
-                           rows, readable(least), readable(there))
+                           rows, readable_bytes(least), readable_bytes(there))
                     .with_hint("use shorter calibration prompts, fewer threads or a device with "
                                "more memory"));
   return fmt::format("training {} ({} a pass of {} tokens, {} free)",
-                     training_.weights != nullptr ? "weights" : "gates", readable(least / workers),
-                     rows, readable(there));
+                     training_.weights != nullptr ? "weights" : "gates",
+                     readable_bytes(least / workers), rows, readable_bytes(there));
 }
 
 // Runs the unmasked model where its rows are not kept from an earlier step.

@@ -17,6 +17,7 @@
 #include "models/decoder/linear_heads.h"
 #include "models/forward.h"
 #include "models/training/adamw_file.h"
+#include "models/training/gated_pass.h"
 #include "models/training/master_weights.h"
 #include "models/training/save_student.h"
 #include "models/training/student_layers.h"
@@ -311,6 +312,34 @@ Status HybridTrainer::check(const Model& start, const AttentionPlan& plan,
                            "train=branches trains")
                     .with_hint("train=all"));
   return {};
+}
+
+std::uint64_t HybridTrainer::bytes(const Model& start, const AttentionPlan& plan,
+                                   const HybridTraining& training, std::int64_t length) {
+  // A copy, its gradients and two moments; a master where the copy is narrower.
+  std::uint64_t weights = 0;
+  const auto add = [&](const at::Tensor& tensor) {
+    const auto narrow = static_cast<std::uint64_t>(tensor.element_size());
+    const std::uint64_t wide = std::max<std::uint64_t>(narrow, sizeof(float));
+    weights += static_cast<std::uint64_t>(tensor.numel()) *
+               (narrow + 3 * wide + (wide > narrow ? wide : 0));
+  };
+  Weights model = start.decoder().weights();
+  if (training.train == TrainedWeights::kAll)
+    for (const WeightPart& part : weight_parts(start.decoder().architecture(), model))
+      add(*part.tensor);
+  MixerSpec mixer = FullAttention{};
+  for (LayerBranch branch : start.decoder().branches())
+    for (const BranchPart& part : trained_parts(plan, branch)) {
+      add(*part.tensor);
+      mixer = LinearAttention{branch.config().kind};
+    }
+  // Student and teacher: the logits and their logarithms of both, and what comes back of them.
+  constexpr std::uint64_t kLogitTensors = 5;
+  const std::int64_t texts =
+      std::clamp<std::int64_t>(training.rows_at_once / length, 1, training.batch);
+  return weights + kLogitTensors * static_cast<std::uint64_t>(kLogitsAtOnce) * sizeof(float) +
+         gated_pass_bytes(start.shape(), length, 0, texts, mixer);
 }
 
 HybridTrainer::HybridTrainer(const Model& teacher, const Model& start, const AttentionPlan& plan,

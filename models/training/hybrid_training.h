@@ -124,6 +124,10 @@ class HybridTrainer final : public TextLearner {
   ~HybridTrainer() override;
   static Status check(const Model& start, const AttentionPlan& plan,
                       const HybridTraining& training);
+  // Bytes that one needs beside the teacher and `start`: an estimate that is meant to lie above
+  // what is measured.
+  static std::uint64_t bytes(const Model& start, const AttentionPlan& plan,
+                             const HybridTraining& training, std::int64_t length);
 
   Result<nlohmann::json> step(std::span<const std::span<const TokenId>> texts,
                               MeteredModel& meter) override;

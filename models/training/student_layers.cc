@@ -65,7 +65,7 @@ StudentLayers::StudentLayers(const Decoder& decoder, const AttentionPlan& plan, 
                              std::int64_t batch)
     : decoder_(decoder), length_(length), batch_(batch) {
   const at::AutoGradMode mode(true);  // rows of mixed layers are picked here
-  bound_ = decoder.bind(plan);
+  bound_ = decoder.bind(plan, BranchUse::kTrain);
 }
 
 at::Tensor StudentLayers::run(const at::Tensor& x_NC, int layer) const {

@@ -167,7 +167,11 @@ Parsed parse(int argc, char** argv) {
   CLI::App* gates = bench->add_subcommand("gates",
                                           "forward and backward pass of half-open gates over "
                                           "batch= prompts of benchmark.length tokens");
-  for (CLI::App* command : {prefill, decode, gates}) {
+  CLI::App* mixer = bench->add_subcommand(
+      "mixer",
+      "one layer's cheap mixer by itself (full attention under strategy=full) over "
+      "benchmark.length rows");
+  for (CLI::App* command : {prefill, decode, gates, mixer}) {
     add_composition(command, arguments, dirs);
     command->add_option("--repeats", arguments.repeats, "measurements after one warm-up")
         ->check(CLI::Range(1, 1000));
@@ -259,6 +263,7 @@ Parsed parse(int argc, char** argv) {
       {convert, Command::kConvert},
       {decode, Command::kBenchDecode},
       {gates, Command::kBenchGates},
+      {mixer, Command::kBenchMixer},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
       {export_plan, Command::kExport},

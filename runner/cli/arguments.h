@@ -18,6 +18,7 @@ enum class Command {
   kConvert,
   kBenchDecode,
   kBenchGates,
+  kBenchMixer,
   kBenchPrefill,
   kSamples,
   kExport,

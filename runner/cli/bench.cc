@@ -8,6 +8,7 @@
 
 #include "core/rng.h"
 #include "models/device_memory.h"
+#include "models/mixers/mixer_speed.h"
 #include "models/training/gated_pass.h"
 #include "runner/experiment.h"
 
@@ -90,19 +91,43 @@ Result<nlohmann::json> gated_passes(const Arguments& arguments, const Experiment
   return line;
 }
 
+nlohmann::json conditions(const ExperimentConfig& config, const Model& model, std::int64_t length) {
+  return {{"tokens", length},
+          {"threads", worker_threads(config)},
+          {"dtype", config.dtype},
+          {"device", model.device_name()}};
+}
+
+nlohmann::json mixer_line(const Arguments& arguments, const ExperimentConfig& config,
+                          const Model& model, std::int64_t length) {
+  const MixerSpec mixer =
+      config.strategy_name() == "full" ? MixerSpec{FullAttention{}} : config.cheap_mixer();
+  nlohmann::json line = conditions(config, model, length);
+  line["mixer"] = to_json(mixer);
+  line["seconds"] = mixer_seconds(model, mixer, length, arguments.repeats);
+  return line;
+}
+
+Status print(const nlohmann::json& line) {
+  std::printf("%s\n", line.dump().c_str());
+  return {};
+}
+
 }  // namespace
 
 Status bench(const Arguments& arguments, const ExperimentConfig& config, Progress& progress) {
   const bool decode = arguments.command == Command::kBenchDecode;
   Workbench workbench;
   const bool gates = arguments.command == Command::kBenchGates;  // of all units: no selection
+  const bool mixer = arguments.command == Command::kBenchMixer;
   std::optional<SelectedPlan> selected;
-  if (!gates) {
+  if (!gates && !mixer) {
     ASSIGN_OR_RETURN(selected, run_selection(config, workbench, progress));
   }
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const std::int64_t length, benchmark_length(config));
   set_operation_threads(worker_threads(config));
+  if (mixer) return print(mixer_line(arguments, config, *model, length));
   Rng rng(config.seed, "bench");
   const bool several = arguments.command != Command::kBenchPrefill;
   std::vector<Tokens> prompts(several ? static_cast<std::size_t>(config.batch) : 1);
@@ -110,10 +135,7 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
     for (std::int64_t i = 0; i < length; ++i)
       prompt.push_back(
           static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(model->shape().vocabulary))));
-  nlohmann::json line = {{"tokens", length},
-                         {"threads", worker_threads(config)},
-                         {"dtype", config.dtype},
-                         {"device", model->device_name()}};
+  nlohmann::json line = conditions(config, *model, length);
   if (gates) {
     ASSIGN_OR_RETURN(const nlohmann::json measured,
                      gated_passes(arguments, config, *model, prompts, progress));
@@ -135,8 +157,7 @@ Status bench(const Arguments& arguments, const ExperimentConfig& config, Progres
           static_cast<double>(config.batch * arguments.new_tokens) / seconds[seconds.size() / 2];
     }
   }
-  std::printf("%s\n", line.dump().c_str());
-  return {};
+  return print(line);
 }
 
 }  // namespace strata::cli

@@ -198,6 +198,7 @@ int run_engine(const Arguments& arguments) {
     case Command::kTrain: status = train(arguments, *jobs, progress); break;
     case Command::kBenchDecode:
     case Command::kBenchGates:
+    case Command::kBenchMixer:
     case Command::kBenchPrefill: status = bench(arguments, (*jobs)[0].config, progress); break;
     default:
       status = arguments.resume.empty() ? run(*std::move(jobs), progress)

@@ -168,6 +168,7 @@ int run_light(const Arguments& arguments) {
     case Command::kConvert:
     case Command::kBenchDecode:
     case Command::kBenchGates:
+    case Command::kBenchMixer:
     case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
   }
   return code ? *code : report_error(code.error());

@@ -71,7 +71,7 @@ int main(int argc, char** argv) {
   if (arguments.command == Command::kRun || arguments.command == Command::kSelect ||
       arguments.command == Command::kTrain || arguments.command == Command::kConvert ||
       arguments.command == Command::kBenchDecode || arguments.command == Command::kBenchGates ||
-      arguments.command == Command::kBenchPrefill) {
+      arguments.command == Command::kBenchMixer || arguments.command == Command::kBenchPrefill) {
     const strata::Result<int> code = with_model(arguments, argv);
     return code ? *code : report_error(code.error());
   }

@@ -202,7 +202,11 @@ TEST_P(GatedLinearTest, OpenGatesAreTheTeacherToTheBit) {
       const ForcedRequest forced{prompt_, answer_, &full};
       const AnswerScore expected = (*model.score({&forced, 1}))[0];
       const std::vector<double> open(units(granularity), 1.0);
-      EXPECT_EQ(run(gated, request(open)).nll, expected.nll);
+      const std::vector<double> nll = run(gated, request(open)).nll;
+      if (device().is_cpu())
+        EXPECT_EQ(nll, expected.nll);
+      else  // whose products of other row counts round in another order
+        for (std::size_t i = 0; i < nll.size(); ++i) EXPECT_NEAR(nll[i], expected.nll[i], 1e-12);
       for (const GatedAttention& streams : testing::streams(gated)) {
         GatedRequest align = taught(PassLoss::kAlignment);
         align.gates = open;

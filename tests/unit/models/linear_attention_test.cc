@@ -8,6 +8,7 @@
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/record_function.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include <torch/csrc/autograd/autograd.h>
@@ -164,6 +165,22 @@ TEST_P(LinearAttentionTest, HalvesAreSummedInFloat32) {
   const Errors half = worst_errors(at::kHalf, 40);
   EXPECT_LT(half.out, 5e-4);
   EXPECT_LT(half.state, 1e-5);
+}
+// Where nobody asks for gradients a GPU rounds what lies between two products.
+TEST_P(LinearAttentionTest, HalvesWithoutGradientsAreThatWithinTheirRounding) {
+  const at::NoGradGuard no_grad;
+  const Errors errors = worst_errors(at::kBFloat16, 40);
+  EXPECT_LT(errors.out, 2e-2);
+  EXPECT_LT(errors.state, 1e-2);
+  // Over more rows than are taken at once, against float64 on the same rounded numbers.
+  Rng rng(7, "long");
+  const LinearInputs in =
+      random_inputs(Kind::kLightning, {1, 2, 20000, 16, 16}, rng).each([](const at::Tensor& x) {
+        return x.to(at::kBFloat16).to(at::kDouble);
+      });
+  const LinearOutput exact = chunked(in, 64), here_too = chunked(here(in, at::kBFloat16), 64);
+  EXPECT_LT(difference(here_too.out_BHNV, exact.out_BHNV), 2e-2);
+  EXPECT_LT(difference(here_too.state.s_BHKV, exact.state.s_BHKV), 1e-2);
 }
 TEST_P(LinearAttentionTest, ExtremeGatesKeepTheirDigits) {
   const Errors mixed = worst_errors(at::kFloat, 40, draw_extreme_gate);

@@ -224,6 +224,35 @@ TEST(LinearBranchTest, HalfPrecisionInputsAreComputedInFloat32) {
   }
 }
 
+TEST(LinearBranchTest, ANarrowedCopyIsTheBranchWithinItsRounding) {
+  for (const LinearKind kind : kKinds) {
+    Rng rng(11, "narrowed");
+    const auto parent = branch_parent(rng, at::kFloat, true);
+    LayerBranch branch = initial_branch(*parent, 1, {.kind = kind, .gate_rank = 3});
+    draw_weights(branch, rng);
+    const LayerBranch narrow = branch.narrowed(at::kBFloat16);
+    EXPECT_EQ(narrow.weights().q.scalar_type(), at::kBFloat16);
+    EXPECT_EQ(branch.weights().q.scalar_type(), at::kFloat);
+    // Where angles of halves would be off by whole turns.
+    BranchState far = branch.make_state(1), far_too = narrow.make_state(1);
+    far.length = far_too.length = 30001;
+    EXPECT_EQ(far.bytes(), far_too.bytes());
+    const at::Tensor x = normal_tensor({1, 70, 12}, rng, 1).to(at::kBFloat16);
+    const BranchOutput exact = branch.forward(x, far), out = narrow.forward(x, far_too);
+    EXPECT_EQ(out.out_BNC.scalar_type(), at::kBFloat16);
+    const auto relative = [](const at::Tensor& a, const at::Tensor& b) {
+      return ((a - b).to(at::kDouble).norm() / b.to(at::kDouble).norm()).item<double>();
+    };
+    EXPECT_LT(relative(out.out_BNC, exact.out_BNC), 3e-2);
+    EXPECT_LT(relative(out.state.state.s_BHKV, exact.state.state.s_BHKV), 3e-2);
+    // Goes on token by token.
+    const at::Tensor next = normal_tensor({1, 1, 12}, rng, 1).to(at::kBFloat16);
+    EXPECT_LT(
+        relative(narrow.step(next, out.state).out_BNC, branch.step(next, exact.state).out_BNC),
+        5e-2);
+  }
+}
+
 TEST(LinearBranchTest, GradientsOfEveryPartAreFiniteDifferences) {
   for (const LinearKind kind : kKinds) {
     Rng rng(8, "gradients");
