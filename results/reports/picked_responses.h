@@ -5,6 +5,7 @@
 // latest execution; samples it lacks come from the next one.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,15 @@ struct PickedResponses {
   std::size_t disagreeing_samples = 0;    // another execution generated or scored otherwise
 };
 
-Result<PickedResponses> pick_responses(const Store& store, const ExperimentRow& experiment,
-                                       const DataRow& data);
+// Every execution of a database with the start of its run, by id: read once for many experiments.
+struct StartedExecution {
+  ExecutionRow row;
+  std::string started;
+};
+using Executions = std::map<std::string, StartedExecution>;
+Result<Executions> all_executions(const Store& store);
+
+Result<PickedResponses> pick_responses(const Store& store, const Executions& executions,
+                                       const ExperimentRow& experiment, const DataRow& data);
 
 }  // namespace strata

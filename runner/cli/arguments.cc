@@ -201,16 +201,30 @@ Parsed parse(int argc, char** argv) {
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
   for (CLI::App* command : {claims, leaderboard, run_report}) {
-    command->add_option("--format", arguments.format, "text, md or csv")
-        ->check(CLI::IsMember({"text", "md", "csv"}));
+    command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
+        ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
   }
 
-  for (CLI::App* command : {claims, leaderboard})
+  for (CLI::App* command : {claims, leaderboard}) {
+    command
+        ->add_option(
+            "--where", arguments.where,
+            "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
+        ->option_text("KEY=VALUE")
+        ->expected(1)
+        ->take_all();
+    command
+        ->add_option("--by", arguments.by,
+                     "KEY: a table for each value of this stored key; repeat it")
+        ->option_text("KEY")
+        ->expected(1)
+        ->take_all();
     command
         ->add_option("overrides", arguments.load.overrides,
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
         ->option_text("KEY=VALUE");
+  }
   run_report
       ->add_option("words", arguments.load.overrides, "a run's id or its beginning, and db=FILE")
       ->option_text("RUN [db=FILE]")

@@ -49,7 +49,8 @@ struct Arguments {
   double train_rate = 1e-4, train_clip = 1, checkpoint_seconds = 300;
   std::string format = "text";
   bool ascii = false;
-  std::vector<std::string> names;  // run ids, database files
+  std::vector<std::string> where, by;  // report: filters and groups
+  std::vector<std::string> names;      // run ids, database files
 };
 
 struct Parsed {

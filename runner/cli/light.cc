@@ -61,7 +61,12 @@ Result<ReportKeys> report_keys(const std::vector<std::string>& words) {
 }
 
 Result<int> report(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const ReportKeys keys, report_keys(arguments.load.overrides));
+  ASSIGN_OR_RETURN(ReportKeys keys, report_keys(arguments.load.overrides));
+  for (const std::string& text : arguments.where) {
+    ASSIGN_OR_RETURN(KeyFilter filter, parse_key_filter(text));
+    keys.filters.where.push_back(std::move(filter));
+  }
+  keys.filters.by = arguments.by;
   ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
   RenderOptions options;
   ASSIGN_OR_RETURN(options.format, parse_report_format(arguments.format));
