@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kGap = 2;  // spaces between columns
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kSpellings = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kSpellings = {
     {{"█", "#"},
      {"·", "."},
      {"–", "-"},
@@ -20,10 +20,12 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kSpellin
      {"×", "x"},
      {"≥", ">="},
      {"≤", "<="},
-     {"←", "<-"}}};
+     {"←", "<-"},
+     {"↔", "<->"},
+     {"±", "+-"}}};
 
 // The same signs for LaTeX, and the characters that mean something to it.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 22> kCommands = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kCommands = {
     {{"█", "\\rule{0.4em}{1ex}"},
      {"·", "$\\cdot$"},
      {"–", "--"},
@@ -35,6 +37,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 22> kCommand
      {"≥", "$\\geq$"},
      {"≤", "$\\leq$"},
      {"←", "$\\leftarrow$"},
+     {"↔", "$\\leftrightarrow$"},
+     {"±", "$\\pm$"},
      {"\\", "\\textbackslash{}"},
      {"&", "\\&"},
      {"%", "\\%"},

@@ -112,6 +112,7 @@ double sign_flip(std::span<const double> values, const SignFlipOptions& options)
   STRATA_CHECK(!values.empty());
   double scale = 0;
   for (const double value : values) scale += std::abs(value);
+  if (scale == 0) return 1;
   const double observed =
       std::abs(std::accumulate(values.begin(), values.end(), 0.0)) - kSlack * scale;
   if (values.size() <= kClustersForAllFlips) return every_flip(values, observed);

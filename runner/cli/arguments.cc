@@ -200,7 +200,11 @@ Parsed parse(int argc, char** argv) {
       "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
-  for (CLI::App* command : {claims, leaderboard, run_report}) {
+  CLI::App* compare = report->add_subcommand(
+      "compare",
+      "two runs, or two database files, on the samples that both answered: differences with "
+      "tests, and the samples that changed");
+  for (CLI::App* command : {claims, compare, leaderboard, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -225,6 +229,13 @@ Parsed parse(int argc, char** argv) {
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
         ->option_text("KEY=VALUE");
   }
+  compare
+      ->add_option("words", arguments.load.overrides,
+                   "two runs by id or its beginning, and db=FILE; or two database files")
+      ->option_text("A B [db=FILE]")
+      ->required();
+  compare->add_option("--samples", arguments.changed_samples, "changed samples to show")
+      ->capture_default_str();
   run_report
       ->add_option("words", arguments.load.overrides, "a run's id or its beginning, and db=FILE")
       ->option_text("RUN [db=FILE]")
@@ -252,16 +263,19 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
-  if (*run_report) {
+  if (*run_report || *compare) {
     std::vector<std::string>& words = arguments.load.overrides;
-    const auto is_run = [](const std::string& word) { return word.find('=') == std::string::npos; };
-    std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_run);
-    words.erase(std::remove_if(words.begin(), words.end(), is_run), words.end());
-    if (arguments.names.size() != 1) {
+    const auto is_name = [](const std::string& word) {
+      return word.find('=') == std::string::npos;
+    };
+    std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
+    words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+    const std::size_t expected = *compare ? 2 : 1;
+    if (arguments.names.size() != expected) {
       std::fprintf(stderr,
-                   "error: report run takes one run, got %zu\n  hint: strata report run RUN "
-                   "[db=FILE]\n",
-                   arguments.names.size());
+                   "error: report %s takes %s, got %zu\n  hint: strata report %s [db=FILE]\n",
+                   *compare ? "compare" : "run", *compare ? "two runs or files" : "one run",
+                   arguments.names.size(), *compare ? "compare A B" : "run RUN");
       parsed.exit_code = 2;
       return parsed;
     }
@@ -277,6 +291,7 @@ Parsed parse(int argc, char** argv) {
       {samples, Command::kSamples},
       {export_plan, Command::kExport},
       {claims, Command::kReportClaims},
+      {compare, Command::kReportCompare},
       {leaderboard, Command::kReportLeaderboard},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},

@@ -22,6 +22,7 @@ enum class Command {
   kSamples,
   kExport,
   kReportClaims,
+  kReportCompare,
   kReportLeaderboard,
   kReportRun,
   kDbCheck,
@@ -50,6 +51,7 @@ struct Arguments {
   std::string format = "text";
   bool ascii = false;
   std::vector<std::string> where, by;  // report: filters and groups
+  std::size_t changed_samples = 20;    // report compare
   std::vector<std::string> names;      // run ids, database files
 };
 

@@ -51,6 +51,7 @@ class Board {
                       const std::string& benchmark_json = {});
 
   Store& store() { return store_; }
+  const Store& store() const { return store_; }
   LeaderboardTable table() const;
   LeaderboardBlock only_block() const;
 
