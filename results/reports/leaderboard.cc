@@ -12,24 +12,6 @@
 namespace strata {
 namespace {
 
-BlockKey key_of(const Evaluation& evaluation) {
-  const RunRow& run = evaluation.run;
-  const ExperimentRow& experiment = evaluation.experiment;
-  return {.model_id = evaluation.training.empty() ? experiment.model_id : evaluation.training,
-          .tokenizer_id = experiment.tokenizer_id,
-          .generation = experiment.generation_json,
-          .data_id = experiment.data_id,
-          .split = evaluation.split,
-          .numerics_version = experiment.numerics_version,
-          .window = run.window,
-          .sinks = run.sinks,
-          .linear = linear_of(run, &evaluation.plan),
-          .decode_rule = run.decode_rule,
-          .granularity = run.granularity,
-          .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity)),
-          .by = evaluation.by};
-}
-
 // What was asked and how the answers were generated, whichever samples were drawn.
 nlohmann::json question_of(const Evaluation& evaluation) {
   auto benchmark = parse_json(evaluation.run.benchmark_config_json).value_or(nlohmann::json());
@@ -57,6 +39,24 @@ std::vector<const Evaluation*> development_of(const BlockKey& key, const BlockMe
 }
 
 }  // namespace
+
+BlockKey key_of(const Evaluation& evaluation) {
+  const RunRow& run = evaluation.run;
+  const ExperimentRow& experiment = evaluation.experiment;
+  return {.model_id = evaluation.training.empty() ? experiment.model_id : evaluation.training,
+          .tokenizer_id = experiment.tokenizer_id,
+          .generation = experiment.generation_json,
+          .data_id = experiment.data_id,
+          .split = evaluation.split,
+          .numerics_version = experiment.numerics_version,
+          .window = run.window,
+          .sinks = run.sinks,
+          .linear = linear_of(run, &evaluation.plan),
+          .decode_rule = run.decode_rule,
+          .granularity = run.granularity,
+          .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity)),
+          .by = evaluation.by};
+}
 
 Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request) {
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));

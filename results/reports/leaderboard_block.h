@@ -46,6 +46,8 @@ struct BlockKey {
   }
 };
 
+BlockKey key_of(const Evaluation& evaluation);
+
 struct BlockMembers {
   std::vector<const Evaluation*> budgeted;
   const Evaluation* full = nullptr;  // the references; may be missing

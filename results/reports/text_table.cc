@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kGap = 2;  // spaces between columns
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kSpellings = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kSpellings = {
     {{"█", "#"},
      {"·", "."},
      {"–", "-"},
@@ -22,10 +22,11 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kSpellin
      {"≤", "<="},
      {"←", "<-"},
      {"↔", "<->"},
-     {"±", "+-"}}};
+     {"±", "+-"},
+     {"ρ", "rho"}}};
 
 // The same signs for LaTeX, and the characters that mean something to it.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kCommands = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kCommands = {
     {{"█", "\\rule{0.4em}{1ex}"},
      {"·", "$\\cdot$"},
      {"–", "--"},
@@ -39,6 +40,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kCommand
      {"←", "$\\leftarrow$"},
      {"↔", "$\\leftrightarrow$"},
      {"±", "$\\pm$"},
+     {"ρ", "$\\rho$"},
      {"\\", "\\textbackslash{}"},
      {"&", "\\&"},
      {"%", "\\%"},

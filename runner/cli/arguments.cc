@@ -194,6 +194,10 @@ Parsed parse(int argc, char** argv) {
 
   CLI::App* report = app.add_subcommand("report", "tables from a database; runs no model");
   report->require_subcommand(1);
+  CLI::App* ablation = report->add_subcommand(
+      "ablation",
+      "effects of swept keys, Pareto fronts, budget curves and the units that are needed, "
+      "agreement of selections, task transfer");
   CLI::App* leaderboard =
       report->add_subcommand("leaderboard", "strategies compared at equal budget");
   CLI::App* claims = report->add_subcommand(
@@ -204,13 +208,13 @@ Parsed parse(int argc, char** argv) {
       "compare",
       "two runs, or two database files, on the samples that both answered: differences with "
       "tests, and the samples that changed");
-  for (CLI::App* command : {claims, compare, leaderboard, run_report}) {
+  for (CLI::App* command : {ablation, claims, compare, leaderboard, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
   }
 
-  for (CLI::App* command : {claims, leaderboard}) {
+  for (CLI::App* command : {ablation, claims, leaderboard}) {
     command
         ->add_option(
             "--where", arguments.where,
@@ -290,6 +294,7 @@ Parsed parse(int argc, char** argv) {
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
       {export_plan, Command::kExport},
+      {ablation, Command::kReportAblation},
       {claims, Command::kReportClaims},
       {compare, Command::kReportCompare},
       {leaderboard, Command::kReportLeaderboard},

@@ -21,6 +21,7 @@ enum class Command {
   kBenchPrefill,
   kSamples,
   kExport,
+  kReportAblation,
   kReportClaims,
   kReportCompare,
   kReportLeaderboard,

@@ -9,6 +9,7 @@
 #include "benchmarks/registry.h"
 #include "models/checkpoint/hf_config.h"
 #include "models/checkpoint/json_fields.h"
+#include "results/reports/ablation.h"
 #include "results/reports/compare.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
@@ -96,6 +97,9 @@ Result<int> report(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
   if (arguments.command == Command::kReportRun) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
+  } else if (arguments.command == Command::kReportAblation) {
+    ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
+    text = render(ablation_page(swept), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
@@ -182,6 +186,7 @@ int run_light(const Arguments& arguments) {
   switch (arguments.command) {
     case Command::kSamples: code = samples(arguments); break;
     case Command::kExport: code = export_plan(arguments); break;
+    case Command::kReportAblation:
     case Command::kReportClaims:
     case Command::kReportCompare:
     case Command::kReportLeaderboard:
