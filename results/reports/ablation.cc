@@ -143,6 +143,10 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
         prompts != run.factors.end() && run.evaluation->selection &&
         !run.evaluation->selection->calibration_id.empty())
       run.name += " @" + prompts->second;
+  for (const AblationRun& run : runs)
+    if (!run.evaluation->nll.empty())
+      out.runs.push_back({run.evaluation->run.id, run.evaluation->experiment.id, run.name,
+                          run.setting, mean_of(run.evaluation->nll).value, run.gap()});
   find_effects(runs, out);
   find_fronts(runs, out);
   find_curves(runs, request.bootstrap_seed, out);

@@ -77,6 +77,14 @@ struct Transfer {
   std::optional<double> p;  // sign flip over clusters
 };
 
+// A run that the tables are of.
+struct UsedRun {
+  std::string run_id, experiment_id, name;
+  std::size_t setting = 0;
+  double nll = 0;
+  std::optional<double> gap_closed;
+};
+
 struct Ablation {
   std::vector<std::string> swept;     // "window: 128, 512"
   std::vector<std::string> settings;  // what the numbers of settings below stand for, from 0
@@ -86,12 +94,16 @@ struct Ablation {
   std::vector<BudgetCurve> curves;
   std::vector<Agreement> agreements;
   std::vector<Transfer> transfers;
+  std::vector<UsedRun> runs;
   std::vector<std::string> notes;
 };
 
 // request.by: further keys to treat as swept (strategy.steps). Errors as leaderboard().
 Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request);
 ReportPage ablation_page(const Ablation& ablation);
+// Every run behind it, with its experiment (whose responses `strata report leaderboard --trace`
+// queries).
+ReportPage ablation_trace(const Ablation& ablation);
 
 // ---- its parts
 

@@ -214,4 +214,22 @@ ReportPage ablation_page(const Ablation& ablation) {
   return page;
 }
 
+ReportPage ablation_trace(const Ablation& ablation) {
+  PageSection out{"runs",
+                  {},
+                  {{{"strategy", false},
+                    {"setting", false},
+                    {"NLL"},
+                    {"gap closed"},
+                    {"run", false},
+                    {"experiment", false}},
+                   {}},
+                  {}};
+  for (const UsedRun& run : ablation.runs)
+    out.table.rows.push_back({run.name, place(run.setting), fmt::format("{}", run.nll),
+                              run.gap_closed ? fmt::format("{}", *run.gap_closed) : kNoValue,
+                              run.run_id, run.experiment_id});
+  return {{std::move(out)}, {}};
+}
+
 }  // namespace strata

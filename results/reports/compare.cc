@@ -49,7 +49,10 @@ Result<Answers> answers_of(const Store& store, const Executions& executions, con
                .model_name = model.name,
                .plan_id = experiment.plan_id,
                .experiment_id = experiment.id,
-               .environments = std::move(picked.environments)};
+               .environments = std::move(picked.environments),
+               .executions = {}};
+  for (const auto& [execution, samples] : picked.samples_of_execution)
+    out.about.executions.push_back(execution);
   for (ResponseRow& response : picked.responses) {
     std::string id = response.sample_id;
     out.by_sample.emplace(std::move(id), std::move(response));

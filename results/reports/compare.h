@@ -20,6 +20,7 @@ namespace strata {
 struct ComparedRun {
   std::string id, label, model_name, plan_id, experiment_id;
   std::vector<std::string> environments;
+  std::vector<std::string> executions;
 };
 
 struct MetricComparison {
@@ -74,6 +75,8 @@ Result<DatabaseComparison> compare_databases(const Store& first, const Store& se
                                              const CompareRequest& request);
 
 ReportPage compare_page(const RunComparison& comparison);
+// The rows that both were read from, and a query of the difference in NLL and of each metric.
+ReportPage compare_trace(const RunComparison& comparison);
 ReportPage compare_page(const DatabaseComparison& comparison);
 
 }  // namespace strata

@@ -120,6 +120,36 @@ ReportPage compare_page(const RunComparison& comparison) {
   return page;
 }
 
+ReportPage compare_trace(const RunComparison& comparison) {
+  const auto quoted = [](const std::vector<std::string>& ids) {
+    std::string out;
+    for (const std::string& id : ids) out += (out.empty() ? "'" : ", '") + id + "'";
+    return out;
+  };
+  PageSection section{"trace", {}, {}, {}};
+  for (const ComparedRun* run : {&comparison.first, &comparison.second})
+    section.lines.push_back(fmt::format("{}: run {} · experiment {} · executions {}",
+                                        run == &comparison.first ? "A" : "B", run->id,
+                                        run->experiment_id, joined(run->executions, " ")));
+  for (const MetricComparison& metric : comparison.metrics) {
+    const bool nll = metric.metric == "answer_nll";
+    const auto value = [&](const char* of) {
+      return nll ? fmt::format("(SELECT avg(value) FROM json_each({}.answer_nll_json))", of)
+                 : fmt::format("{}.metrics_json ->> '{}'", of, metric.metric);
+    };
+    section.lines.push_back(
+        fmt::format("{} B − A: SELECT avg({} - {}) FROM responses AS a JOIN responses AS b USING "
+                    "(sample_id) WHERE "
+                    "a.experiment_id = '{}' AND a.execution_id IN ({}) AND b.experiment_id = '{}' "
+                    "AND b.execution_id "
+                    "IN ({});",
+                    metric.metric, value("b"), value("a"), comparison.first.experiment_id,
+                    quoted(comparison.first.executions), comparison.second.experiment_id,
+                    quoted(comparison.second.executions)));
+  }
+  return {{std::move(section)}, {}};
+}
+
 ReportPage compare_page(const DatabaseComparison& comparison) {
   PageSection section{
       "pairs",

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,13 @@ struct LeaderboardRequest {
 struct LayerStrip {
   std::vector<double> kept_share;
   int units_per_layer = 1;
+};
+
+// Where a row's numbers come from: ids in the database.
+struct RowSource {
+  std::string run_id, selection_id, experiment_id;
+  // The samples that each execution stands for.
+  std::map<std::string, std::vector<std::string>> executions;
 };
 
 // kUnmatched: of another number of KV bytes or prefill FLOPs than the block's median row (by more
@@ -81,6 +89,7 @@ struct LeaderboardRow {
   std::string supervision;
   std::optional<LayerStrip> strip;  // none for several draws
   std::vector<std::string> run_ids;
+  std::vector<RowSource> sources;  // in the order of run_ids
 };
 
 // A selector over calibration seeds; a row is one of its masks.
@@ -162,6 +171,18 @@ struct RenderOptions {
 };
 // Text is at most 160 columns wide; masks that do not fit follow the table.
 std::string render(const LeaderboardTable& table, const RenderOptions& options);
+// How each number of a table follows from the rows of the database: the ids behind it, and a query
+// that gives it.
+struct TracedNumber {
+  std::string strategy, number;
+  double value = 0;
+  std::vector<RowSource> sources;
+  std::string sql;
+};
+std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block);
+// csv: strategy, number, value, ids, query; else a paragraph a number.
+std::string render_trace(const LeaderboardTable& table, const RenderOptions& options);
+
 // What the blocks say of selectors alone: the gap closed over calibration seeds, and the tables
 // against a reference, which are what csv holds.
 std::string render_claims(const LeaderboardTable& table, const RenderOptions& options);

@@ -221,6 +221,8 @@ class BlockBuilder {
     }
     row.strip = strip_of(evaluation.plan);
     row.run_ids = {evaluation.run.id};
+    row.sources = {{evaluation.run.id, evaluation.run.selection_id.value_or(""),
+                    evaluation.experiment.id, evaluation.executions}};
     return row;
   }
 
@@ -275,6 +277,7 @@ class BlockBuilder {
       row.selection_cost.peak_bytes = std::max(row.selection_cost.peak_bytes, cost.peak_bytes);
       row.timed_samples += draws[i].timed_samples;
       row.run_ids.push_back(draws[i].run_ids[0]);
+      row.sources.push_back(draws[i].sources[0]);
     }
     return row;
   }

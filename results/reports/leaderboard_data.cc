@@ -161,7 +161,8 @@ class Loader {
                           .kv_bytes = {},
                           .prefill_ms = {},
                           .decode_ms = {},
-                          .environments = {}};
+                          .environments = {},
+                          .executions = {}};
     if (evaluation.selection) take_training(evaluation);
     ASSIGN_OR_RETURN(const bool complete, read_responses(evaluation));
     if (complete) out_.evaluations.push_back(std::move(evaluation));
@@ -211,6 +212,7 @@ class Loader {
     for (const ResponseRow& response : picked.responses) append(evaluation, response);
     drop_partial(evaluation, data.items.size());
     evaluation.environments = picked.environments;
+    evaluation.executions = picked.samples_of_execution;
     return true;
   }
 

@@ -33,9 +33,10 @@ struct Evaluation {
   std::vector<double> prefill_flops;
   std::vector<double> decode_flops;
   std::vector<double> kv_bytes;
-  std::vector<double> prefill_ms;         // of the samples that were timed
-  std::vector<double> decode_ms;          // likewise
-  std::vector<std::string> environments;  // device, threads, dtype, processor
+  std::vector<double> prefill_ms;                              // of the samples that were timed
+  std::vector<double> decode_ms;                               // likewise
+  std::vector<std::string> environments;                       // device, threads, dtype, processor
+  std::map<std::string, std::vector<std::string>> executions;  // as PickedResponses has them
 
   // The label, with what it was calibrated on where that is another setting:
   // "nll_ablate ← niah length=1024".

@@ -86,6 +86,7 @@ Result<PickedResponses> pick_responses(const Store& store, const Executions& exe
       const auto it = environment->by_sample.find(item.sample_id);
       if (it == environment->by_sample.end()) continue;
       picked[item.sample_id] = it->second;
+      out.samples_of_execution[it->second->execution_id].push_back(item.sample_id);
       out.responses.push_back(*it->second);
       if (std::find(out.environments.begin(), out.environments.end(), environment->shown) ==
           out.environments.end())

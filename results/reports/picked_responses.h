@@ -17,6 +17,8 @@ struct PickedResponses {
   std::vector<ResponseRow> responses;     // in the data set's order, unanswered samples left out
   std::vector<std::string> environments;  // of the picked ones, for people
   std::size_t disagreeing_samples = 0;    // another execution generated or scored otherwise
+  // The samples that each picked execution stands for.
+  std::map<std::string, std::vector<std::string>> samples_of_execution;
 };
 
 // Every execution of a database with the start of its run, by id: read once for many experiments.

@@ -52,6 +52,7 @@ struct Arguments {
   std::string format = "text";
   bool ascii = false;
   std::vector<std::string> where, by;  // report: filters and groups
+  bool trace = false;                  // report: the rows behind the numbers
   std::size_t changed_samples = 20;    // report compare
   std::vector<std::string> names;      // run ids, database files
 };

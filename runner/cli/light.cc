@@ -70,12 +70,16 @@ Result<std::string> comparison(const Arguments& arguments, const ReportKeys& key
   if (std::filesystem::is_regular_file(a) && std::filesystem::is_regular_file(b)) {
     ASSIGN_OR_RETURN(const Store first, Store::open(a, Store::Mode::kReadOnly));
     ASSIGN_OR_RETURN(const Store second, Store::open(b, Store::Mode::kReadOnly));
+    if (arguments.trace)
+      return fail(make_error(ErrorKind::kInvalidArgument,
+                             "--trace: expected two runs, got two database files")
+                      .with_hint("strata report compare RUN RUN --trace db=FILE"));
     ASSIGN_OR_RETURN(const DatabaseComparison pairs, compare_databases(first, second, request));
     return render(compare_page(pairs), options);
   }
   ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
   ASSIGN_OR_RETURN(const RunComparison runs, compare_runs(store, a, store, b, request));
-  return render(compare_page(runs), options);
+  return render(arguments.trace ? compare_trace(runs) : compare_page(runs), options);
 }
 
 Result<int> report(const Arguments& arguments) {
@@ -99,10 +103,11 @@ Result<int> report(const Arguments& arguments) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
   } else if (arguments.command == Command::kReportAblation) {
     ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
-    text = render(ablation_page(swept), options);
+    text = render(arguments.trace ? ablation_trace(swept) : ablation_page(swept), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
+           : arguments.trace                           ? render_trace(table, options)
                                                        : render(table, options);
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
