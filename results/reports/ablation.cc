@@ -84,7 +84,7 @@ void keep_swept(AblationRuns& runs, Ablation& out) {
     }
     if (real < 2) continue;
     if (real > kShownValues) line += fmt::format(" and {} more", real - kShownValues);
-    line = key + line;
+    line.insert(0, key);
     out.swept.push_back(std::move(line));
   }
 }

@@ -75,6 +75,7 @@ struct Transfer {
   double own_nll = 0, transferred_nll = 0;
   Estimate regret;          // paired: transferred − calibrated on what is evaluated
   std::optional<double> p;  // sign flip over clusters
+  std::optional<double> q;  // Benjamini and Hochberg over all transfers that have a p
 };
 
 // A run that the tables are of.

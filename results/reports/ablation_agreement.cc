@@ -176,6 +176,13 @@ void find_transfers(const AblationRuns& runs, std::uint64_t seed, Ablation& out)
       out.transfers.push_back(std::move(row));
     }
   }
+  std::vector<double> p;
+  for (const Transfer& row : out.transfers)
+    if (row.p) p.push_back(*row.p);
+  const std::vector<double> adjusted = benjamini_hochberg(p);
+  auto next = adjusted.begin();
+  for (Transfer& row : out.transfers)
+    if (row.p) row.q = *next++;
 }
 
 }  // namespace strata

@@ -165,6 +165,7 @@ PageSection transfer_section(const Ablation& ablation) {
         {"NLL, own"},
         {"regret"},
         {"p"},
+        {"q"},
         {"evaluated on", false}},
        {}},
       {}};
@@ -172,7 +173,7 @@ PageSection transfer_section(const Ablation& ablation) {
     out.table.rows.push_back(
         {row.name, row.calibrated_on, fmt::format("{}", row.seeds),
          fmt::format("{:.3f}", row.transferred_nll), fmt::format("{:.3f}", row.own_nll),
-         with_interval(row.regret, 1, 3, true), p_text(row.p), place(row.setting)});
+         with_interval(row.regret, 1, 3, true), p_text(row.p), p_text(row.q), place(row.setting)});
   return out;
 }
 
@@ -202,7 +203,7 @@ ReportPage ablation_page(const Ablation& ablation) {
           "over clusters. Equivalent: two one-sided t tests over clusters at ±{:g} nat, 5 %; "
           "inconclusive also below {} clusters; n needed: clusters that a power of 80 % takes. p: "
           "sign "
-          "flips of whole clusters, not corrected for the number of rows.",
+          "flips of whole clusters; q: Benjamini and Hochberg over all transfers.",
           kNllMargin, kClustersForInference),
       "J, ρ: Jaccard of the sets and Spearman of the scores, mean over pairs of calibration sets; "
       "chance: expected Jaccard of two "

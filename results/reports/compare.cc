@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/json_reader.h"
+#include "results/reports/leaderboard_data.h"
 #include "results/reports/picked_responses.h"
 #include "results/reports/stored_keys.h"
 

@@ -49,7 +49,7 @@ std::string as_csv(const ReportPage& page) {
 }  // namespace
 
 std::string render(const ReportPage& page, const RenderOptions& options) {
-  const auto spelt = [&](std::string text) { return options.utf8 ? text : to_ascii(text); };
+  const auto spelt = [&](const std::string& text) { return options.utf8 ? text : to_ascii(text); };
   switch (options.format) {
     case ReportFormat::kText:
       // (Columns are as wide as what is printed: signs are spelt out before.)

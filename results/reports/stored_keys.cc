@@ -14,7 +14,7 @@ using Values = std::vector<std::pair<std::string, std::string>>;
 void add_leaves(const json& value, const std::string& path, Values& out) {
   if (value.is_object()) {
     for (const auto& [key, inner] : value.items())
-      add_leaves(inner, path.empty() ? key : path + "." + key, out);
+      add_leaves(inner, path.empty() ? key : fmt::format("{}.{}", path, key), out);
     return;
   }
   if (value.is_null() || path.empty()) return;

@@ -76,6 +76,7 @@ TEST(Ablation, FrontsHoldWhatNothingCheaperReachesAndNeitherRandomDrawsNorOffset
 // Answers within `spread` of full attention's .1 plus `more`.
 std::vector<double> near_full(int samples, double more, double spread) {
   std::vector<double> out;
+  out.reserve(static_cast<std::size_t>(samples));
   for (int i = 0; i < samples; ++i) out.push_back(0.1 + more + (i % 2 == 0 ? spread : -spread));
   return out;
 }
@@ -174,7 +175,31 @@ TEST(Ablation, RegretIsTheTransferredNllLessTheOwnOnTheSameSamples) {
   ASSERT_THAT(transfers, SizeIs(1));
   EXPECT_EQ(transfers[0].calibrated_on, "niah length=1024");
   EXPECT_NEAR(transfers[0].regret.value, 0.3, kTolerance);
-  EXPECT_FALSE(transfers[0].p);  // four clusters
+  EXPECT_FALSE(transfers[0].p || transfers[0].q);  // four clusters
+}
+
+TEST(Ablation, TransfersAreCorrectedForAllThatWereTested) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 24);
+  board.add_references(std::vector<double>(24, 1.0), std::vector<double>(24, 0.0));
+  int layer = 0;
+  for (const char* label : {"a", "b"}) {
+    board.add(
+        {.label = label, .layers = {layer++}, .nll = near_full(24, 1, 0), .with_selection = true});
+    const double regret = label[0] == 'a' ? 0.4 : 0.0;
+    Entry moved = {.label = label,
+                   .layers = {layer++},
+                   .nll = near_full(24, 1 + regret, 0.1),
+                   .with_selection = true,
+                   .calibration = "elsewhere"};
+    moved.config_json = R"({"calibration":{"benchmark":{"name":"niah","length":1024}}})";
+    board.add(moved);
+  }
+  const std::vector<Transfer> transfers = ablation_of(board).transfers;
+  ASSERT_THAT(transfers, SizeIs(2));
+  EXPECT_NEAR(*transfers[0].q, 2 * *transfers[0].p, kTolerance);  // the smaller of two
+  EXPECT_NEAR(*transfers[1].q, *transfers[1].p, kTolerance);
+  EXPECT_LT(*transfers[0].q, 0.01);
 }
 
 TEST(Ablation, ThePageHasEverySectionAndCsvItsTables) {

@@ -16,6 +16,7 @@ constexpr double kTolerance = 1e-9;
 // Around a level, up and down by `spread` in turn.
 std::vector<double> around(double level, double spread, int shift = 0) {
   std::vector<double> out;
+  out.reserve(kSamples);
   for (int i = 0; i < kSamples; ++i)
     out.push_back(level + ((i + shift) % 2 == 0 ? spread : -spread));
   return out;
