@@ -224,14 +224,12 @@ Parsed parse(int argc, char** argv) {
             "--where", arguments.where,
             "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
         ->option_text("KEY=VALUE")
-        ->expected(1)
-        ->take_all();
+        ->allow_extra_args(false);
     command
         ->add_option("--by", arguments.by,
                      "KEY: a table for each value of this stored key; repeat it")
         ->option_text("KEY")
-        ->expected(1)
-        ->take_all();
+        ->allow_extra_args(false);
     command
         ->add_option("overrides", arguments.load.overrides,
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
