@@ -1,6 +1,7 @@
 #include "results/statistics.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
@@ -15,6 +16,8 @@
 namespace strata {
 namespace {
 
+constexpr std::string_view kBootstrapStream = "statistics.bootstrap";
+
 double sum_of(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
@@ -26,54 +29,72 @@ std::vector<double> differences(std::span<const double> a, std::span<const doubl
   return out;
 }
 
+std::size_t cluster_count(std::span<const std::size_t> clusters, std::size_t values) {
+  return clusters.empty() ? values : 1 + *std::max_element(clusters.begin(), clusters.end());
+}
+
 // Sums over the values of each cluster: resampling whole clusters needs no more than these.
-struct ClusterSums {
-  std::vector<std::vector<double>> sums;  // [series][cluster]
-  std::vector<double> sizes;              // [cluster]
+template <std::size_t kSeries>
+struct ClusterSum {
+  std::array<double, kSeries> sums{};
+  double size = 0;
 };
 
-ClusterSums cluster_sums(const std::vector<std::span<const double>>& series,
-                         std::span<const std::size_t> clusters) {
+template <std::size_t kSeries>
+std::vector<ClusterSum<kSeries>> cluster_sums(
+    const std::array<std::span<const double>, kSeries>& series,
+    std::span<const std::size_t> clusters) {
   const std::size_t n = series[0].size();
   STRATA_CHECK(clusters.empty() || clusters.size() == n, "{} {}", clusters.size(), n);
-  std::size_t count = n;
-  if (!clusters.empty()) count = 1 + *std::max_element(clusters.begin(), clusters.end());
-  ClusterSums out{std::vector(series.size(), std::vector<double>(count, 0.0)),
-                  std::vector<double>(count, 0.0)};
+  std::vector<ClusterSum<kSeries>> out(cluster_count(clusters, n));
   for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t cluster = clusters.empty() ? i : clusters[i];
-    out.sizes[cluster] += 1;
-    for (std::size_t s = 0; s < series.size(); ++s) out.sums[s][cluster] += series[s][i];
+    ClusterSum<kSeries>& cluster = out[clusters.empty() ? i : clusters[i]];
+    cluster.size += 1;
+    for (std::size_t s = 0; s < kSeries; ++s) cluster.sums[s] += series[s][i];
   }
   return out;
 }
 
 // statistic(means of the series) for each resample of whole clusters.
-template <typename Statistic>
-std::vector<double> resampled(const ClusterSums& data, const BootstrapOptions& options,
-                              Statistic&& statistic) {
-  Rng rng(options.seed, "statistics.bootstrap");
-  const std::size_t clusters = data.sizes.size();
+template <std::size_t kSeries, typename Statistic>
+std::vector<double> resampled(const std::vector<ClusterSum<kSeries>>& clusters,
+                              const BootstrapOptions& options, Statistic&& statistic) {
+  const ClusterDraws* const drawn = options.drawn;
+  STRATA_CHECK(
+      drawn == nullptr || (drawn->clusters() == clusters.size() &&
+                           drawn->draws() == options.draws && drawn->seed() == options.seed),
+      "{}", clusters.size());
+  Rng rng(options.seed, kBootstrapStream);
   std::vector<double> out;
   out.reserve(static_cast<std::size_t>(options.draws));
-  std::vector<double> means(data.sums.size());
   for (int draw = 0; draw < options.draws; ++draw) {
-    double size = 0;
-    std::fill(means.begin(), means.end(), 0.0);
-    for (std::size_t k = 0; k < clusters; ++k) {
-      const auto cluster = static_cast<std::size_t>(rng.below(clusters));
-      size += data.sizes[cluster];
-      for (std::size_t s = 0; s < means.size(); ++s) means[s] += data.sums[s][cluster];
-    }
-    for (double& mean : means) mean /= size;
-    out.push_back(statistic(means));
+    ClusterSum<kSeries> all;
+    const auto add = [&](const ClusterSum<kSeries>& cluster) {
+      all.size += cluster.size;
+      for (std::size_t s = 0; s < kSeries; ++s) all.sums[s] += cluster.sums[s];
+    };
+    if (drawn != nullptr)
+      for (const std::uint32_t cluster : drawn->of(draw)) add(clusters[cluster]);
+    else
+      for (std::size_t k = 0; k < clusters.size(); ++k)
+        add(clusters[static_cast<std::size_t>(rng.below(clusters.size()))]);
+    for (double& sum : all.sums) sum /= all.size;
+    out.push_back(statistic(all.sums));
   }
   return out;
 }
 
-Interval percentiles(std::span<const double> values, double confidence) {
+double at_share(const std::vector<double>& sorted, double q) {
+  const double place = q * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+Interval percentiles(std::vector<double> values, double confidence) {
   const double tail = (1 - confidence) / 2;
-  return {quantile(values, tail), quantile(values, 1 - tail)};
+  std::sort(values.begin(), values.end());
+  return {at_share(values, tail), at_share(values, 1 - tail)};
 }
 
 }  // namespace
@@ -115,15 +136,41 @@ Estimate paired_difference(std::span<const double> a, std::span<const double> b,
   return t_estimate(differences(a, b), confidence);
 }
 
+ClusterDraws::ClusterDraws(std::size_t clusters, int draws, std::uint64_t seed)
+    : clusters_(clusters), draws_(draws), seed_(seed) {
+  STRATA_CHECK(clusters >= 1 && draws >= 0, "{} {}", clusters, draws);
+  const std::size_t all = clusters * static_cast<std::size_t>(draws);
+  Rng rng(seed, kBootstrapStream);
+  drawn_.reserve(all);
+  for (std::size_t i = 0; i < all; ++i)
+    drawn_.push_back(static_cast<std::uint32_t>(rng.below(clusters)));
+}
+
+std::span<const std::uint32_t> ClusterDraws::of(int draw) const {
+  return std::span(drawn_).subspan(static_cast<std::size_t>(draw) * clusters_, clusters_);
+}
+
 Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,
                           const BootstrapOptions& options) {
-  const std::vector<double> values = differences(a, b);
+  return cluster_bootstrap(differences(a, b), options);
+}
+
+Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options) {
+  if (cluster_count(options.clusters, values.size()) < values.size())
+    return cluster_bootstrap(values, options);
+  const auto ones = static_cast<std::size_t>(std::count(values.begin(), values.end(), 1.0));
+  const auto zeros = static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0));
+  if (ones + zeros != values.size()) return t_estimate(values, options.confidence);
+  return {mean_of(values).value, wilson_interval(ones, values.size(), options.confidence)};
+}
+
+Estimate cluster_bootstrap(std::span<const double> values, const BootstrapOptions& options) {
+  STRATA_CHECK(!values.empty());
   const double mean = sum_of(values) / static_cast<double>(values.size());
-  const ClusterSums data = cluster_sums({values}, options.clusters);
-  if (data.sizes.size() < 2) return {mean, std::nullopt};
-  const std::vector<double> means =
-      resampled(data, options, [](const std::vector<double>& m) { return m[0]; });
-  return {mean, percentiles(means, options.confidence)};
+  const auto clusters = cluster_sums<1>({values}, options.clusters);
+  if (clusters.size() < 2) return {mean, std::nullopt};
+  std::vector<double> means = resampled(clusters, options, [](const auto& m) { return m[0]; });
+  return {mean, percentiles(std::move(means), options.confidence)};
 }
 
 std::optional<Estimate> gap_closed(std::span<const double> none, std::span<const double> plan,
@@ -133,15 +180,24 @@ std::optional<Estimate> gap_closed(std::span<const double> none, std::span<const
   const double gap = sum_of(none) - sum_of(full);
   if (!(gap > 0)) return std::nullopt;
   Estimate out{(sum_of(none) - sum_of(plan)) / gap, std::nullopt};
-  const ClusterSums data = cluster_sums({none, plan, full}, options.clusters);
-  if (data.sizes.size() < 2) return out;
+  const auto clusters = cluster_sums<3>({none, plan, full}, options.clusters);
+  if (clusters.size() < 2) return out;
   bool resolved = true;
-  const std::vector<double> shares = resampled(data, options, [&](const std::vector<double>& m) {
+  std::vector<double> shares = resampled(clusters, options, [&](const auto& m) {
     resolved &= m[0] > m[2];
     return (m[0] - m[1]) / (m[0] - m[2]);
   });
-  if (resolved) out.interval = percentiles(shares, options.confidence);
+  if (resolved) out.interval = percentiles(std::move(shares), options.confidence);
   return out;
+}
+
+std::optional<double> paired_t_test(std::span<const double> a, std::span<const double> b) {
+  const Mean mean = mean_of(differences(a, b));
+  if (!mean.standard_error) return std::nullopt;
+  if (*mean.standard_error == 0) return mean.value == 0 ? 1 : 0;
+  const boost::math::students_t t(static_cast<double>(a.size() - 1));
+  return 2 *
+         boost::math::cdf(boost::math::complement(t, std::abs(mean.value / *mean.standard_error)));
 }
 
 double mcnemar_exact(std::size_t only_first, std::size_t only_second) {
@@ -156,10 +212,7 @@ double quantile(std::span<const double> values, double q) {
   STRATA_CHECK(!values.empty() && q >= 0 && q <= 1, "{} {}", values.size(), q);
   std::vector<double> sorted(values.begin(), values.end());
   std::sort(sorted.begin(), sorted.end());
-  const double place = q * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+  return at_share(sorted, q);
 }
 
 Estimate distribution_of(std::span<const double> values) {

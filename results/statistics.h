@@ -43,13 +43,39 @@ Estimate t_estimate(std::span<const double> values, double confidence = kConfide
 Estimate paired_difference(std::span<const double> a, std::span<const double> b,
                            double confidence = kConfidence);
 
+// The clusters that a bootstrap draws, drawn once for many statistics of the same clusters: the
+// same numbers as without it. Immutable; 4 bytes a draw and cluster.
+class ClusterDraws {
+ public:
+  ClusterDraws(std::size_t clusters, int draws, std::uint64_t seed);
+  std::size_t clusters() const { return clusters_; }
+  int draws() const { return draws_; }
+  std::uint64_t seed() const { return seed_; }
+  std::span<const std::uint32_t> of(int draw) const;
+
+ private:
+  std::size_t clusters_;
+  int draws_;
+  std::uint64_t seed_;
+  std::vector<std::uint32_t> drawn_;  // [draw][k]
+};
+
 struct BootstrapOptions {
   int draws = 4000;
   std::uint64_t seed = 0;
   double confidence = kConfidence;
   // Cluster number of each value; whole clusters are drawn. Empty = every value is its own.
   std::span<const std::size_t> clusters = {};
+  // Of these draws, this seed and as many clusters; null = drawn anew.
+  const ClusterDraws* drawn = nullptr;
 };
+
+// Mean, percentile interval over resampled clusters (none at one cluster); n ≥ 1.
+Estimate cluster_bootstrap(std::span<const double> values, const BootstrapOptions& options);
+
+// A share, of values in [0, 1]: Wilson where all are 0 or 1 and each is a cluster of its own,
+// Student's t where each is its own and some lie between, cluster_bootstrap() otherwise. n ≥ 1.
+Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options);
 
 // Mean of a − b, percentile interval over resampled clusters (none at one cluster).
 Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,
@@ -60,6 +86,10 @@ Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,
 // resample (the gap is not resolved).
 std::optional<Estimate> gap_closed(std::span<const double> none, std::span<const double> plan,
                                    std::span<const double> full, const BootstrapOptions& options);
+
+// Two-sided paired t test that the mean difference is 0; none at n = 1. Where all differences are
+// the same p is 0, or 1 where they are 0. Pairs must be independent.
+std::optional<double> paired_t_test(std::span<const double> a, std::span<const double> b);
 
 // Two-sided exact McNemar test: the discordant pairs, b and c. 1 where there are none. Independent
 // samples only.

@@ -236,6 +236,10 @@ Result<std::vector<RunRow>> Store::runs_of_config(std::string_view config_hash) 
   return read_rows<RunRow>(*connection_, kSelectRunsOfConfig, {std::string(config_hash)});
 }
 
+Result<std::vector<ExecutionRow>> Store::executions() const {
+  return read_rows<ExecutionRow>(*connection_, table_named("executions").select_sql(), {});
+}
+
 Result<std::vector<ExecutionRow>> Store::executions_of(std::string_view run_id) const {
   return read_rows<ExecutionRow>(*connection_, kSelectExecutionsOfRun, {std::string(run_id)});
 }

@@ -63,6 +63,7 @@ class Store {
   Result<std::vector<RunRow>> runs() const;                                   // by start
   Result<std::vector<SampleRow>> samples_of(std::string_view data_id) const;  // in the set's order
   Result<std::vector<ResponseRow>> responses_of(std::string_view experiment_id) const;
+  Result<std::vector<ExecutionRow>> executions() const;  // by id
   // Runs of one configuration, by start.
   Result<std::vector<RunRow>> runs_of_config(std::string_view config_hash) const;
   Result<std::vector<ExecutionRow>> executions_of(std::string_view run_id) const;

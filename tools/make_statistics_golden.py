@@ -14,6 +14,7 @@ import scipy.stats
 import statsmodels
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -118,6 +119,72 @@ def sign_flip_cases(rng):
         yield {"values": values.tolist(), "p": float(test.pvalue)}
 
 
+def exact_sign_flip_cases(rng):
+    """Few values: every flip is counted, by SciPy as by us (n=1, all equal and all wrong among them)."""
+    samples = [numpy.array([0.7]), numpy.array([0.5, -0.25]), numpy.full(6, 1.25), numpy.zeros(5),
+               numpy.array([1.0, -1.0, 1.0, -1.0]), numpy.array([3.0, 1.0, 1.0, -1.0, 2.0])]
+    samples += [rng.normal(shift, 1.0, n) for n, shift in ((3, 0.0), (5, 1.0), (8, 0.5), (12, 0.6), (15, 0.3))]
+    for values in samples:
+        flips = numpy.array(numpy.meshgrid(*[[1, -1]] * len(values))).reshape(len(values), -1)
+        sums = numpy.abs(values @ flips)
+        p = float((sums >= abs(values.sum()) - 1e-9).mean())
+        if len(values) > 1:  # SciPy wants two
+            test = scipy.stats.permutation_test((values,), lambda x, axis=-1: x.sum(axis), permutation_type="samples",
+                                                vectorized=True, n_resamples=numpy.inf)
+            assert abs(test.pvalue - p) < 1e-12 or numpy.ptp(values) == 0, (values, test.pvalue, p)
+        yield {"values": values.tolist(), "p": p}
+
+
+def max_t_cases(rng):
+    """Westfall and Young's single-step max-t over all pairs, every flip of the clusters counted."""
+    for series, clusters, shift in ((2, 10, 0.8), (3, 12, 0.5), (4, 13, 0.7)):
+        sums = rng.normal(0, 1, (series, clusters)) + shift * numpy.arange(series)[:, None]
+        flips = numpy.array(numpy.meshgrid(*[[1, -1]] * clusters)).reshape(clusters, -1)
+        pairs = [(a, b) for a in range(series) for b in range(a + 1, series)]
+        t = lambda a, b, signs: numpy.abs((sums[a] - sums[b]) @ signs) / numpy.linalg.norm(sums[a] - sums[b])
+        largest = numpy.max([t(a, b, flips) for a, b in pairs], axis=0)
+        p = [[a, b, float((largest >= t(a, b, numpy.ones(clusters)) - 1e-9).mean())] for a, b in pairs]
+        yield {"sums": sums.tolist(), "p": p}
+
+
+def paired_t_cases(samples):
+    for name, a, b in samples:
+        if len(a) > 1 and numpy.ptp(a - b) > 0:
+            yield {"name": name, "a": a.tolist(), "b": b.tolist(), "p": float(scipy.stats.ttest_rel(a, b).pvalue)}
+
+
+def benjamini_hochberg_cases(rng):
+    for p in ([0.01], [0.04, 0.01, 0.03], [0.2, 0.2, 0.2], [1.0, 0.0, 0.5], [0.9, 0.01, 0.02, 0.011],
+              rng.uniform(0, 0.1, 12).tolist()):
+        yield {"p": p, "adjusted": multipletests(p, method="fdr_bh")[1].tolist()}
+
+
+def detectable_cases():
+    """statsmodels' normal power of a paired test: the difference, in units of sd, that n values find."""
+    for sd in (0.05, 0.3, 1.0):
+        for n in (8, 32, 64, 500):
+            for power in (0.8, 0.9):
+                # (the two-sided power counts the wrong tail too, some 1e-6 of it)
+                effect = NormalIndPower().solve_power(nobs1=n, ratio=0, alpha=0.05, power=power, alternative="two-sided")
+                yield {"sd": sd, "n": n, "power": power, "difference": float(effect * sd)}
+
+
+def cluster_mean_cases(rng):
+    """0/1 answers in clusters: SciPy's bootstrap of the clusters' (sum, size)."""
+    for clusters, size in ((10, 4), (28, 2), (40, 5)):
+        level = rng.uniform(0.2, 0.9, clusters)
+        sizes = rng.integers(1, size + 1, clusters)
+        values = [rng.binomial(1, p, n) for p, n in zip(level, sizes)]
+        ratio = lambda s, n, axis=-1: s.sum(axis) / n.sum(axis)
+        sums = numpy.array([v.sum() for v in values], float)
+        test = scipy.stats.bootstrap((sums, sizes.astype(float)), ratio, paired=True, vectorized=True, method="percentile",
+                                     n_resamples=BOOTSTRAP_DRAWS, batch=2000, rng=numpy.random.default_rng(clusters))
+        yield {"values": [float(x) for v in values for x in v],
+               "clusters": [k for k, v in enumerate(values) for _ in v],
+               "mean": float(sums.sum() / sizes.sum()), "interval": [float(x) for x in test.confidence_interval],
+               "standard_error": float(test.standard_error)}
+
+
 def holm_cases(rng):
     for p in ([0.01], [0.04, 0.01, 0.03], [0.2, 0.2, 0.2], [1.0, 0.0, 0.5], rng.uniform(0, 0.1, 12).tolist()):
         yield {"p": p, "adjusted": multipletests(p, method="holm")[1].tolist()}
@@ -168,7 +235,11 @@ def main():
               "spearman": list(spearman_cases(rng)), "sign_flip": list(sign_flip_cases(rng)),
               "holm": list(holm_cases(rng)), "equivalence": list(equivalence_cases(rng)),
               "equivalence_power": list(equivalence_power_cases()),
-              "non_inferiority": list(non_inferiority_cases(rng))}
+              "non_inferiority": list(non_inferiority_cases(rng)),
+              "exact_sign_flip": list(exact_sign_flip_cases(rng)), "max_t": list(max_t_cases(rng)),
+              "paired_t": list(paired_t_cases(samples)),
+              "benjamini_hochberg": list(benjamini_hochberg_cases(rng)),
+              "detectable": list(detectable_cases()), "cluster_mean": list(cluster_mean_cases(rng))}
     lines = [f'"{key}": ' + (json.dumps(value) if isinstance(value, dict) else
                              "[\n " + ",\n ".join(json.dumps(case) for case in value) + "]")
              for key, value in golden.items()]

@@ -69,6 +69,7 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
         "cheaper)");
   if (const std::string config = config_text(block.benchmark_config_json); !config.empty())
     lines.push_back("benchmark: " + config);
+  if (!block.by.empty()) lines.push_back("group: " + block.by);
   if (block.needles)
     lines.push_back(fmt::format("needle beyond the window: {} of {} samples", block.beyond_window,
                                 block.samples));

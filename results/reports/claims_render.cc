@@ -4,6 +4,7 @@
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/page.h"
 #include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 
@@ -14,6 +15,20 @@ using Cells = std::vector<std::string>;
 
 constexpr const char* kNothing =
     "no selector ran on two calibration sets: calibration.seed=0,1,2,3,4 gives five";
+
+ReportPage claims_page(const LeaderboardTable& table) {
+  ReportPage page;
+  for (const LeaderboardBlock& block : table.blocks) {
+    const TextTable gaps = claims_table(block.claims);
+    if (gaps.rows.empty() && block.comparisons.empty()) continue;
+    page.sections.push_back({"claims", header_lines(block), gaps, {}});
+    for (const ReferenceComparison& comparison : block.comparisons)
+      page.sections.push_back(
+          {"comparison", {comparison_heading(comparison)}, comparison_table(comparison), {}});
+  }
+  page.footer = {page.sections.empty() ? std::string(kNothing) : comparison_footer()};
+  return page;
+}
 
 std::string render_page(const LeaderboardTable& table, bool markdown, bool utf8) {
   const auto line = [&](const std::string& text) {
@@ -87,6 +102,7 @@ std::string render_csv(const LeaderboardTable& table) {
 
 std::string render_claims(const LeaderboardTable& table, const RenderOptions& options) {
   if (options.format == ReportFormat::kCsv) return render_csv(table);
+  if (options.format == ReportFormat::kLatex) return render(claims_page(table), options);
   return render_page(table, options.format == ReportFormat::kMarkdown, options.utf8);
 }
 

@@ -12,23 +12,6 @@
 namespace strata {
 namespace {
 
-BlockKey key_of(const Evaluation& evaluation) {
-  const RunRow& run = evaluation.run;
-  const ExperimentRow& experiment = evaluation.experiment;
-  return {.model_id = evaluation.training.empty() ? experiment.model_id : evaluation.training,
-          .tokenizer_id = experiment.tokenizer_id,
-          .generation = experiment.generation_json,
-          .data_id = experiment.data_id,
-          .split = evaluation.split,
-          .numerics_version = experiment.numerics_version,
-          .window = run.window,
-          .sinks = run.sinks,
-          .linear = linear_of(run, &evaluation.plan),
-          .decode_rule = run.decode_rule,
-          .granularity = run.granularity,
-          .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity))};
-}
-
 // What was asked and how the answers were generated, whichever samples were drawn.
 nlohmann::json question_of(const Evaluation& evaluation) {
   auto benchmark = parse_json(evaluation.run.benchmark_config_json).value_or(nlohmann::json());
@@ -57,11 +40,30 @@ std::vector<const Evaluation*> development_of(const BlockKey& key, const BlockMe
 
 }  // namespace
 
+BlockKey key_of(const Evaluation& evaluation) {
+  const RunRow& run = evaluation.run;
+  const ExperimentRow& experiment = evaluation.experiment;
+  return {.model_id = evaluation.training.empty() ? experiment.model_id : evaluation.training,
+          .tokenizer_id = experiment.tokenizer_id,
+          .generation = experiment.generation_json,
+          .data_id = experiment.data_id,
+          .split = evaluation.split,
+          .numerics_version = experiment.numerics_version,
+          .window = run.window,
+          .sinks = run.sinks,
+          .linear = linear_of(run, &evaluation.plan),
+          .decode_rule = run.decode_rule,
+          .granularity = run.granularity,
+          .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity)),
+          .by = evaluation.by};
+}
+
 Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request) {
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
   Blocks blocks;
   std::map<BlockKey, const Evaluation*> fulls, nones;  // runs come by start: the latest stays
   for (const Evaluation& evaluation : data.evaluations) {
+    if (!evaluation.shown) continue;
     const BlockKey key = key_of(evaluation);
     if (evaluation.run.group == "full")
       fulls[key] = &evaluation;
@@ -76,7 +78,8 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
   };
   // References that nothing is compared with still make a block of their own, unless a filter asks
   // for less.
-  const bool filtered = request.window || request.decode_rule || request.budget_units;
+  const bool filtered = request.window || request.decode_rule || request.budget_units ||
+                        !request.where.empty() || !request.by.empty();
   const auto reference_block = [&](BlockKey key) {
     key.granularity = Granularity::kLayer;
     key.budget = 0;
@@ -95,13 +98,16 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
                     .with_hint(data.notes.empty() ? "'strata run' records runs; check the filters"
                                                   : data.notes[0]));
   LeaderboardTable table;
+  const HarmToText harm(data, request.bootstrap_seed);
+  std::map<std::size_t, ClusterDraws> draws;
+  const BlockTools tools{harm, draws, request.bootstrap_seed};
   for (auto& [key, members] : blocks) {
     for (const auto& [other, evaluation] : fulls)
       if (key.same_task(other)) members.full = evaluation;
     for (const auto& [other, evaluation] : nones)
       if (key.same_mixer(other)) members.none = evaluation;
     members.development = development_of(key, members, blocks);
-    table.blocks.push_back(build_block(data, key, members, request.bootstrap_seed));
+    table.blocks.push_back(build_block(data, key, members, tools));
   }
   // Keys order data sets by their ids, which say nothing to a reader: test before development,
   // shorter prompts first.
@@ -109,7 +115,7 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
                    [](const LeaderboardBlock& a, const LeaderboardBlock& b) {
                      const auto order = [](const LeaderboardBlock& block) {
                        return std::tuple(block.model_id, block.benchmark, block.split != kTestSplit,
-                                         block.prompt_tokens_min);
+                                         block.prompt_tokens_min, block.by);
                      };
                      return order(a) < order(b);
                    });

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "core/result.h"
 #include "results/inference.h"
+#include "results/reports/stored_keys.h"
 #include "results/statistics.h"
 #include "results/store.h"
 
@@ -31,6 +33,8 @@ struct LeaderboardRequest {
   std::optional<DecodeRule> decode_rule;
   std::optional<std::int64_t> window;
   std::optional<std::int64_t> budget_units;
+  std::vector<KeyFilter> where;  // any stored key (stored_keys.h); full and none always stay
+  std::vector<std::string> by;   // keys whose values make tables of their own
   std::uint64_t bootstrap_seed = 0;
 };
 
@@ -40,34 +44,52 @@ struct LayerStrip {
   int units_per_layer = 1;
 };
 
-enum class RowKind { kRanked, kControl, kReference };
+// Where a row's numbers come from: ids in the database.
+struct RowSource {
+  std::string run_id, selection_id, experiment_id;
+  // The samples that each execution stands for.
+  std::map<std::string, std::vector<std::string>> executions;
+};
+
+// kUnmatched: of another number of KV bytes or prefill FLOPs than the block's median row (by more
+// than 1 %), so not ranked.
+enum class RowKind { kRanked, kUnmatched, kControl, kReference };
 
 struct LeaderboardRow {
   RowKind kind = RowKind::kRanked;
-  std::optional<int> rank;  // ranked rows with a gap, from 1
+  // Ranked rows with a gap, from 1. With clusters enough for a test: 1 + the rows that are
+  // significantly better, so that rows which do not differ share a rank, and rank_last = all −
+  // those significantly worse; together a joint 95 % confidence set of the ranks. Else the place by
+  // gap, and no rank_last.
+  std::optional<int> rank, rank_last;
   // Label, "periodic-best = periodic[2]", "random (20 draws)", "nll_ablate ← niah length=1024".
   std::string name;
   std::size_t draws = 1;  // > 1: value = median, interval = range (5–95 % from 20 draws on)
 
   std::optional<Estimate> gap_closed;    // 1 = full attention
-  std::optional<Estimate> gen_contains;  // 0 to 1, Wilson
+  std::optional<Estimate> gen_contains;  // 0 to 1, share_estimate()
+  std::optional<Estimate> gen_exact;
   std::optional<Estimate> tf_exact;
   std::optional<Estimate> gen_contains_beyond;  // the samples whose needle lies beyond the window
-  std::optional<Estimate> answer_nll;           // nats a token, t interval
+  std::optional<Estimate> answer_nll;  // nats a token, t interval or bootstrap over clusters
+  std::optional<Estimate> text_nll_minus_full;  // the harm the same plan does to running text
   std::optional<Estimate> nll_minus_full;       // paired: the harm done
   std::optional<Estimate> nll_minus_periodic_best;
   std::optional<std::size_t> beats_random;  // how many random draws have a higher answer NLL
 
-  double kv_share = 0;                        // kept full-attention KV cells
-  std::optional<double> prefill_flops_share;  // of full attention's
-  double kv_bytes = 0;                        // mean a sample
-  std::optional<double> kv_saved;             // share of full attention's bytes
-  std::optional<double> prefill_ms;           // median a sample
+  double kv_share = 0;                         // kept full-attention KV cells
+  std::optional<double> prefill_flops_share;   // of full attention's
+  double kv_bytes = 0;                         // mean a sample
+  std::optional<double> kv_saved;              // share of full attention's bytes
+  double prefill_flops = 0, decode_flops = 0;  // mean a sample
+  std::optional<double> prefill_ms;            // median a sample
+  std::optional<double> decode_ms;             // likewise, all generated tokens
   std::size_t timed_samples = 0;
   SelectionCost selection_cost;  // total over draws
   std::string supervision;
   std::optional<LayerStrip> strip;  // none for several draws
   std::vector<std::string> run_ids;
+  std::vector<RowSource> sources;  // in the order of run_ids
 };
 
 // A selector over calibration seeds; a row is one of its masks.
@@ -107,6 +129,7 @@ struct ReferenceComparison {
 struct LeaderboardBlock {
   std::string model_name, model_id;
   std::string benchmark, benchmark_config_json;
+  std::string by;     // the values of the keys that are grouped by
   std::string split;  // test or development
   std::string data_id;
   std::size_t samples = 0, clusters = 0, beyond_window = 0;
@@ -117,6 +140,7 @@ struct LeaderboardBlock {
   Granularity granularity = Granularity::kLayer;
   std::int64_t budget_units = 0, units = 0;  // 0 of them: only reference rows
   std::size_t random_draws = 0;
+  std::size_t rank_tests = 0;        // pairs of ranked rows that the correction is over; 0: no test
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
   std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references
   std::vector<SelectorClaim> claims;
@@ -137,8 +161,9 @@ struct LeaderboardTable {
 // Errors: no finished run matches; the database cannot be read.
 Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request);
 
-enum class ReportFormat { kText, kMarkdown, kCsv };
-Result<ReportFormat> parse_report_format(std::string_view text);  // text, md, csv
+enum class ReportFormat { kText, kMarkdown, kCsv, kLatex };
+Result<ReportFormat> parse_report_format(
+    std::string_view text);  // text, md or markdown, csv, latex
 
 struct RenderOptions {
   ReportFormat format = ReportFormat::kText;
@@ -146,6 +171,18 @@ struct RenderOptions {
 };
 // Text is at most 160 columns wide; masks that do not fit follow the table.
 std::string render(const LeaderboardTable& table, const RenderOptions& options);
+// How each number of a table follows from the rows of the database: the ids behind it, and a query
+// that gives it.
+struct TracedNumber {
+  std::string strategy, number;
+  double value = 0;
+  std::vector<RowSource> sources;
+  std::string sql;
+};
+std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block);
+// csv: strategy, number, value, ids, query; else a paragraph a number.
+std::string render_trace(const LeaderboardTable& table, const RenderOptions& options);
+
 // What the blocks say of selectors alone: the gap closed over calibration seeds, and the tables
 // against a reference, which are what csv holds.
 std::string render_claims(const LeaderboardTable& table, const RenderOptions& options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -21,6 +22,7 @@ constexpr double kCeilingAccuracy = 0.20;  // `none` should stay below
 constexpr double kTooEasyAccuracy = 0.70;  // the median random plan should stay below
 constexpr double kMatchTolerance = 0.01;   // of KV bytes and prefill FLOPs
 constexpr double kPercent = 100;
+constexpr double kRankAlpha = 0.05;
 
 using Members = std::vector<const Evaluation*>;
 
@@ -28,29 +30,25 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// Wilson where every value is 0 or 1.
-std::optional<Estimate> accuracy(const std::vector<double>& values) {
-  if (values.empty()) return std::nullopt;
-  const auto ones = static_cast<std::size_t>(std::count(values.begin(), values.end(), 1.0));
-  const auto zeros = static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0));
-  if (ones + zeros != values.size()) return t_estimate(values);
-  return Estimate{mean(values), wilson_interval(ones, values.size())};
-}
-
 class BlockBuilder {
  public:
   BlockBuilder(const LeaderboardData& data, const BlockKey& key, const BlockMembers& members,
-               std::uint64_t seed)
+               const BlockTools& tools)
       : facts_(data.data.at(key.data_id)),
         key_(key),
         all_(members),
         members_(members.budgeted),
         full_(members.full),
-        none_(members.none) {
+        none_(members.none),
+        harm_(tools.harm) {
     std::vector<std::string> names;
     for (const DataRow::Item& item : facts_.row.items) names.push_back(item.cluster);
     clusters_ = cluster_numbers(names);
-    bootstrap_ = {.seed = seed, .clusters = clusters_};
+    bootstrap_ = {.seed = tools.bootstrap_seed, .clusters = clusters_};
+    const std::size_t clusters = 1 + *std::max_element(clusters_.begin(), clusters_.end());
+    bootstrap_.drawn =
+        &tools.draws.try_emplace(clusters, clusters, bootstrap_.draws, bootstrap_.seed)
+             .first->second;
     for (const SampleRow& sample : facts_.samples) {
       const std::optional<bool> beyond = is_beyond_window(sample, key.window);
       beyond_.push_back(beyond.value_or(false));
@@ -74,6 +72,7 @@ class BlockBuilder {
   }
 
   LeaderboardBlock build() && {
+    find_unmatched();
     add_ranked();
     add_group(random_, "random", "draws");
     add_group(periodic_, "periodic", "offsets");
@@ -109,6 +108,7 @@ class BlockBuilder {
     block_.benchmark = any.run.benchmark;
     block_.benchmark_config_json = any.run.benchmark_config_json;
     block_.split = key_.split;
+    block_.by = key_.by;
     block_.data_id = key_.data_id;
     block_.samples = facts_.samples.size();
     block_.clusters = 1 + *std::max_element(clusters_.begin(), clusters_.end());
@@ -147,8 +147,29 @@ class BlockBuilder {
   std::optional<Estimate> difference(const Evaluation& plan, const Evaluation* reference) const {
     if (reference == nullptr || reference == &plan || reference->nll.empty() || plan.nll.empty())
       return std::nullopt;
-    if (block_.clusters == block_.samples) return paired_difference(plan.nll, reference->nll);
+    if (independent()) return paired_difference(plan.nll, reference->nll);
     return paired_bootstrap(plan.nll, reference->nll, bootstrap_);
+  }
+
+  bool independent() const { return block_.clusters == block_.samples; }
+
+  std::optional<Estimate> share(const std::vector<double>& values) const {
+    if (values.empty()) return std::nullopt;
+    return share_estimate(values, bootstrap_);
+  }
+
+  // Clusters without a needle beyond the window are not among those that are drawn.
+  std::optional<Estimate> share_beyond(const std::vector<double>& values) const {
+    std::vector<double> kept;
+    std::vector<std::size_t> clusters;
+    std::map<std::size_t, std::size_t> numbers;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (!beyond_[i]) continue;
+      kept.push_back(values[i]);
+      clusters.push_back(numbers.try_emplace(clusters_[i], numbers.size()).first->second);
+    }
+    if (kept.empty()) return std::nullopt;
+    return share_estimate(kept, {.seed = bootstrap_.seed, .clusters = clusters});
   }
 
   std::vector<double> beyond_only(const std::vector<double>& values) const {
@@ -163,10 +184,14 @@ class BlockBuilder {
     row.kind = kind;
     row.name = std::move(name);
     row.gap_closed = gap(evaluation);
-    row.gen_contains = accuracy(evaluation.gen_contains);
-    row.tf_exact = accuracy(evaluation.tf_exact);
-    row.gen_contains_beyond = accuracy(beyond_only(evaluation.gen_contains));
-    if (!evaluation.nll.empty()) row.answer_nll = t_estimate(evaluation.nll);
+    row.gen_contains = share(evaluation.gen_contains);
+    row.gen_exact = share(evaluation.gen_exact);
+    row.tf_exact = share(evaluation.tf_exact);
+    row.gen_contains_beyond = share_beyond(evaluation.gen_contains);
+    if (!evaluation.nll.empty())
+      row.answer_nll = independent() ? t_estimate(evaluation.nll)
+                                     : cluster_bootstrap(evaluation.nll, bootstrap_);
+    row.text_nll_minus_full = harm_.of(evaluation);
     row.nll_minus_full = difference(evaluation, full_);
     row.nll_minus_periodic_best = difference(evaluation, best_);
     if (!random_.empty() && row.answer_nll) {
@@ -177,6 +202,8 @@ class BlockBuilder {
     }
     row.kv_share = kv_share(evaluation.plan);
     row.kv_bytes = mean(evaluation.kv_bytes);
+    row.prefill_flops = mean(evaluation.prefill_flops);
+    row.decode_flops = mean(evaluation.decode_flops);
     // Under `full` every cell keeps the whole cache, whatever the plan.
     if (key_.decode_rule == DecodeRule::kFull) row.kv_saved = 0;
     if (full_ != nullptr) {
@@ -185,6 +212,7 @@ class BlockBuilder {
         row.kv_saved = 1 - row.kv_bytes / mean(full_->kv_bytes);
     }
     if (!evaluation.prefill_ms.empty()) row.prefill_ms = quantile(evaluation.prefill_ms, 0.5);
+    if (!evaluation.decode_ms.empty()) row.decode_ms = quantile(evaluation.decode_ms, 0.5);
     row.timed_samples = evaluation.prefill_ms.size();
     row.supervision = "none";
     if (evaluation.selection) {
@@ -193,6 +221,8 @@ class BlockBuilder {
     }
     row.strip = strip_of(evaluation.plan);
     row.run_ids = {evaluation.run.id};
+    row.sources = {{evaluation.run.id, evaluation.run.selection_id.value_or(""),
+                    evaluation.experiment.id, evaluation.executions}};
     return row;
   }
 
@@ -217,7 +247,9 @@ class BlockBuilder {
     row.draws = draws.size();
     row.gap_closed = over(&LeaderboardRow::gap_closed);
     row.gen_contains = over(&LeaderboardRow::gen_contains);
+    row.gen_exact = over(&LeaderboardRow::gen_exact);
     row.tf_exact = over(&LeaderboardRow::tf_exact);
+    row.text_nll_minus_full = over(&LeaderboardRow::text_nll_minus_full);
     row.gen_contains_beyond = over(&LeaderboardRow::gen_contains_beyond);
     row.answer_nll = over(&LeaderboardRow::answer_nll);
     row.nll_minus_full = over(&LeaderboardRow::nll_minus_full);
@@ -226,6 +258,7 @@ class BlockBuilder {
     row.prefill_flops_share = median(&LeaderboardRow::prefill_flops_share);
     row.kv_saved = median(&LeaderboardRow::kv_saved);
     row.prefill_ms = median(&LeaderboardRow::prefill_ms);
+    row.decode_ms = median(&LeaderboardRow::decode_ms);
     row.strip.reset();
     std::vector<double> shares, bytes;
     for (const LeaderboardRow& draw : draws) {
@@ -244,6 +277,7 @@ class BlockBuilder {
       row.selection_cost.peak_bytes = std::max(row.selection_cost.peak_bytes, cost.peak_bytes);
       row.timed_samples += draws[i].timed_samples;
       row.run_ids.push_back(draws[i].run_ids[0]);
+      row.sources.push_back(draws[i].sources[0]);
     }
     return row;
   }
@@ -262,27 +296,59 @@ class BlockBuilder {
   }
 
   void add_ranked() {
-    std::vector<LeaderboardRow> rows;
+    struct Entry {
+      LeaderboardRow row;
+      const Evaluation* evaluation;
+    };
+    std::vector<Entry> entries;
+    const auto add = [&](const Evaluation& evaluation, const std::string& name) {
+      const RowKind kind =
+          unmatched_.contains(&evaluation) ? RowKind::kUnmatched : RowKind::kRanked;
+      entries.push_back({single(evaluation, kind, name), &evaluation});
+    };
     for (const Evaluation* member : members_) {
       const std::string& group = member->run.group;
       if (group == "random" || group == "periodic" || group == "inverted") continue;
-      rows.push_back(single(*member, RowKind::kRanked, member->name()));
+      add(*member, member->name());
     }
-    if (best_ != nullptr)
-      rows.push_back(single(*best_, RowKind::kRanked, "periodic-best = " + best_->name()));
-    const auto score = [](const LeaderboardRow& row) {
-      return row.gap_closed ? row.gap_closed->value : -std::numeric_limits<double>::infinity();
+    if (best_ != nullptr) add(*best_, "periodic-best = " + best_->name());
+    const auto order = [](const Entry& entry) {
+      const double worst = -std::numeric_limits<double>::infinity();
+      return std::pair(entry.row.kind == RowKind::kRanked,
+                       entry.row.gap_closed ? entry.row.gap_closed->value : worst);
     };
-    std::stable_sort(
-        rows.begin(), rows.end(),
-        [&](const LeaderboardRow& a, const LeaderboardRow& b) { return score(a) > score(b); });
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      // Equal gaps share a rank.
-      if (!rows[i].gap_closed) continue;
-      const bool tie = i > 0 && score(rows[i]) == score(rows[i - 1]);
-      rows[i].rank = tie ? *rows[i - 1].rank : static_cast<int>(i) + 1;
+    std::stable_sort(entries.begin(), entries.end(),
+                     [&](const Entry& a, const Entry& b) { return order(a) > order(b); });
+    std::vector<const Evaluation*> ranked;
+    for (const Entry& entry : entries)
+      if (entry.row.kind == RowKind::kRanked && entry.row.gap_closed)
+        ranked.push_back(entry.evaluation);
+    for (Entry& entry : entries) block_.rows.push_back(std::move(entry.row));
+    rank(ranked);
+  }
+
+  // block_.rows begins with the rows of `ranked`, the largest gap first.
+  void rank(const std::vector<const Evaluation*>& ranked) {
+    const std::size_t n = ranked.size();
+    const auto gap = [&](std::size_t i) { return block_.rows[i].gap_closed->value; };
+    for (std::size_t i = 0; i < n; ++i)  // equal gaps share a place
+      block_.rows[i].rank =
+          i > 0 && gap(i) == gap(i - 1) ? *block_.rows[i - 1].rank : static_cast<int>(i) + 1;
+    if (block_.clusters < kClustersForInference || n < 2) return;
+    block_.rank_tests = n * (n - 1) / 2;
+    std::vector<std::vector<double>> sums(n, std::vector<double>(block_.clusters, 0.0));
+    for (std::size_t r = 0; r < n; ++r)
+      for (std::size_t i = 0; i < clusters_.size(); ++i) sums[r][clusters_[i]] += ranked[r]->nll[i];
+    const auto p = all_pairs_sign_flip(sums, {.seed = bootstrap_.seed});
+    for (std::size_t r = 0; r < n; ++r) {
+      int better = 0, worse = 0;
+      for (std::size_t other = 0; other < n; ++other) {
+        if (p[r][other] >= kRankAlpha) continue;
+        (other < r ? better : worse) += 1;
+      }
+      block_.rows[r].rank = 1 + better;
+      block_.rows[r].rank_last = static_cast<int>(n) - worse;
     }
-    block_.rows = std::move(rows);
   }
 
   // Rows of one label (say, other calibration seeds) get the beginning of their run's id.
@@ -362,7 +428,7 @@ class BlockBuilder {
                       key_.split, oracle->name(), mean(oracle->nll)));
   }
 
-  void note_unmatched() {
+  void find_unmatched() {
     std::vector<double> bytes, flops;
     for (const Evaluation* member : members_) {
       bytes.push_back(mean(member->kv_bytes));
@@ -376,11 +442,17 @@ class BlockBuilder {
       const double more_flops = usual_flops > 0 ? flops[i] / usual_flops - 1 : 0;
       if (std::abs(more_bytes) <= kMatchTolerance && std::abs(more_flops) <= kMatchTolerance)
         continue;
-      block_.notes.push_back(
-          fmt::format("not matched: {} has {:+.1f} % KV bytes and {:+.1f} % prefill FLOPs of "
-                      "the median row",
-                      members_[i]->name(), more_bytes * kPercent, more_flops * kPercent));
+      unmatched_[members_[i]] = fmt::format(
+          "not matched, so not ranked: {} has {:+.1f} % KV bytes and {:+.1f} % prefill "
+          "FLOPs of the median row",
+          members_[i]->name(), more_bytes * kPercent, more_flops * kPercent);
     }
+  }
+
+  void note_unmatched() {
+    for (const Evaluation* member : members_)
+      if (const auto it = unmatched_.find(member); it != unmatched_.end())
+        block_.notes.push_back(it->second);
   }
 
   const DataFacts& facts_;
@@ -389,7 +461,9 @@ class BlockBuilder {
   const Members& members_;
   const Evaluation* full_;
   const Evaluation* none_;
-  const Evaluation* best_ = nullptr;  // periodic-best
+  const HarmToText& harm_;
+  const Evaluation* best_ = nullptr;                    // periodic-best
+  std::map<const Evaluation*, std::string> unmatched_;  // and what to say of it
   Members random_, periodic_;
   std::optional<LeaderboardRow> random_median_;
   std::vector<std::size_t> clusters_;
@@ -401,8 +475,8 @@ class BlockBuilder {
 }  // namespace
 
 LeaderboardBlock build_block(const LeaderboardData& data, const BlockKey& key,
-                             const BlockMembers& members, std::uint64_t bootstrap_seed) {
-  return BlockBuilder(data, key, members, bootstrap_seed).build();
+                             const BlockMembers& members, const BlockTools& tools) {
+  return BlockBuilder(data, key, members, tools).build();
 }
 
 }  // namespace strata

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "results/reports/do_no_harm.h"
 #include "results/reports/leaderboard_data.h"
 
 namespace strata {
@@ -21,6 +23,7 @@ struct BlockKey {
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
   std::int64_t budget = 0;
+  std::string by;  // Evaluation::by; full and none belong to every group
   auto operator<=>(const BlockKey&) const = default;
 
   bool same_task(const BlockKey& other) const {
@@ -31,9 +34,10 @@ struct BlockKey {
   // The same question, whatever the samples: the benchmark's settings are not in the key.
   bool same_setting(const BlockKey& other) const {
     return std::tie(model_id, tokenizer_id, numerics_version, window, sinks, linear, decode_rule,
-                    granularity, budget) ==
-           std::tie(other.model_id, other.tokenizer_id, other.numerics_version, other.window,
-                    other.sinks, other.linear, other.decode_rule, other.granularity, other.budget);
+                    granularity, budget,
+                    by) == std::tie(other.model_id, other.tokenizer_id, other.numerics_version,
+                                    other.window, other.sinks, other.linear, other.decode_rule,
+                                    other.granularity, other.budget, other.by);
   }
   bool same_mixer(const BlockKey& other) const {
     return same_task(other) &&
@@ -42,6 +46,8 @@ struct BlockKey {
   }
 };
 
+BlockKey key_of(const Evaluation& evaluation);
+
 struct BlockMembers {
   std::vector<const Evaluation*> budgeted;
   const Evaluation* full = nullptr;  // the references; may be missing
@@ -49,8 +55,15 @@ struct BlockMembers {
   std::vector<const Evaluation*> development;  // of a test block: the same setting's runs there
 };
 
+// What the blocks of a table share.
+struct BlockTools {
+  const HarmToText& harm;
+  std::map<std::size_t, ClusterDraws>& draws;  // by clusters; filled as needed
+  std::uint64_t bootstrap_seed = 0;
+};
+
 // At least one member.
 LeaderboardBlock build_block(const LeaderboardData& data, const BlockKey& key,
-                             const BlockMembers& members, std::uint64_t bootstrap_seed);
+                             const BlockMembers& members, const BlockTools& tools);
 
 }  // namespace strata

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 
 #include "core/json_reader.h"
 #include "results/reports/format.h"
@@ -16,6 +17,8 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+constexpr std::size_t kMaxHint = 200;  // characters
+
 class Loader {
  public:
   Loader(const Store& store, const LeaderboardRequest& request)
@@ -23,31 +26,45 @@ class Loader {
 
   Result<LeaderboardData> load() {
     ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store_.runs());
-    // (label, transfer, experiment, split, calibration data, kind of units) → the latest run; runs
-    // come by start. Two calibration seeds that select the same plan are two runs, as are layers
-    // and heads that come out as the same plan; full and none have no units.
-    std::map<std::array<std::string, 6>, std::size_t> latest;
+    ASSIGN_OR_RETURN(executions_, all_executions(store_));
+    // (label, transfer, experiment, split, calibration data, kind of units, group) → the latest
+    // run; runs come by start. Two calibration seeds that select the same plan are two runs, as are
+    // layers and heads that come out as the same plan; full and none have no units.
+    std::map<std::array<std::string, 7>, Candidate> latest;
     for (std::size_t i = 0; i < runs.size(); ++i) {
-      if (!matches(runs[i])) continue;
-      if (runs[i].status != RunStatus::kDone || !runs[i].experiment_id) {
-        ++unfinished_[std::string(to_string(runs[i].status))];
+      const RunRow& run = runs[i];
+      const bool text = run.benchmark == kRunningText;
+      if (!matches(run, text)) continue;
+      Candidate candidate{.index = i,
+                          .shown = !request_.benchmark || run.benchmark == *request_.benchmark};
+      if (run.selection_id) {
+        ASSIGN_OR_RETURN(candidate.selection, store_.selection(*run.selection_id));
+      }
+      ASSIGN_OR_RETURN(const bool wanted, group(run, candidate));
+      if (!wanted && !text) continue;
+      candidate.shown = candidate.shown && wanted;
+      if (run.status != RunStatus::kDone || !run.experiment_id) {
+        unfinished_[std::string(to_string(run.status))] += candidate.shown ? 1 : 0;
         continue;
       }
-      std::optional<SelectionRow> selection;
-      if (runs[i].selection_id) {
-        ASSIGN_OR_RETURN(selection, store_.selection(*runs[i].selection_id));
-      }
-      latest[{runs[i].label, transfer_of(runs[i], selection), *runs[i].experiment_id,
-              evaluated_split(runs[i]), selection ? selection->calibration_id : "",
-              runs[i].budget_fraction || runs[i].budget_units
-                  ? std::string(to_string(runs[i].granularity))
-                  : ""}] = i;
+      candidate.transfer = transfer_of(run, candidate.selection);
+      candidate.split = evaluated_split(run);
+      const std::string calibration =
+          candidate.selection ? candidate.selection->calibration_id : "";
+      const std::string units =
+          run.budget_fraction || run.budget_units ? std::string(to_string(run.granularity)) : "";
+      latest[{run.label, candidate.transfer, *run.experiment_id, candidate.split, calibration,
+              units, candidate.by}] = std::move(candidate);
     }
-    std::vector<std::size_t> chosen;
+    RETURN_IF_ERROR(check_keys());
+    std::vector<Candidate*> chosen;
     chosen.reserve(latest.size());
-    for (const auto& [key, index] : latest) chosen.push_back(index);
-    std::sort(chosen.begin(), chosen.end());
-    for (const std::size_t index : chosen) RETURN_IF_ERROR(add(runs[index]));
+    for (auto& [key, candidate] : latest) chosen.push_back(&candidate);
+    std::sort(chosen.begin(), chosen.end(),
+              [](const Candidate* a, const Candidate* b) { return a->index < b->index; });
+    for (Candidate* candidate : chosen)
+      RETURN_IF_ERROR(add(runs[candidate->index], std::move(*candidate)));
+    std::erase_if(unfinished_, [](const auto& entry) { return entry.second == 0; });
     for (const auto& [status, count] : unfinished_)
       out_.notes.push_back(
           fmt::format("{} run{} not shown: {}", count, count == 1 ? "" : "s", status));
@@ -55,14 +72,63 @@ class Loader {
   }
 
  private:
-  bool matches(const RunRow& run) const {
-    if (request_.benchmark && run.benchmark != *request_.benchmark) return false;
+  // A run that may be shown.
+  struct Candidate {
+    std::size_t index = 0;
+    std::optional<SelectionRow> selection = {};
+    bool shown = true;
+    std::string transfer = {}, split = {}, by = {};
+  };
+
+  // Takes the values of the keys that are grouped by; false where a filter does not match. Full and
+  // none belong to every group.
+  Result<bool> group(const RunRow& run, Candidate& candidate) {
+    if (request_.where.empty() && request_.by.empty()) return true;
+    if (run.group == "full" || run.group == "none") return true;
+    const ModelRow* model = nullptr;
+    if (run.experiment_id) {
+      ASSIGN_OR_RETURN(const ExperimentRow experiment, store_.experiment(*run.experiment_id));
+      ASSIGN_OR_RETURN(models_[experiment.model_id], store_.model(experiment.model_id));
+      model = &models_[experiment.model_id];
+    }
+    const StoredKeys keys(run, candidate.selection ? &*candidate.selection : nullptr, model);
+    for (std::string& name : keys.names()) known_keys_.insert(std::move(name));
+    for (const std::string& key : request_.by)
+      candidate.by += fmt::format("{}{}={}", candidate.by.empty() ? "" : " ", key,
+                                  keys.value(key).value_or(kNoValue));
+    return std::all_of(request_.where.begin(), request_.where.end(), [&](const KeyFilter& filter) {
+      return keys.value(filter.key) == filter.value;
+    });
+  }
+
+  // A key that no run has is a typing error.
+  Status check_keys() const {
+    std::vector<std::string> asked = request_.by;
+    for (const KeyFilter& filter : request_.where) asked.push_back(filter.key);
+    for (const std::string& key : asked) {
+      if (known_keys_.contains(key)) continue;
+      std::string near;
+      const std::string tail = key.substr(key.rfind('.') + 1);
+      for (const std::string& known : known_keys_)
+        if (known.find(tail) != std::string::npos && near.size() < kMaxHint)
+          near += (near.empty() ? "" : ", ") + known;
+      return fail(make_error(ErrorKind::kInvalidArgument, "no run has a key '{}'", key)
+                      .at(store_.path())
+                      .with_hint(near.empty() ? "keys are columns of runs or keys of their "
+                                                "configuration, as in calibration.samples"
+                                              : "keys like it: " + near));
+    }
+    return {};
+  }
+
+  bool matches(const RunRow& run, bool text) const {
+    if (request_.benchmark && run.benchmark != *request_.benchmark && !text) return false;
     if (run.group == "full") return true;  // the reference of every window, rule and budget
     if (request_.decode_rule && run.decode_rule != *request_.decode_rule) return false;
     return !request_.window || run.window == *request_.window;
   }
 
-  Status add(const RunRow& run) {
+  Status add(const RunRow& run, Candidate candidate) {
     ASSIGN_OR_RETURN(const ExperimentRow experiment, store_.experiment(*run.experiment_id));
     if (!out_.models.contains(experiment.model_id)) {
       ASSIGN_OR_RETURN(out_.models[experiment.model_id], store_.model(experiment.model_id));
@@ -78,24 +144,26 @@ class Loader {
     ASSIGN_OR_RETURN(const PlanRow plan_row, store_.plan(experiment.plan_id));
     ASSIGN_OR_RETURN(AttentionPlan plan, parse_plan(plan_row));
     Evaluation evaluation{.run = run,
-                          .split = evaluated_split(run),
-                          .transfer = {},
+                          .split = std::move(candidate.split),
+                          .transfer = std::move(candidate.transfer),
                           .experiment = experiment,
                           .plan = std::move(plan),
-                          .selection = {},
+                          .selection = std::move(candidate.selection),
+                          .shown = candidate.shown,
+                          .by = std::move(candidate.by),
                           .training = {},
                           .nll = {},
                           .gen_contains = {},
+                          .gen_exact = {},
                           .tf_exact = {},
                           .prefill_flops = {},
+                          .decode_flops = {},
                           .kv_bytes = {},
                           .prefill_ms = {},
-                          .environments = {}};
-    if (run.selection_id) {
-      ASSIGN_OR_RETURN(evaluation.selection, store_.selection(*run.selection_id));
-      take_training(evaluation);
-    }
-    evaluation.transfer = transfer_of(run, evaluation.selection);
+                          .decode_ms = {},
+                          .environments = {},
+                          .executions = {}};
+    if (evaluation.selection) take_training(evaluation);
     ASSIGN_OR_RETURN(const bool complete, read_responses(evaluation));
     if (complete) out_.evaluations.push_back(std::move(evaluation));
     return {};
@@ -129,7 +197,8 @@ class Loader {
   // False where a sample has no response.
   Result<bool> read_responses(Evaluation& evaluation) {
     const DataRow& data = out_.data.at(evaluation.experiment.data_id).row;
-    ASSIGN_OR_RETURN(PickedResponses picked, pick_responses(store_, evaluation.experiment, data));
+    ASSIGN_OR_RETURN(const PickedResponses* const answers, answers_to(evaluation.experiment, data));
+    const PickedResponses& picked = *answers;
     const std::string run =
         fmt::format("{} (run {})", evaluation.name(), evaluation.run.id.substr(0, 8));
     if (picked.responses.size() != data.items.size() || data.items.empty()) {
@@ -142,8 +211,18 @@ class Loader {
                                        picked.disagreeing_samples, data.items.size()));
     for (const ResponseRow& response : picked.responses) append(evaluation, response);
     drop_partial(evaluation, data.items.size());
-    evaluation.environments = std::move(picked.environments);
+    evaluation.environments = picked.environments;
+    evaluation.executions = picked.samples_of_execution;
     return true;
+  }
+
+  // Runs that chose the same plan share an experiment, which is read once.
+  Result<const PickedResponses*> answers_to(const ExperimentRow& experiment, const DataRow& data) {
+    const auto known = answers_.find(experiment.id);
+    if (known != answers_.end()) return &known->second;
+    ASSIGN_OR_RETURN(PickedResponses picked, pick_responses(store_, executions_, experiment, data));
+    for (ResponseRow& response : picked.responses) response.text.clear();  // may be long
+    return &answers_.emplace(experiment.id, std::move(picked)).first->second;
   }
 
   static void append(Evaluation& evaluation, const ResponseRow& response) {
@@ -152,21 +231,28 @@ class Loader {
     };
     if (!response.answer_nll.empty()) evaluation.nll.push_back(mean(response.answer_nll));
     take(response.metrics, "gen_contains", evaluation.gen_contains);
+    take(response.metrics, "gen_exact", evaluation.gen_exact);
     take(response.metrics, "tf_exact", evaluation.tf_exact);
     take(response.timings_ms, "prefill_ms", evaluation.prefill_ms);
+    take(response.timings_ms, "decode_ms", evaluation.decode_ms);
     evaluation.prefill_flops.push_back(response.prefill_flops);
+    evaluation.decode_flops.push_back(response.decode_flops);
     evaluation.kv_bytes.push_back(static_cast<double>(response.kv_bytes));
   }
 
   static void drop_partial(Evaluation& evaluation, std::size_t samples) {
     for (std::vector<double>* metric :
-         {&evaluation.nll, &evaluation.gen_contains, &evaluation.tf_exact})
+         {&evaluation.nll, &evaluation.gen_contains, &evaluation.gen_exact, &evaluation.tf_exact})
       if (metric->size() != samples) metric->clear();
   }
 
   const Store& store_;
   const LeaderboardRequest& request_;
   LeaderboardData out_;
+  Executions executions_;
+  std::map<std::string, PickedResponses> answers_;  // by experiment
+  std::map<std::string, ModelRow> models_;
+  std::set<std::string> known_keys_;
   std::map<std::string, int> unfinished_;
 };
 

@@ -19,6 +19,8 @@ struct Evaluation {
   ExperimentRow experiment;
   AttentionPlan plan;
   std::optional<SelectionRow> selection;
+  bool shown = true;  // false: a filter leaves it out; kept for the harm to running text alone
+  std::string by;     // "calibration.samples=16": the values of the keys that are grouped by
   // Of weights that were trained for the plan: what equally trained models have in common, as JSON;
   // label, group and supervision are then those of the strategy that they were trained under. Else
   // "".
@@ -26,11 +28,15 @@ struct Evaluation {
   // A metric is empty where a sample lacks it.
   std::vector<double> nll;  // mean over answer positions
   std::vector<double> gen_contains;
+  std::vector<double> gen_exact;
   std::vector<double> tf_exact;
   std::vector<double> prefill_flops;
+  std::vector<double> decode_flops;
   std::vector<double> kv_bytes;
-  std::vector<double> prefill_ms;         // of the samples that were timed
-  std::vector<std::string> environments;  // device, threads, dtype, processor
+  std::vector<double> prefill_ms;                              // of the samples that were timed
+  std::vector<double> decode_ms;                               // likewise
+  std::vector<std::string> environments;                       // device, threads, dtype, processor
+  std::map<std::string, std::vector<std::string>> executions;  // as PickedResponses has them
 
   // The label, with what it was calibrated on where that is another setting:
   // "nll_ablate ← niah length=1024".
@@ -48,6 +54,9 @@ struct LeaderboardData {
   std::map<std::string, DataFacts> data;
   std::vector<std::string> notes;
 };
+
+// Running text: what is asked of it is the harm that a plan does (benchmarks/local_text).
+inline constexpr const char* kRunningText = "local_text";
 
 // Of two runs with one label, one calibration setting, one experiment, one split and one
 // calibration set, the later. Of several executions of an experiment, the one that answered most

@@ -7,6 +7,7 @@
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/page.h"
 #include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 #include "results/reports/text_table.h"
@@ -14,6 +15,7 @@
 namespace strata {
 namespace {
 
+constexpr double kGiga = 1e9;
 constexpr double kTera = 1e12;
 constexpr double kPercent = 100;
 
@@ -38,10 +40,14 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
       ("gap closed: (NLL of none − NLL of the plan) / (NLL of none − NLL of full); it ranks. "
        "Bootstrap "
        "over clusters of samples, 4,000 draws, 95 %."),
-      ("gen_contains: samples whose generated text contains an answer; beyond: of those whose "
-       "needle "
-       "lies beyond the window; tf_exact: all answer tokens right when teacher-forced. Wilson, 95 "
-       "%."),
+      ("#: rows that share a rank do not differ significantly, a–b: the ranks that a row may have. "
+       "Sign flips of whole clusters on the NLL, all pairs of ranked rows of a table at once "
+       "(max-t, "
+       "Westfall and Young), 5 % for the table; below 20 clusters the place by gap, which no test "
+       "supports. Rows of other KV bytes or prefill FLOPs (by more than 1 %) are not ranked."),
+      ("gen_contains, gen_exact: samples whose generated text contains or is an answer; beyond: of "
+       "those whose needle lies beyond the window; tf_exact: all answer tokens right when "
+       "teacher-forced. Wilson over independent samples, bootstrap over clusters else, 95 %."),
       ("NLL: nats an answer token, mean within and then over samples. ΔNLL: paired, to "
        "periodic-best "
        "(the offset chosen on calibration) or to full; t over independent samples, bootstrap over "
@@ -56,9 +62,11 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
            "nine). ",
            any_linear ? "windowed or linear" : "windowed") +
        "KV %: full-attention KV cells; KV a sample: mean bytes (share saved)."),
-      ("FLOPs %: prefill, of full attention's. prefill ms: measured, median (timed samples). "
-       "evals, "
-       "tokens, TFLOP, s: what the selection ran; given: what it was shown."),
+      ("ΔNLL of text to full: the harm the same plan does to running text (local_text), paired."),
+      ("FLOPs %: prefill, of full attention's; GFLOP: prefill and decode, mean a sample, exact. "
+       "prefill ms, decode ms: measured, median a sample (timed samples). evals, tokens, TFLOP, s, "
+       "peak: what the selection ran, and its peak memory (that of answering is not recorded); "
+       "given: what it was shown."),
       "One small model: no claims about others."};
   if (std::any_of(table.blocks.begin(), table.blocks.end(),
                   [](const LeaderboardBlock& block) { return !block.comparisons.empty(); }))
@@ -68,7 +76,9 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
 }
 
 std::string rank_text(const LeaderboardRow& row) {
-  return row.rank ? fmt::format("{}", *row.rank) : std::string(kNoValue);
+  if (!row.rank) return kNoValue;
+  if (!row.rank_last || *row.rank_last == *row.rank) return fmt::format("{}", *row.rank);
+  return fmt::format("{}–{}", *row.rank, *row.rank_last);
 }
 
 std::string beaten(const LeaderboardRow& row, const LeaderboardBlock& block) {
@@ -125,35 +135,55 @@ const Part& quality_part(const LeaderboardBlock& block) {
   return block.generated ? answers_part() : text_part();
 }
 
+std::optional<Estimate> without_interval(const std::optional<Estimate>& estimate) {
+  return estimate ? std::optional(Estimate{estimate->value, {}}) : std::nullopt;
+}
+
+// Teacher-forced apart from generated, and the harm to running text.
+const Part& measures_part() {
+  static const Part kPart = {
+      {{"tf_exact %"}, {"gen_exact %"}, {"beyond %"}, {"ΔNLL of text to full"}},
+      [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
+        return {with_interval(row.tf_exact, kPercent, 1), with_interval(row.gen_exact, kPercent, 1),
+                with_interval(without_interval(row.gen_contains_beyond), kPercent, 1),
+                with_interval(row.text_nll_minus_full, 1, 3, true)};
+      }};
+  return kPart;
+}
+
+std::string timed(const std::optional<double>& ms, std::size_t samples) {
+  return ms ? fmt::format("{:.1f} ({})", *ms, samples) : std::string(kNoValue);
+}
+
+// What answering costs, then what the selection did.
 const Part& cost_part() {
   static const Part kPart = {
-      {{"tf_exact %"},
-       {"beyond %"},
-       {"KV %"},
+      {{"KV %"},
        {"KV a sample"},
        {"FLOPs %"},
+       {"GFLOP"},
        {"prefill ms (n)"},
+       {"decode ms"},
        {"evals"},
        {"tokens"},
        {"TFLOP"},
        {"s"},
+       {"peak"},
        {"given", false}},
       [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
         const SelectionCost& cost = row.selection_cost;
-        const auto beyond = row.gen_contains_beyond
-                                ? std::optional(Estimate{row.gen_contains_beyond->value, {}})
-                                : std::nullopt;
-        return {with_interval(row.tf_exact, kPercent, 1),
-                with_interval(beyond, kPercent, 1),
-                percent(row.kv_share),
+        return {percent(row.kv_share),
                 kv_text(row),
                 row.prefill_flops_share ? percent(*row.prefill_flops_share) : std::string(kNoValue),
-                row.prefill_ms ? fmt::format("{:.1f} ({})", *row.prefill_ms, row.timed_samples)
-                               : std::string(kNoValue),
+                fmt::format("{:.4g}", (row.prefill_flops + row.decode_flops) / kGiga),
+                timed(row.prefill_ms, row.timed_samples),
+                number(row.decode_ms, 1),
                 fmt::format("{}", cost.evaluations),
                 count(cost.forward_tokens),
                 fmt::format("{:.3g}", cost.flops / kTera),
                 fmt::format("{:.3g}", cost.seconds),
+                cost.peak_bytes > 0 ? bytes(static_cast<double>(cost.peak_bytes))
+                                    : std::string(kNoValue),
                 row.supervision};
       }};
   return kPart;
@@ -179,6 +209,13 @@ TextTable table_of(const LeaderboardBlock& block, bool with_strip,
     table.rows.push_back(std::move(cells));
   }
   return table;
+}
+
+TextTable whole_table(const LeaderboardBlock& block) {
+  std::vector<const Part*> parts = {&quality_part(block)};
+  if (block.generated) parts.push_back(&measures_part());
+  parts.push_back(&cost_part());
+  return table_of(block, true, parts);
 }
 
 std::string strip_list(const LeaderboardBlock& block) {
@@ -214,6 +251,8 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
       out += as_text(for_terminal(table_of(block, false, {&quality_part(block)}), utf8, 1));
       out += utf8 ? strip_list(block) : to_ascii(strip_list(block));
     }
+    if (block.generated)
+      out += '\n' + as_text(for_terminal(table_of(block, false, {&measures_part()}), utf8, 1));
     out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8, 1));
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += '\n' + as_text(for_terminal(claims, utf8, 0));
@@ -231,7 +270,7 @@ std::string render_markdown(const LeaderboardTable& table, bool utf8) {
   std::string out;
   for (const LeaderboardBlock& block : table.blocks) {
     for (const std::string& header : header_lines(block)) out += "- " + header + "\n";
-    out += "\n" + as_markdown(table_of(block, true, {&quality_part(block), &cost_part()})) + "\n";
+    out += "\n" + as_markdown(whole_table(block)) + "\n";
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += as_markdown(claims) + "\n";
     for (const ReferenceComparison& comparison : block.comparisons)
@@ -259,6 +298,7 @@ void add_estimate(Cells& cells, const std::optional<Estimate>& estimate) {
 constexpr std::string_view kind_name(RowKind kind) {
   switch (kind) {
     case RowKind::kRanked: return "ranked";
+    case RowKind::kUnmatched: return "unmatched";
     case RowKind::kControl: return "control";
     case RowKind::kReference: return "reference";
   }
@@ -267,15 +307,32 @@ constexpr std::string_view kind_name(RowKind kind) {
 
 Cells csv_header() {
   Cells cells = block_csv_header();
-  for (const char* name : {"devices", "kind", "rank", "strategy", "draws"})
+  for (const char* name : {"devices", "by", "kind", "rank", "rank_last", "strategy", "draws"})
     cells.emplace_back(name);
-  for (const char* name : {"gap_closed", "gen_contains", "tf_exact", "gen_contains_beyond",
-                           "answer_nll", "nll_minus_full", "nll_minus_periodic_best"})
-    for (const char* suffix : {"", "_low", "_high"}) cells.push_back(std::string(name) + suffix);
   for (const char* name :
-       {"beats_random", "random_draws", "kv_share", "prefill_flops_share", "kv_bytes", "kv_saved",
-        "prefill_ms", "timed_samples", "selection_evaluations", "selection_forward_tokens",
-        "selection_flops", "selection_seconds", "supervision", "layers", "marks", "run_ids"})
+       {"gap_closed", "gen_contains", "gen_exact", "tf_exact", "gen_contains_beyond", "answer_nll",
+        "nll_minus_full", "nll_minus_periodic_best", "text_nll_minus_full"})
+    for (const char* suffix : {"", "_low", "_high"}) cells.push_back(std::string(name) + suffix);
+  for (const char* name : {"beats_random",
+                           "random_draws",
+                           "kv_share",
+                           "prefill_flops_share",
+                           "kv_bytes",
+                           "kv_saved",
+                           "prefill_flops",
+                           "decode_flops",
+                           "prefill_ms",
+                           "decode_ms",
+                           "timed_samples",
+                           "selection_evaluations",
+                           "selection_forward_tokens",
+                           "selection_flops",
+                           "selection_seconds",
+                           "selection_peak_bytes",
+                           "supervision",
+                           "layers",
+                           "marks",
+                           "run_ids"})
     cells.emplace_back(name);
   return cells;
 }
@@ -283,26 +340,43 @@ Cells csv_header() {
 Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   const auto text = [](auto value) { return fmt::format("{}", value); };
   Cells cells = block_csv_cells(block);
-  for (std::string cell : {joined(block.devices, "; "), text(kind_name(row.kind)),
-                           row.rank ? text(*row.rank) : std::string(), row.name, text(row.draws)})
+  for (std::string cell :
+       {joined(block.devices, "; "), block.by, text(kind_name(row.kind)),
+        row.rank ? text(*row.rank) : std::string(),
+        row.rank_last ? text(*row.rank_last) : std::string(), row.name, text(row.draws)})
     cells.push_back(std::move(cell));
   add_estimate(cells, row.gap_closed);
   add_estimate(cells, row.gen_contains);
+  add_estimate(cells, row.gen_exact);
   add_estimate(cells, row.tf_exact);
   add_estimate(cells, row.gen_contains_beyond);
   add_estimate(cells, row.answer_nll);
   add_estimate(cells, row.nll_minus_full);
   add_estimate(cells, row.nll_minus_periodic_best);
+  add_estimate(cells, row.text_nll_minus_full);
   const SelectionCost& cost = row.selection_cost;
   std::vector<std::string> marks = block.marks;
   for (const std::string& sign : block.signs) marks.push_back("sign of a bug: " + sign);
-  for (std::string cell :
-       {row.beats_random ? text(*row.beats_random) : std::string(), text(block.random_draws),
-        text(row.kv_share), plain(row.prefill_flops_share), text(row.kv_bytes), plain(row.kv_saved),
-        plain(row.prefill_ms), text(row.timed_samples), text(cost.evaluations),
-        text(cost.forward_tokens), text(cost.flops), text(cost.seconds), row.supervision,
-        row.strip ? strip_text(*row.strip) : std::string(), joined(marks, "; "),
-        joined(row.run_ids, " ")})
+  for (std::string cell : {row.beats_random ? text(*row.beats_random) : std::string(),
+                           text(block.random_draws),
+                           text(row.kv_share),
+                           plain(row.prefill_flops_share),
+                           text(row.kv_bytes),
+                           plain(row.kv_saved),
+                           text(row.prefill_flops),
+                           text(row.decode_flops),
+                           plain(row.prefill_ms),
+                           plain(row.decode_ms),
+                           text(row.timed_samples),
+                           text(cost.evaluations),
+                           text(cost.forward_tokens),
+                           text(cost.flops),
+                           text(cost.seconds),
+                           text(cost.peak_bytes),
+                           row.supervision,
+                           row.strip ? strip_text(*row.strip) : std::string(),
+                           joined(marks, "; "),
+                           joined(row.run_ids, " ")})
     cells.push_back(std::move(cell));
   return cells;
 }
@@ -316,12 +390,28 @@ std::string render_csv(const LeaderboardTable& table) {
 
 }  // namespace
 
+ReportPage leaderboard_page(const LeaderboardTable& table) {
+  ReportPage page;
+  for (const LeaderboardBlock& block : table.blocks) {
+    page.sections.push_back(
+        {"leaderboard", header_lines(block), whole_table(block), note_lines(block)});
+    if (TextTable claims = claims_table(block.claims); !claims.rows.empty())
+      page.sections.push_back({"claims", {}, std::move(claims), {}});
+    for (const ReferenceComparison& comparison : block.comparisons)
+      page.sections.push_back(
+          {"comparison", {comparison_heading(comparison)}, comparison_table(comparison), {}});
+  }
+  page.footer = footer_lines(table);
+  return page;
+}
+
 Result<ReportFormat> parse_report_format(std::string_view text) {
   if (text == "text") return ReportFormat::kText;
-  if (text == "md") return ReportFormat::kMarkdown;
+  if (text == "md" || text == "markdown") return ReportFormat::kMarkdown;
   if (text == "csv") return ReportFormat::kCsv;
-  return fail(ErrorKind::kInvalidArgument, "report format: expected text, md or csv, got '{}'",
-              text);
+  if (text == "latex") return ReportFormat::kLatex;
+  return fail(ErrorKind::kInvalidArgument,
+              "report format: expected text, md, csv or latex, got '{}'", text);
 }
 
 std::string render(const LeaderboardTable& table, const RenderOptions& options) {
@@ -329,6 +419,7 @@ std::string render(const LeaderboardTable& table, const RenderOptions& options) 
     case ReportFormat::kText: return render_text(table, options.utf8);
     case ReportFormat::kMarkdown: return render_markdown(table, options.utf8);
     case ReportFormat::kCsv: return render_csv(table);
+    case ReportFormat::kLatex: return render(leaderboard_page(table), options);
   }
   return {};
 }

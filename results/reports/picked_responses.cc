@@ -13,11 +13,6 @@ namespace {
 // it by less.
 constexpr double kNllTolerance = 0.01;
 
-struct Execution {
-  ExecutionRow row;
-  std::string started;
-};
-
 std::string environment_of(const ExecutionRow& row) {
   return fmt::format("{}\t{}\t{}\t{}\t{}", row.device, row.threads, row.dtype, row.cpu, row.build);
 }
@@ -43,29 +38,32 @@ bool disagree(const ResponseRow& a, const ResponseRow& b) {
   return !a.answer_nll.empty() && std::abs(mean(a.answer_nll) - mean(b.answer_nll)) > kNllTolerance;
 }
 
-Result<std::map<std::string, Execution>> executions_of(const Store& store,
-                                                       const std::vector<ResponseRow>& responses) {
-  std::map<std::string, Execution> out;
-  for (const ResponseRow& response : responses) {
-    if (out.contains(response.execution_id)) continue;
-    Execution execution;
-    ASSIGN_OR_RETURN(execution.row, store.execution(response.execution_id));
-    ASSIGN_OR_RETURN(const RunRow run, store.run(execution.row.run_id));
-    execution.started = run.started;
-    out.emplace(response.execution_id, std::move(execution));
+}  // namespace
+
+Result<Executions> all_executions(const Store& store) {
+  ASSIGN_OR_RETURN(const std::vector<RunRow> runs, store.runs());
+  std::map<std::string, std::string> starts;
+  for (const RunRow& run : runs) starts[run.id] = run.started;
+  ASSIGN_OR_RETURN(std::vector<ExecutionRow> rows, store.executions());
+  Executions out;
+  for (ExecutionRow& row : rows) {
+    std::string id = row.id, started = starts[row.run_id];
+    out.emplace(std::move(id), StartedExecution{std::move(row), std::move(started)});
   }
   return out;
 }
 
-}  // namespace
-
-Result<PickedResponses> pick_responses(const Store& store, const ExperimentRow& experiment,
-                                       const DataRow& data) {
+Result<PickedResponses> pick_responses(const Store& store, const Executions& executions,
+                                       const ExperimentRow& experiment, const DataRow& data) {
   ASSIGN_OR_RETURN(const std::vector<ResponseRow> responses, store.responses_of(experiment.id));
-  ASSIGN_OR_RETURN(const auto executions, executions_of(store, responses));
+  for (const ResponseRow& response : responses)
+    if (!executions.contains(response.execution_id))
+      return fail(
+          make_error(ErrorKind::kNotFound, "table executions has no row {}", response.execution_id)
+              .at(store.path()));
   std::map<std::string, Environment> environments;
   for (const ResponseRow& response : responses) {
-    const Execution& here = executions.at(response.execution_id);
+    const StartedExecution& here = executions.at(response.execution_id);
     Environment& environment = environments[environment_of(here.row)];
     const ResponseRow*& slot = environment.by_sample[response.sample_id];
     if (slot == nullptr || here.started >= executions.at(slot->execution_id).started)
@@ -88,6 +86,7 @@ Result<PickedResponses> pick_responses(const Store& store, const ExperimentRow& 
       const auto it = environment->by_sample.find(item.sample_id);
       if (it == environment->by_sample.end()) continue;
       picked[item.sample_id] = it->second;
+      out.samples_of_execution[it->second->execution_id].push_back(item.sample_id);
       out.responses.push_back(*it->second);
       if (std::find(out.environments.begin(), out.environments.end(), environment->shown) ==
           out.environments.end())

@@ -8,6 +8,7 @@
 #include "core/plan.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard_data.h"
+#include "results/reports/page.h"
 #include "results/reports/picked_responses.h"
 #include "results/reports/text_table.h"
 #include "results/reports/unit_scores.h"
@@ -111,6 +112,11 @@ void describe_selection(const SelectionRow& selection, Lines& lines) {
 
 std::string laid_out(const Lines& lines, const std::vector<TextTable>& tables,
                      const RenderOptions& options) {
+  if (options.format == ReportFormat::kLatex) {
+    ReportPage page{{{"run", lines.text, {}, {}}}, {}};
+    for (const TextTable& table : tables) page.sections.push_back({"run", {}, table, {}});
+    return render(page, options);
+  }
   std::string out;
   const bool markdown = options.format == ReportFormat::kMarkdown;
   for (const std::string& line : lines.text)
@@ -190,7 +196,9 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
               short_id(experiment->plan_id), percent(kv_share(*plan)));
     lines.add("layers: {}", strip_text(strip_of(*plan)));
     ASSIGN_OR_RETURN(const DataRow data, store.data(experiment->data_id));
-    ASSIGN_OR_RETURN(const PickedResponses picked, pick_responses(store, *experiment, data));
+    ASSIGN_OR_RETURN(const Executions executions, all_executions(store));
+    ASSIGN_OR_RETURN(const PickedResponses picked,
+                     pick_responses(store, executions, *experiment, data));
     const std::vector<ResponseRow>& responses = picked.responses;
     lines.add("{} of {} samples answered", responses.size(), data.items.size());
     for (const std::string& environment : picked.environments) lines.add("on {}", environment);

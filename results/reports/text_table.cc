@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kGap = 2;  // spaces between columns
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kSpellings = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kSpellings = {
     {{"█", "#"},
      {"·", "."},
      {"–", "-"},
@@ -20,7 +20,38 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kSpellin
      {"×", "x"},
      {"≥", ">="},
      {"≤", "<="},
-     {"←", "<-"}}};
+     {"←", "<-"},
+     {"↔", "<->"},
+     {"±", "+-"},
+     {"ρ", "rho"}}};
+
+// The same signs for LaTeX, and the characters that mean something to it.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kCommands = {
+    {{"█", "\\rule{0.4em}{1ex}"},
+     {"·", "$\\cdot$"},
+     {"–", "--"},
+     {"−", "$-$"},
+     {"─", "--"},
+     {"Δ", "$\\Delta$"},
+     {"…", "\\dots{}"},
+     {"×", "$\\times$"},
+     {"≥", "$\\geq$"},
+     {"≤", "$\\leq$"},
+     {"←", "$\\leftarrow$"},
+     {"↔", "$\\leftrightarrow$"},
+     {"±", "$\\pm$"},
+     {"ρ", "$\\rho$"},
+     {"\\", "\\textbackslash{}"},
+     {"&", "\\&"},
+     {"%", "\\%"},
+     {"$", "\\$"},
+     {"#", "\\#"},
+     {"_", "\\_"},
+     {"{", "\\{"},
+     {"}", "\\}"},
+     {"~", "\\textasciitilde{}"},
+     {"^", "\\textasciicircum{}"},
+     {"\n", " "}}};
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; }
 
@@ -49,20 +80,14 @@ std::string escaped_for_markdown(std::string_view text) {
   return out;
 }
 
-}  // namespace
-
-std::size_t display_width(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return !continues(c); }));
-}
-
-std::string to_ascii(std::string_view text) {
+// Each sign of `table` replaced; any other code point beyond ASCII becomes '?'.
+template <typename Signs>
+std::string spelt(std::string_view text, const Signs& signs) {
   std::string out;
   while (!text.empty()) {
-    const auto* const found =
-        std::find_if(kSpellings.begin(), kSpellings.end(),
-                     [&](const auto& s) { return text.starts_with(s.first); });
-    if (found != kSpellings.end()) {
+    const auto found = std::find_if(signs.begin(), signs.end(),
+                                    [&](const auto& s) { return text.starts_with(s.first); });
+    if (found != signs.end()) {
       out += found->second;
       text.remove_prefix(found->first.size());
       continue;
@@ -75,6 +100,15 @@ std::string to_ascii(std::string_view text) {
   }
   return out;
 }
+
+}  // namespace
+
+std::size_t display_width(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !continues(c); }));
+}
+
+std::string to_ascii(std::string_view text) { return spelt(text, kSpellings); }
 
 std::size_t text_width(const TextTable& table) {
   std::size_t width = kGap * (table.columns.size() - 1);
@@ -113,6 +147,24 @@ std::string as_markdown(const TextTable& table) {
     out += "\n";
   }
   return out;
+}
+
+std::string as_latex(const TextTable& table) {
+  const auto line = [](auto&& cell, std::size_t count) {
+    std::string out;
+    for (std::size_t i = 0; i < count; ++i)
+      out += (i == 0 ? "" : " & ") + spelt(cell(i), kCommands);
+    return out + " \\\\\n";
+  };
+  std::string out = "\\begin{tabular}{";
+  for (const TextTable::Column& column : table.columns) out += column.right ? 'r' : 'l';
+  out += "}\n\\toprule\n";
+  out += line([&](std::size_t i) { return table.columns[i].header; }, table.columns.size());
+  out += "\\midrule\n";
+  for (const auto& row : table.rows)
+    out += row.empty() ? std::string("\\midrule\n")
+                       : line([&](std::size_t i) { return row[i]; }, row.size());
+  return out + "\\bottomrule\n\\end{tabular}\n";
 }
 
 std::string csv_line(const std::vector<std::string>& cells) {

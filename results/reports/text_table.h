@@ -1,5 +1,5 @@
-// Tables as aligned text, markdown or csv, and the plain-ASCII spelling of the few signs that
-// reports use.
+// Tables as aligned text, markdown, LaTeX or csv, and the plain-ASCII spelling of the few signs
+// that reports use.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,9 @@ std::string to_ascii(std::string_view text);
 std::string as_text(const TextTable& table);
 std::size_t text_width(const TextTable& table);
 std::string as_markdown(const TextTable& table);
+// A tabular for the booktabs package, in ASCII: signs of ours as commands, special characters
+// escaped.
+std::string as_latex(const TextTable& table);
 std::string csv_line(const std::vector<std::string>& cells);  // RFC 4180, with its newline (\n)
 
 }  // namespace strata

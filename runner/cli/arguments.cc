@@ -198,23 +198,54 @@ Parsed parse(int argc, char** argv) {
 
   CLI::App* report = app.add_subcommand("report", "tables from a database; runs no model");
   report->require_subcommand(1);
+  CLI::App* ablation = report->add_subcommand(
+      "ablation",
+      "effects of swept keys, Pareto fronts, budget curves and the units that are needed, "
+      "agreement of selections, task transfer");
   CLI::App* leaderboard =
       report->add_subcommand("leaderboard", "strategies compared at equal budget");
   CLI::App* claims = report->add_subcommand(
       "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
-  for (CLI::App* command : {claims, leaderboard, run_report}) {
-    command->add_option("--format", arguments.format, "text, md or csv")
-        ->check(CLI::IsMember({"text", "md", "csv"}));
+  CLI::App* compare = report->add_subcommand(
+      "compare",
+      "two runs, or two database files, on the samples that both answered: differences with "
+      "tests, and the samples that changed");
+  for (CLI::App* command : {ablation, claims, compare, leaderboard, run_report}) {
+    command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
+        ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
   }
 
-  for (CLI::App* command : {claims, leaderboard})
+  for (CLI::App* command : {ablation, compare, leaderboard})
+    command->add_flag(
+        "--trace", arguments.trace,
+        "instead of the tables: the ids of the rows behind each number, and SQL that gives it");
+  for (CLI::App* command : {ablation, claims, leaderboard}) {
+    command
+        ->add_option(
+            "--where", arguments.where,
+            "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
+        ->option_text("KEY=VALUE")
+        ->allow_extra_args(false);
+    command
+        ->add_option("--by", arguments.by,
+                     "KEY: a table for each value of this stored key; repeat it")
+        ->option_text("KEY")
+        ->allow_extra_args(false);
     command
         ->add_option("overrides", arguments.load.overrides,
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
         ->option_text("KEY=VALUE");
+  }
+  compare
+      ->add_option("words", arguments.load.overrides,
+                   "two runs by id or its beginning, and db=FILE; or two database files")
+      ->option_text("A B [db=FILE]")
+      ->required();
+  compare->add_option("--samples", arguments.changed_samples, "changed samples to show")
+      ->capture_default_str();
   run_report
       ->add_option("words", arguments.load.overrides, "a run's id or its beginning, and db=FILE")
       ->option_text("RUN [db=FILE]")
@@ -242,16 +273,19 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
-  if (*run_report) {
+  if (*run_report || *compare) {
     std::vector<std::string>& words = arguments.load.overrides;
-    const auto is_run = [](const std::string& word) { return word.find('=') == std::string::npos; };
-    std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_run);
-    words.erase(std::remove_if(words.begin(), words.end(), is_run), words.end());
-    if (arguments.names.size() != 1) {
+    const auto is_name = [](const std::string& word) {
+      return word.find('=') == std::string::npos;
+    };
+    std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
+    words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+    const std::size_t expected = *compare ? 2 : 1;
+    if (arguments.names.size() != expected) {
       std::fprintf(stderr,
-                   "error: report run takes one run, got %zu\n  hint: strata report run RUN "
-                   "[db=FILE]\n",
-                   arguments.names.size());
+                   "error: report %s takes %s, got %zu\n  hint: strata report %s [db=FILE]\n",
+                   *compare ? "compare" : "run", *compare ? "two runs or files" : "one run",
+                   arguments.names.size(), *compare ? "compare A B" : "run RUN");
       parsed.exit_code = 2;
       return parsed;
     }
@@ -267,7 +301,9 @@ Parsed parse(int argc, char** argv) {
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
       {export_plan, Command::kExport},
+      {ablation, Command::kReportAblation},
       {claims, Command::kReportClaims},
+      {compare, Command::kReportCompare},
       {leaderboard, Command::kReportLeaderboard},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},

@@ -22,7 +22,9 @@ enum class Command {
   kBenchPrefill,
   kSamples,
   kExport,
+  kReportAblation,
   kReportClaims,
+  kReportCompare,
   kReportLeaderboard,
   kReportRun,
   kDbCheck,
@@ -50,7 +52,10 @@ struct Arguments {
   double train_rate = 1e-4, train_clip = 1, checkpoint_seconds = 300;
   std::string format = "text";
   bool ascii = false;
-  std::vector<std::string> names;  // run ids, database files
+  std::vector<std::string> where, by;  // report: filters and groups
+  bool trace = false;                  // report: the rows behind the numbers
+  std::size_t changed_samples = 20;    // report compare
+  std::vector<std::string> names;      // run ids, database files
 };
 
 struct Parsed {

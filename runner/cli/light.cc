@@ -9,6 +9,8 @@
 #include "benchmarks/registry.h"
 #include "models/checkpoint/hf_config.h"
 #include "models/checkpoint/json_fields.h"
+#include "results/reports/ablation.h"
+#include "results/reports/compare.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
@@ -60,18 +62,52 @@ Result<ReportKeys> report_keys(const std::vector<std::string>& words) {
   return keys;
 }
 
-Result<int> report(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const ReportKeys keys, report_keys(arguments.load.overrides));
+// Two runs of keys.db, or two database files where both names are files.
+Result<std::string> comparison(const Arguments& arguments, const ReportKeys& keys,
+                               const RenderOptions& options) {
+  const CompareRequest request{.samples = arguments.changed_samples};
+  const std::string &a = arguments.names[0], &b = arguments.names[1];
+  if (std::filesystem::is_regular_file(a) && std::filesystem::is_regular_file(b)) {
+    ASSIGN_OR_RETURN(const Store first, Store::open(a, Store::Mode::kReadOnly));
+    ASSIGN_OR_RETURN(const Store second, Store::open(b, Store::Mode::kReadOnly));
+    if (arguments.trace)
+      return fail(make_error(ErrorKind::kInvalidArgument,
+                             "--trace: expected two runs, got two database files")
+                      .with_hint("strata report compare RUN RUN --trace db=FILE"));
+    ASSIGN_OR_RETURN(const DatabaseComparison pairs, compare_databases(first, second, request));
+    return render(compare_page(pairs), options);
+  }
   ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
+  ASSIGN_OR_RETURN(const RunComparison runs, compare_runs(store, a, store, b, request));
+  return render(arguments.trace ? compare_trace(runs) : compare_page(runs), options);
+}
+
+Result<int> report(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(ReportKeys keys, report_keys(arguments.load.overrides));
+  for (const std::string& text : arguments.where) {
+    ASSIGN_OR_RETURN(KeyFilter filter, parse_key_filter(text));
+    keys.filters.where.push_back(std::move(filter));
+  }
+  keys.filters.by = arguments.by;
   RenderOptions options;
   ASSIGN_OR_RETURN(options.format, parse_report_format(arguments.format));
   options.utf8 = !arguments.ascii;
   std::string text;
+  if (arguments.command == Command::kReportCompare) {
+    ASSIGN_OR_RETURN(text, comparison(arguments, keys, options));
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return 0;
+  }
+  ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
   if (arguments.command == Command::kReportRun) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
+  } else if (arguments.command == Command::kReportAblation) {
+    ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
+    text = render(arguments.trace ? ablation_trace(swept) : ablation_page(swept), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
+           : arguments.trace                           ? render_trace(table, options)
                                                        : render(table, options);
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
@@ -155,7 +191,9 @@ int run_light(const Arguments& arguments) {
   switch (arguments.command) {
     case Command::kSamples: code = samples(arguments); break;
     case Command::kExport: code = export_plan(arguments); break;
+    case Command::kReportAblation:
     case Command::kReportClaims:
+    case Command::kReportCompare:
     case Command::kReportLeaderboard:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:

@@ -270,6 +270,19 @@ class SelectorReportTest(unittest.TestCase):
         # 36 selections, 21 of them at the centre with budget 1/4.
         self.assertEqual(kept, [36, 21, 0])
 
+    def test_filters_and_groups_take_one_value_each_and_leave_the_database(self):
+        def labels(*options):
+            rows = selector_report.strata("report", "leaderboard", *options, f"db={self.database}")
+            return {row["strategy"] for row in rows if row["kind"] == "ranked"}, {row["by"] for row in rows}
+        every, groups = labels("--by", "calibration.samples")
+        self.assertGreater(len(groups), 1)
+        some, _ = labels("--where", "label=nll_ablate", "--where", "calibration.samples=16")
+        self.assertTrue(some and some < every and all("nll_ablate" in name for name in some), some)
+        done = subprocess.run([STRATA, "report", "leaderboard", "--where", "calibration.sample=16", f"db={self.database}"],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(", calibration.samples", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

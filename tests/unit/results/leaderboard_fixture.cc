@@ -39,6 +39,7 @@ void Board::add(const Entry& entry) {
     run.config_json = entry.config_json;
     run.id = run_id(run);
   }
+  if (!entry.benchmark.empty()) run.benchmark = entry.benchmark;
   if (!entry.benchmark_json.empty()) run.benchmark_config_json = entry.benchmark_json;
   run.decode_rule = entry.rule;
   run.window = entry.linear ? 0 : entry.window;
@@ -82,6 +83,12 @@ void Board::add(const Entry& entry) {
   run.finished = run.started;
   run.calibration_nll = entry.calibration_nll;
   must(store_.update(run));
+}
+
+void Board::add_text(Entry entry) {
+  entry.benchmark = "local_text";
+  entry.generated = false;
+  add(entry);
 }
 
 void Board::add_references(const std::vector<double>& full_contains,

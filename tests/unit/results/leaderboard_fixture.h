@@ -34,6 +34,7 @@ struct Entry {
   std::string benchmark_json = {};                // of the run; "" = the fixture's
   bool generated = true;                          // false: the answers were only teacher-forced
   Granularity granularity = Granularity::kLayer;  // that the run says it selected by
+  std::string benchmark = {};                     // of the run; "" = the fixture's
   std::string model = {};                         // that answers; "" = the fixture's
 };
 
@@ -41,6 +42,7 @@ class Board {
  public:
   Board(const std::string& path, int samples, const std::vector<std::string>& clusters = {});
   void add(const Entry& entry);
+  void add_text(Entry entry);  // an answer to running text: likelihoods alone
   // Entries added from here on answer samples [first, first + count): a data set of its own.
   void use_samples(int first, int count, const std::vector<std::string>& clusters = {});
   // full: NLL .1 each; none: 2, 2.2, 2, 2.2, …
@@ -49,6 +51,7 @@ class Board {
                       const std::string& benchmark_json = {});
 
   Store& store() { return store_; }
+  const Store& store() const { return store_; }
   LeaderboardTable table() const;
   LeaderboardBlock only_block() const;
 

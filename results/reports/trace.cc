@@ -1,0 +1,150 @@
+// traced_numbers(): the rows and the query behind each number of a leaderboard.
+#include <fmt/format.h>
+
+#include <array>
+
+#include "results/reports/block_render.h"
+#include "results/reports/format.h"
+#include "results/reports/leaderboard.h"
+#include "results/reports/text_table.h"
+
+namespace strata {
+namespace {
+
+constexpr const char* kNll = "(SELECT avg(value) FROM json_each(answer_nll_json))";
+
+std::string quoted(const std::vector<std::string>& ids) {
+  std::string out;
+  for (const std::string& id : ids) out += (out.empty() ? "'" : ", '") + id + "'";
+  return out;
+}
+
+// The responses of a source; samples are named only where several executions share them.
+std::string where(const RowSource& source) {
+  std::string executions;
+  for (const auto& [execution, samples] : source.executions) {
+    if (!executions.empty()) executions += " OR ";
+    executions += fmt::format("execution_id = '{}'", execution);
+    if (source.executions.size() > 1)
+      executions += fmt::format(" AND sample_id IN ({})", quoted(samples));
+  }
+  return fmt::format("WHERE experiment_id = '{}' AND ({})", source.experiment_id, executions);
+}
+
+std::string average(const std::string& value, const RowSource& source) {
+  return fmt::format("SELECT avg({}) FROM responses {}", value, where(source));
+}
+
+// One average; of several draws a line each, whose median the row shows.
+std::string averages(const std::string& value, const LeaderboardRow& row) {
+  std::string out;
+  for (const RowSource& source : row.sources)
+    out += (out.empty() ? "" : " UNION ALL ") + average(value, source);
+  return out;
+}
+
+std::string metric(const char* name) { return fmt::format("metrics_json ->> '{}'", name); }
+
+std::string gap_sql(const RowSource& none, const RowSource& plan, const RowSource& full) {
+  return fmt::format(
+      "SELECT (none - plan) / (none - full) FROM (SELECT ({}) AS none, ({}) AS plan, ({}) AS full)",
+      average(kNll, none), average(kNll, plan), average(kNll, full));
+}
+
+const LeaderboardRow* reference(const LeaderboardBlock& block, std::string_view name) {
+  for (const LeaderboardRow& row : block.rows)
+    if (row.kind == RowKind::kReference && row.name.starts_with(name)) return &row;
+  return nullptr;
+}
+
+class RowTrace {
+ public:
+  RowTrace(const LeaderboardRow& row, std::vector<TracedNumber>& out) : row_(row), out_(out) {}
+
+  void add(const char* number, const std::optional<double>& value, std::string sql) {
+    if (value)
+      out_.push_back({row_.name, row_.draws > 1 ? std::string("median of ") + number : number,
+                      *value, row_.sources, std::move(sql)});
+  }
+  void add(const char* number, const std::optional<Estimate>& estimate, std::string sql) {
+    add(number, estimate ? std::optional(estimate->value) : std::nullopt, std::move(sql));
+  }
+
+ private:
+  const LeaderboardRow& row_;
+  std::vector<TracedNumber>& out_;
+};
+
+std::vector<std::string> ids_of(const TracedNumber& number) {
+  std::string runs, selections, experiments, executions;
+  const auto add = [](std::string& to, const std::string& id) {
+    if (!id.empty() && to.find(id) == std::string::npos) to += (to.empty() ? "" : " ") + id;
+  };
+  for (const RowSource& source : number.sources) {
+    add(runs, source.run_id);
+    add(selections, source.selection_id);
+    add(experiments, source.experiment_id);
+    for (const auto& [execution, samples] : source.executions) add(executions, execution);
+  }
+  return {runs, selections, experiments, executions};
+}
+
+}  // namespace
+
+std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
+  std::vector<TracedNumber> out;
+  const LeaderboardRow *full = reference(block, "full"), *none = reference(block, "none");
+  for (const LeaderboardRow& row : block.rows) {
+    RowTrace trace(row, out);
+    trace.add("answer_nll", row.answer_nll, averages(kNll, row));
+    if (full != nullptr && none != nullptr) {
+      std::string sql;
+      for (const RowSource& source : row.sources)
+        sql += (sql.empty() ? "" : " UNION ALL ") +
+               gap_sql(none->sources[0], source, full->sources[0]);
+      trace.add("gap_closed", row.gap_closed, sql);
+    }
+    trace.add("gen_contains", row.gen_contains, averages(metric("gen_contains"), row));
+    trace.add("gen_exact", row.gen_exact, averages(metric("gen_exact"), row));
+    trace.add("tf_exact", row.tf_exact, averages(metric("tf_exact"), row));
+    trace.add("kv_bytes", std::optional(row.kv_bytes), averages("kv_bytes", row));
+    if (row.draws > 1) continue;
+    trace.add("prefill_flops", std::optional(row.prefill_flops), averages("prefill_flops", row));
+    if (!row.sources[0].selection_id.empty())
+      trace.add(
+          "selection_flops", std::optional(row.selection_cost.flops),
+          fmt::format("SELECT flops FROM selections WHERE id = '{}'", row.sources[0].selection_id));
+  }
+  return out;
+}
+
+std::string render_trace(const LeaderboardTable& table, const RenderOptions& options) {
+  const bool csv = options.format == ReportFormat::kCsv;
+  std::string out;
+  if (csv)
+    out = csv_line({"data_id", "strategy", "number", "value", "run_ids", "selection_ids",
+                    "experiment_ids", "execution_ids", "sql"});
+  for (const LeaderboardBlock& block : table.blocks) {
+    if (!csv)
+      for (const std::string& line : header_lines(block)) out += line + "\n";
+    for (const TracedNumber& number : traced_numbers(block)) {
+      const std::vector<std::string> ids = ids_of(number);
+      if (csv) {
+        out +=
+            csv_line({block.data_id, number.strategy, number.number,
+                      fmt::format("{}", number.value), ids[0], ids[1], ids[2], ids[3], number.sql});
+        continue;
+      }
+      out += fmt::format("\n{} · {} = {}\n", number.strategy, number.number, number.value);
+      constexpr std::array<const char*, 4> kNames = {"runs", "selections", "experiments",
+                                                     "executions"};
+      for (std::size_t i = 0; i < kNames.size(); ++i)
+        if (!ids[i].empty()) out += fmt::format("  {}: {}\n", kNames[i], ids[i]);
+      out += "  " + number.sql + ";\n";
+    }
+    if (!csv) out += "\n";
+  }
+  return csv || !options.utf8 ? to_ascii(out) : out;
+}
+
+}  // namespace strata

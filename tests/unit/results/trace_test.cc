@@ -1,0 +1,92 @@
+// The query behind a number gives the number.
+#include "leaderboard_fixture.h"
+#include "results/reports/compare.h"
+#include "results/reports/leaderboard.h"
+#include "results/sqlite.h"
+
+namespace strata::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+// All values of a query, of its first column.
+std::vector<double> answer(const std::string& path, const std::string& sql) {
+  const auto connection = must(Connection::open(path, Connection::Open::kReadOnly));
+  std::vector<double> out;
+  for (const SqlRow& row : must(connection->query(sql)))
+    out.push_back(std::holds_alternative<double>(row[0])
+                      ? std::get<double>(row[0])
+                      : static_cast<double>(std::get<std::int64_t>(row[0])));
+  return out;
+}
+
+void expect_queries_give_their_numbers(Store& store) {
+  const LeaderboardTable table = must(leaderboard(store, {}));
+  std::size_t traced = 0;
+  for (const LeaderboardBlock& block : table.blocks)
+    for (const TracedNumber& number : traced_numbers(block)) {
+      const std::vector<double> found = answer(store.path(), number.sql);
+      ASSERT_THAT(found, SizeIs(number.number.starts_with("median") ? number.sources.size() : 1));
+      EXPECT_NEAR(quantile(found, 0.5), number.value, 1e-9 * std::abs(number.value) + 1e-9)
+          << number.strategy << " " << number.number << "\n"
+          << number.sql;
+      ++traced;
+    }
+  EXPECT_GT(traced, 15U);
+}
+
+TEST(Trace, EveryQueryGivesTheNumberItIsPrintedFor) {
+  const TemporaryFolder folder;
+  Small small(folder);
+  expect_queries_give_their_numbers(small.store());
+}
+
+TEST(Trace, SamplesThatSeveralExecutionsAnsweredCountOnce) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 2}});
+  // The fourth sample was answered on another machine, where the first came out otherwise.
+  const RunRow run = must(board.store().runs())[2];
+  ExecutionRow elsewhere = execution_row(run.id);
+  elsewhere.device = "cuda";
+  elsewhere.id.clear();
+  const std::string execution = must(board.store().record(elsewhere));
+  for (const auto& [sample, nll] : {std::pair(0, 9.0), std::pair(3, 5.0)})
+    must(board.store().record(
+        response_row(*run.experiment_id, sample_row(sample).id, execution, nll)));
+  EXPECT_NEAR(board.only_block().rows[0].answer_nll->value, (1 + 1 + 2 + 5) / 4.0, 1e-9);
+  expect_queries_give_their_numbers(board.store());
+}
+
+TEST(Trace, TheTextNamesTheRowsAndCsvHasALineANumber) {
+  const TemporaryFolder folder;
+  Small small(folder);
+  const LeaderboardTable table = small.table();
+  const std::string text = render_trace(table, {});
+  EXPECT_THAT(text, HasSubstr("nll_guided[restore] · answer_nll = 0.5\n  runs: "));
+  EXPECT_THAT(text, HasSubstr("SELECT avg((SELECT avg(value) FROM json_each(answer_nll_json)))"));
+  EXPECT_THAT(text, HasSubstr("experiments: " + table.blocks[0].rows[0].sources[0].experiment_id));
+  const std::string csv = render_trace(table, {.format = ReportFormat::kCsv});
+  EXPECT_EQ(static_cast<std::size_t>(std::count(csv.begin(), csv.end(), '\n')),
+            1 + traced_numbers(table.blocks[0]).size());
+}
+
+TEST(Trace, ComparisonsAreTracedToo) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}});
+  board.add({.label = "b", .layers = {2}, .nll = {1.5, 2, 1, 1.5}});
+  const std::vector<RunRow> runs = must(board.store().runs());
+  const RunComparison comparison =
+      must(compare_runs(board.store(), runs[0].id, board.store(), runs[1].id, {}));
+  const ReportPage page = compare_trace(comparison);
+  const std::string& line = page.sections[0].lines[2];
+  ASSERT_THAT(line, HasSubstr("answer_nll B − A: SELECT"));
+  EXPECT_NEAR(answer(board.store().path(), line.substr(line.find("SELECT")))[0],
+              comparison.metrics[0].difference.value, 1e-9);
+}
+
+}  // namespace
+}  // namespace strata::test
