@@ -33,6 +33,11 @@ std::size_t cluster_count(std::span<const std::size_t> clusters, std::size_t val
   return clusters.empty() ? values : 1 + *std::max_element(clusters.begin(), clusters.end());
 }
 
+// Whether each value is a cluster of its own.
+bool independent(std::span<const double> values, const BootstrapOptions& options) {
+  return cluster_count(options.clusters, values.size()) >= values.size();
+}
+
 // Sums over the values of each cluster: resampling whole clusters needs no more than these.
 template <std::size_t kSeries>
 struct ClusterSum {
@@ -131,11 +136,6 @@ Estimate t_estimate(std::span<const double> values, double confidence) {
   return {mean.value, Interval{mean.value - half, mean.value + half}};
 }
 
-Estimate paired_difference(std::span<const double> a, std::span<const double> b,
-                           double confidence) {
-  return t_estimate(differences(a, b), confidence);
-}
-
 ClusterDraws::ClusterDraws(std::size_t clusters, int draws, std::uint64_t seed)
     : clusters_(clusters), draws_(draws), seed_(seed) {
   STRATA_CHECK(clusters >= 1 && draws >= 0, "{} {}", clusters, draws);
@@ -155,9 +155,26 @@ Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,
   return cluster_bootstrap(differences(a, b), options);
 }
 
+Estimate paired_estimate(std::span<const double> a, std::span<const double> b,
+                         const BootstrapOptions& options) {
+  return mean_estimate(differences(a, b), options);
+}
+
+Estimate mean_estimate(std::span<const double> values, const BootstrapOptions& options) {
+  return independent(values, options) ? t_estimate(values, options.confidence)
+                                      : cluster_bootstrap(values, options);
+}
+
+std::vector<double> cluster_means(std::span<const double> values,
+                                  std::span<const std::size_t> clusters) {
+  std::vector<double> means;
+  for (const ClusterSum<1>& cluster : cluster_sums<1>({values}, clusters))
+    means.push_back(cluster.sums[0] / cluster.size);
+  return means;
+}
+
 Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options) {
-  if (cluster_count(options.clusters, values.size()) < values.size())
-    return cluster_bootstrap(values, options);
+  if (!independent(values, options)) return cluster_bootstrap(values, options);
   const auto ones = static_cast<std::size_t>(std::count(values.begin(), values.end(), 1.0));
   const auto zeros = static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0));
   if (ones + zeros != values.size()) return t_estimate(values, options.confidence);

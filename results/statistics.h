@@ -38,11 +38,6 @@ Mean mean_of(std::span<const double> values);  // n ≥ 1
 // Mean with Student's t interval (none at n = 1); n ≥ 1.
 Estimate t_estimate(std::span<const double> values, double confidence = kConfidence);
 
-// Mean of a − b over pairs, Student's t interval (none at n = 1); same lengths, n ≥ 1. Pairs must
-// be independent.
-Estimate paired_difference(std::span<const double> a, std::span<const double> b,
-                           double confidence = kConfidence);
-
 // The clusters that a bootstrap draws, drawn once for many statistics of the same clusters: the
 // same numbers as without it. Immutable; 4 bytes a draw and cluster.
 class ClusterDraws {
@@ -73,9 +68,20 @@ struct BootstrapOptions {
 // Mean, percentile interval over resampled clusters (none at one cluster); n ≥ 1.
 Estimate cluster_bootstrap(std::span<const double> values, const BootstrapOptions& options);
 
+// Mean: Student's t where each value is a cluster of its own, cluster_bootstrap() otherwise. n ≥ 1.
+Estimate mean_estimate(std::span<const double> values, const BootstrapOptions& options);
+
+// Mean of the values of each cluster; every cluster has one. n ≥ 1.
+std::vector<double> cluster_means(std::span<const double> values,
+                                  std::span<const std::size_t> clusters);
+
 // A share, of values in [0, 1]: Wilson where all are 0 or 1 and each is a cluster of its own,
 // Student's t where each is its own and some lie between, cluster_bootstrap() otherwise. n ≥ 1.
 Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options);
+
+// mean_estimate() of a − b over pairs; same lengths, n ≥ 1.
+Estimate paired_estimate(std::span<const double> a, std::span<const double> b,
+                         const BootstrapOptions& options);
 
 // Mean of a − b, percentile interval over resampled clusters (none at one cluster).
 Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,

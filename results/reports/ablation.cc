@@ -26,8 +26,7 @@ bool is_factor(const std::string& key) {
 }
 
 std::string name_of(const Evaluation& evaluation) {
-  const std::string& group = evaluation.run.group;
-  return group == "random" || group == "periodic" ? group : evaluation.name();
+  return is_drawn(evaluation) ? evaluation.run.group : evaluation.name();
 }
 
 std::map<std::string, std::string> factors_of(const LeaderboardData& data,
@@ -40,8 +39,7 @@ std::map<std::string, std::string> factors_of(const LeaderboardData& data,
   for (const std::string& key : keys.names())
     if (is_factor(key)) out[key] = *keys.value(key);
   for (const std::string& key : further) out[key] = keys.value(key).value_or(kNoValue);
-  const std::string& group = run.group;
-  out["strategy"] = group == "random" || group == "periodic" ? group : run.label;
+  out["strategy"] = is_drawn(evaluation) ? run.group : run.label;
   out["budget"] = run.budget_fraction ? fmt::format("{:g}", *run.budget_fraction)
                   : run.budget_units  ? fmt::format("{} units", *run.budget_units)
                                       : kNoValue;
@@ -120,10 +118,7 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
       run.name = name_of(evaluation);
       run.setting = number_of(setting_of(evaluation, run.key), out.settings);
       run.factors = factors_of(data, evaluation, request.by);
-      std::vector<std::string> names;
-      for (const DataRow::Item& item : data.data.at(evaluation.experiment.data_id).row.items)
-        names.push_back(item.cluster);
-      run.clusters = cluster_numbers(names);
+      run.clusters = data.data.at(evaluation.experiment.data_id).clusters;
       runs.push_back(std::move(run));
     }
   }

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -117,7 +118,7 @@ struct AblationRun {
   std::string name;  // random and periodic without their number; "… @16": calibration prompts
   std::size_t setting = 0;  // of Ablation::settings: benchmark, mixer, rule
   std::map<std::string, std::string> factors;
-  std::vector<std::size_t> clusters;  // of the samples
+  std::span<const std::size_t> clusters;  // of the samples
 
   std::optional<double> gap() const;
 };

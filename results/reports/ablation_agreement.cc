@@ -160,7 +160,7 @@ void find_transfers(const AblationRuns& runs, std::uint64_t seed, Ablation& out)
     for (const auto& [source, moved] : sources) {
       if (source.empty()) continue;
       const std::vector<double> elsewhere = mean_nll(moved);
-      const std::vector<std::size_t>& clusters = moved[0]->clusters;
+      const std::span<const std::size_t> clusters = moved[0]->clusters;
       std::vector<double> regret(elsewhere.size());
       std::transform(elsewhere.begin(), elsewhere.end(), at_home.begin(), regret.begin(),
                      std::minus<>());

@@ -53,22 +53,10 @@ ParetoPoint point_of(const AblationRun& run) {
       .flops = mean_of(evaluation.prefill_flops).value + mean_of(evaluation.decode_flops).value};
 }
 
-// Cluster means of the mean over seeds of plan − full.
-std::vector<double> by_cluster(const std::vector<double>& values,
-                               const std::vector<std::size_t>& clusters) {
-  const std::size_t count = 1 + *std::max_element(clusters.begin(), clusters.end());
-  std::vector<double> sums(count, 0.0), sizes(count, 0.0);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    sums[clusters[i]] += values[i];
-    sizes[clusters[i]] += 1;
-  }
-  for (std::size_t k = 0; k < count; ++k) sums[k] /= sizes[k];
-  return sums;
-}
-
 CurvePoint curve_point(const std::vector<const AblationRun*>& seeds, std::uint64_t seed) {
   const AblationRun& first = *seeds[0];
   CurvePoint point{.units = first.key.budget, .of = units_of(first), .seeds = seeds.size()};
+  // Of plan − full, the mean over seeds.
   std::vector<double> differences(first.full->nll.size(), 0.0);
   for (const AblationRun* run : seeds) {
     point.nll += mean_of(run->evaluation->nll).value / static_cast<double>(seeds.size());
@@ -76,11 +64,8 @@ CurvePoint curve_point(const std::vector<const AblationRun*>& seeds, std::uint64
       differences[i] +=
           (run->evaluation->nll[i] - run->full->nll[i]) / static_cast<double>(seeds.size());
   }
-  const std::vector<double> clusters = by_cluster(differences, first.clusters);
-  point.nll_minus_full =
-      clusters.size() == differences.size()
-          ? t_estimate(differences)
-          : cluster_bootstrap(differences, {.seed = seed, .clusters = first.clusters});
+  const std::vector<double> clusters = cluster_means(differences, first.clusters);
+  point.nll_minus_full = mean_estimate(differences, {.seed = seed, .clusters = first.clusters});
   if (clusters.size() >= kClustersForInference)
     point.equivalence = equivalence(clusters, kNllMargin);
   else
@@ -104,12 +89,8 @@ std::string needed_units(const std::vector<CurvePoint>& points) {
 
 void find_fronts(const AblationRuns& runs, Ablation& out) {
   std::map<BlockKey, std::vector<ParetoPoint>> groups;
-  const auto competes = [](const AblationRun& run) {
-    const std::string& group = run.evaluation->run.group;
-    return group != "random" && group != "periodic" && group != "inverted";
-  };
   for (const AblationRun& run : runs)
-    if (!run.evaluation->nll.empty() && competes(run))
+    if (!run.evaluation->nll.empty() && !is_control(*run.evaluation))
       groups[any_budget(run.key)].push_back(point_of(run));
   for (auto& [key, points] : groups) {
     mark_front(points, &ParetoPoint::flops, &ParetoPoint::on_flops_front);

@@ -9,11 +9,6 @@ constexpr double kPercent = 100;
 constexpr double kGiga = 1e9;
 constexpr std::size_t kInteractions = 40;  // the clearest ones
 
-std::string p_text(const std::optional<double>& p) {
-  if (!p) return kNoValue;
-  return *p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *p);
-}
-
 std::string place(std::size_t setting) { return fmt::format("S{}", setting + 1); }
 
 PageSection effects_section(const Ablation& ablation) {

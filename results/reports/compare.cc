@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -74,14 +73,7 @@ struct Paired {
   }
   // Independent values: the differences, or their means over clusters.
   std::vector<double> by_cluster() const {
-    if (independent()) return differences;
-    std::vector<double> sums(cluster_count, 0.0), sizes(cluster_count, 0.0);
-    for (std::size_t i = 0; i < differences.size(); ++i) {
-      sums[clusters[i]] += differences[i];
-      sizes[clusters[i]] += 1;
-    }
-    for (std::size_t k = 0; k < cluster_count; ++k) sums[k] /= sizes[k];
-    return sums;
+    return independent() ? differences : cluster_means(differences, clusters);
   }
 };
 
@@ -132,10 +124,7 @@ MetricComparison compare_metric(const std::string& name, const Paired& values, s
   MetricComparison out{.metric = name, .samples = values.differences.size()};
   out.first = mean_of(values.first).value;
   out.second = mean_of(values.second).value;
-  out.difference =
-      values.independent()
-          ? t_estimate(values.differences)
-          : cluster_bootstrap(values.differences, {.seed = seed, .clusters = values.clusters});
+  out.difference = mean_estimate(values.differences, {.seed = seed, .clusters = values.clusters});
   test(values, seed, out);
   const std::vector<double> independent = values.by_cluster();
   const std::optional<double> error = mean_of(independent).standard_error;
@@ -290,6 +279,10 @@ Result<RunsByQuestion> finished_runs(const Store& store) {
 
 }  // namespace
 
+const MetricComparison* RunComparison::nll() const {
+  return metrics.empty() || metrics[0].metric != kNll ? nullptr : &metrics[0];
+}
+
 Result<RunComparison> compare_runs(const Store& first, std::string_view first_run,
                                    const Store& second, std::string_view second_run,
                                    const CompareRequest& request) {
@@ -309,7 +302,6 @@ Result<DatabaseComparison> compare_databases(const Store& first, const Store& se
   ASSIGN_OR_RETURN(const Executions first_executions, all_executions(first));
   ASSIGN_OR_RETURN(const Executions second_executions, all_executions(second));
   DatabaseComparison out;
-  std::vector<double> p;
   for (const auto& [question, run] : of_first) {
     const auto other = of_second.find(question);
     if (other == of_second.end()) continue;
@@ -320,17 +312,16 @@ Result<DatabaseComparison> compare_databases(const Store& first, const Store& se
       out.notes.push_back(pair.error().message);
       continue;
     }
-    const MetricComparison* nll = nullptr;
-    for (const MetricComparison& metric : pair->metrics)
-      if (metric.metric == kNll) nll = &metric;
-    const bool tested = nll != nullptr && nll->p;
-    out.nll_p.push_back(tested ? *nll->p : std::numeric_limits<double>::quiet_NaN());
-    if (tested) p.push_back(*nll->p);
     out.pairs.push_back(*std::move(pair));
   }
+  const auto tested = [](const RunComparison& pair) { return pair.nll() && pair.nll()->p; };
+  std::vector<double> p;
+  for (const RunComparison& pair : out.pairs)
+    if (tested(pair)) p.push_back(*pair.nll()->p);
   const std::vector<double> adjusted = holm(p);
   auto next = adjusted.begin();
-  for (const double value : out.nll_p) out.nll_holm.push_back(std::isnan(value) ? value : *next++);
+  for (const RunComparison& pair : out.pairs)
+    out.nll_holm.push_back(tested(pair) ? std::optional(*next++) : std::nullopt);
   if (out.pairs.empty())
     return fail(
         make_error(ErrorKind::kNotFound, "{} and {} have no finished run in common", first.path(),

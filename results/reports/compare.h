@@ -50,6 +50,7 @@ struct RunComparison {
   std::vector<MetricComparison> metrics;  // answer_nll first
   std::vector<ChangedSample> changed;     // right ↔ wrong first, then by |nll_change|
   std::size_t changed_answers = 0;        // right ↔ wrong
+  const MetricComparison* nll() const;    // null: not both were scored
 };
 
 struct CompareRequest {
@@ -64,9 +65,9 @@ Result<RunComparison> compare_runs(const Store& first, std::string_view first_ru
                                    const CompareRequest& request);
 
 struct DatabaseComparison {
-  std::vector<RunComparison> pairs;     // by label
-  std::vector<double> nll_p, nll_holm;  // of answer_nll, for the pairs that have a p: NaN else
-  std::vector<std::string> notes;       // runs of one database alone
+  std::vector<RunComparison> pairs;             // by label
+  std::vector<std::optional<double>> nll_holm;  // of answer_nll, over the pairs that have a p
+  std::vector<std::string> notes;               // runs of one database alone
 };
 
 // Finished runs of two databases that were asked the same: label, model name, benchmark and its

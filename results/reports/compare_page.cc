@@ -1,18 +1,10 @@
 // Comparisons as pages.
-#include <algorithm>
-#include <cmath>
-
 #include "results/reports/block_render.h"
 #include "results/reports/compare.h"
 #include "results/reports/format.h"
 
 namespace strata {
 namespace {
-
-std::string p_text(const std::optional<double>& p) {
-  if (!p || std::isnan(*p)) return kNoValue;
-  return *p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *p);
-}
 
 std::string equivalence_text(const MetricComparison& metric) {
   if (!metric.equivalence) return kNoValue;
@@ -121,11 +113,6 @@ ReportPage compare_page(const RunComparison& comparison) {
 }
 
 ReportPage compare_trace(const RunComparison& comparison) {
-  const auto quoted = [](const std::vector<std::string>& ids) {
-    std::string out;
-    for (const std::string& id : ids) out += (out.empty() ? "'" : ", '") + id + "'";
-    return out;
-  };
   PageSection section{"trace", {}, {}, {}};
   for (const ComparedRun* run : {&comparison.first, &comparison.second})
     section.lines.push_back(fmt::format("{}: run {} · experiment {} · executions {}",
@@ -144,8 +131,8 @@ ReportPage compare_trace(const RunComparison& comparison) {
                     "AND b.execution_id "
                     "IN ({});",
                     metric.metric, value("b"), value("a"), comparison.first.experiment_id,
-                    quoted(comparison.first.executions), comparison.second.experiment_id,
-                    quoted(comparison.second.executions)));
+                    sql_list(comparison.first.executions), comparison.second.experiment_id,
+                    sql_list(comparison.second.executions)));
   }
   return {{std::move(section)}, {}};
 }
@@ -179,15 +166,12 @@ ReportPage compare_page(const DatabaseComparison& comparison) {
                                       same ? "same" : "other",
                                       fmt::format("{}", pair.different_texts),
                                       fmt::format("{}", pair.changed_answers)};
-    const bool scored = !pair.metrics.empty() && pair.metrics[0].metric == "answer_nll";
-    const MetricComparison none;
-    const MetricComparison& nll = scored ? pair.metrics[0] : none;
-    for (std::string cell :
-         {scored ? fmt::format("{:.4f}", nll.first) : std::string(kNoValue),
-          scored ? fmt::format("{:.4f}", nll.second) : std::string(kNoValue),
-          scored ? with_interval(nll.difference, 1, 4, true) : std::string(kNoValue),
-          p_text(comparison.nll_p[i]), p_text(comparison.nll_holm[i])})
-      cells.push_back(std::move(cell));
+    std::vector<std::string> scored(5, kNoValue);
+    if (const MetricComparison* nll = pair.nll())
+      scored = {fmt::format("{:.4f}", nll->first), fmt::format("{:.4f}", nll->second),
+                with_interval(nll->difference, 1, 4, true), p_text(nll->p),
+                p_text(comparison.nll_holm[i])};
+    cells.insert(cells.end(), scored.begin(), scored.end());
     section.table.rows.push_back(std::move(cells));
   }
   ReportPage page{{std::move(section)}, footer()};

@@ -1,6 +1,5 @@
 #include "results/reports/do_no_harm.h"
 
-#include <algorithm>
 #include <tuple>
 
 namespace strata {
@@ -39,13 +38,9 @@ std::optional<Estimate> HarmToText::of(const Evaluation& evaluation) const {
         full = reference->second;
       }
   if (text == nullptr || text == full) return std::nullopt;
-  std::vector<std::string> names;
-  for (const DataRow::Item& item : data_.data.at(text->experiment.data_id).row.items)
-    names.push_back(item.cluster);
-  const std::vector<std::size_t> clusters = cluster_numbers(names);
-  if (1 + *std::max_element(clusters.begin(), clusters.end()) == clusters.size())
-    return paired_difference(text->nll, full->nll);
-  return paired_bootstrap(text->nll, full->nll, {.seed = seed_, .clusters = clusters});
+  return paired_estimate(
+      text->nll, full->nll,
+      {.seed = seed_, .clusters = data_.data.at(text->experiment.data_id).clusters});
 }
 
 }  // namespace strata

@@ -36,6 +36,17 @@ std::string number(const std::optional<double>& value, int decimals) {
   return value ? fmt::format("{:.{}f}", *value, decimals) : kNoValue;
 }
 
+std::string p_text(const std::optional<double>& p) {
+  if (!p) return kNoValue;
+  return *p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *p);
+}
+
+std::string sql_list(const std::vector<std::string>& ids) {
+  std::string out;
+  for (const std::string& id : ids) out += (out.empty() ? "'" : ", '") + id + "'";
+  return out;
+}
+
 std::string count(double value) {
   constexpr std::array<const char*, 5> kUnits = {"", "k", "M", "G", "T"};
   std::size_t unit = 0;

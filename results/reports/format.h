@@ -18,8 +18,9 @@ std::string percent(double share, int decimals = 1);  // 0.5 gives "50.0"
 std::string with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
                           bool sign = false);
 std::string number(const std::optional<double>& value, int decimals);
-std::string count(double value);  // 1234567 gives "1.23M", 999 "999"
-std::string bytes(double value);  // "14.2 MiB"
+std::string p_text(const std::optional<double>& p);  // "0.012", "<0.001", "–"
+std::string count(double value);                     // 1234567 gives "1.23M", 999 "999"
+std::string bytes(double value);                     // "14.2 MiB"
 std::string short_id(const std::string& id);
 std::string plural(std::int64_t n, const std::string& noun);  // "1 layer", "30 layers"
 
@@ -33,6 +34,9 @@ std::string mixer_text(std::int64_t window, std::int64_t sinks, const std::strin
 
 // {"length": 512, "task": "single"} gives "length=512 task=single".
 std::string config_text(const std::string& config_json);
+
+// Ids as SQL has a list of them: "'a', 'b'".
+std::string sql_list(const std::vector<std::string>& ids);
 
 // Cuts at spaces so that no line is wider; later lines are indented by two.
 std::string wrapped(const std::string& text, std::size_t width);

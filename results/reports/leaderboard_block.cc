@@ -35,15 +35,13 @@ class BlockBuilder {
   BlockBuilder(const LeaderboardData& data, const BlockKey& key, const BlockMembers& members,
                const BlockTools& tools)
       : facts_(data.data.at(key.data_id)),
+        clusters_(facts_.clusters),
         key_(key),
         all_(members),
         members_(members.budgeted),
         full_(members.full),
         none_(members.none),
         harm_(tools.harm) {
-    std::vector<std::string> names;
-    for (const DataRow::Item& item : facts_.row.items) names.push_back(item.cluster);
-    clusters_ = cluster_numbers(names);
     bootstrap_ = {.seed = tools.bootstrap_seed, .clusters = clusters_};
     const std::size_t clusters = 1 + *std::max_element(clusters_.begin(), clusters_.end());
     bootstrap_.drawn =
@@ -147,11 +145,8 @@ class BlockBuilder {
   std::optional<Estimate> difference(const Evaluation& plan, const Evaluation* reference) const {
     if (reference == nullptr || reference == &plan || reference->nll.empty() || plan.nll.empty())
       return std::nullopt;
-    if (independent()) return paired_difference(plan.nll, reference->nll);
-    return paired_bootstrap(plan.nll, reference->nll, bootstrap_);
+    return paired_estimate(plan.nll, reference->nll, bootstrap_);
   }
-
-  bool independent() const { return block_.clusters == block_.samples; }
 
   std::optional<Estimate> share(const std::vector<double>& values) const {
     if (values.empty()) return std::nullopt;
@@ -188,9 +183,7 @@ class BlockBuilder {
     row.gen_exact = share(evaluation.gen_exact);
     row.tf_exact = share(evaluation.tf_exact);
     row.gen_contains_beyond = share_beyond(evaluation.gen_contains);
-    if (!evaluation.nll.empty())
-      row.answer_nll = independent() ? t_estimate(evaluation.nll)
-                                     : cluster_bootstrap(evaluation.nll, bootstrap_);
+    if (!evaluation.nll.empty()) row.answer_nll = mean_estimate(evaluation.nll, bootstrap_);
     row.text_nll_minus_full = harm_.of(evaluation);
     row.nll_minus_full = difference(evaluation, full_);
     row.nll_minus_periodic_best = difference(evaluation, best_);
@@ -307,9 +300,7 @@ class BlockBuilder {
       entries.push_back({single(evaluation, kind, name), &evaluation});
     };
     for (const Evaluation* member : members_) {
-      const std::string& group = member->run.group;
-      if (group == "random" || group == "periodic" || group == "inverted") continue;
-      add(*member, member->name());
+      if (!is_control(*member)) add(*member, member->name());
     }
     if (best_ != nullptr) add(*best_, "periodic-best = " + best_->name());
     const auto order = [](const Entry& entry) {
@@ -456,6 +447,7 @@ class BlockBuilder {
   }
 
   const DataFacts& facts_;
+  const std::vector<std::size_t>& clusters_;
   const BlockKey& key_;
   const BlockMembers& all_;
   const Members& members_;
@@ -466,7 +458,6 @@ class BlockBuilder {
   std::map<const Evaluation*, std::string> unmatched_;  // and what to say of it
   Members random_, periodic_;
   std::optional<LeaderboardRow> random_median_;
-  std::vector<std::size_t> clusters_;
   std::vector<bool> beyond_;
   BootstrapOptions bootstrap_;
   LeaderboardBlock block_;

@@ -139,6 +139,9 @@ class Loader {
       DataFacts facts;
       ASSIGN_OR_RETURN(facts.row, store_.data(experiment.data_id));
       ASSIGN_OR_RETURN(facts.samples, store_.samples_of(experiment.data_id));
+      std::vector<std::string> names;
+      for (const DataRow::Item& item : facts.row.items) names.push_back(item.cluster);
+      facts.clusters = cluster_numbers(names);
       out_.data.emplace(experiment.data_id, std::move(facts));
     }
     ASSIGN_OR_RETURN(const PlanRow plan_row, store_.plan(experiment.plan_id));
@@ -304,6 +307,14 @@ std::string linear_of(const RunRow& run, const AttentionPlan* plan) {
   return config.is_object() && config.contains(place) && config[place].is_string()
              ? config[place].get<std::string>()
              : kinds;
+}
+
+bool is_drawn(const Evaluation& evaluation) {
+  return evaluation.run.group == "random" || evaluation.run.group == "periodic";
+}
+
+bool is_control(const Evaluation& evaluation) {
+  return is_drawn(evaluation) || evaluation.run.group == "inverted";
 }
 
 std::string Evaluation::name() const {

@@ -46,6 +46,7 @@ struct Evaluation {
 struct DataFacts {
   DataRow row;
   std::vector<SampleRow> samples;
+  std::vector<std::size_t> clusters;  // number of each sample's cluster
 };
 
 struct LeaderboardData {
@@ -54,6 +55,10 @@ struct LeaderboardData {
   std::map<std::string, DataFacts> data;
   std::vector<std::string> notes;
 };
+
+// A group of many draws or offsets, and one that no selector competes with either.
+bool is_drawn(const Evaluation& evaluation);    // random, periodic
+bool is_control(const Evaluation& evaluation);  // those and inverted
 
 // Running text: what is asked of it is the harm that a plan does (benchmarks/local_text).
 inline constexpr const char* kRunningText = "local_text";

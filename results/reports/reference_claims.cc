@@ -194,10 +194,8 @@ std::string prompts_text(const std::string& calibration) {
   return plural(samples->get<std::int64_t>(), "calibration prompt");
 }
 
-std::string p_text(const std::optional<double>& p) {
-  if (!p) return kNoValue;
-  if (*p == 0) return "0";  // no spread
-  return *p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *p);
+std::string claim_p_text(const std::optional<double>& p) {
+  return p && *p == 0 ? "0" : p_text(p);  // no spread
 }
 
 std::string equivalence_text(const ReferenceClaim& claim) {
@@ -296,14 +294,14 @@ TextTable comparison_table(const ReferenceComparison& comparison) {
   for (const ReferenceClaim& claim : comparison.claims) {
     const auto& test = claim.non_inferiority;
     const std::optional<bool> shown = claim.non_inferior();
-    table.rows.push_back({claim.label,
-                          fmt::format("{} ({})", claim.differences.size(), claim.same_plans),
-                          fmt::format("{:+.4f}", claim.mean()), number(claim.between_seed_sd(), 4),
-                          test ? fmt::format("{:+.4f}", test->upper) : kNoValue,
-                          shown ? (*shown ? "yes" : "no") : kNotSupported,
-                          p_text(test ? std::optional(test->p) : std::nullopt),
-                          p_text(claim.holm_p), equivalence_text(claim), p_text(claim.sign_flip_p),
-                          claim.flops_share ? percent(*claim.flops_share) : kNoValue});
+    table.rows.push_back(
+        {claim.label, fmt::format("{} ({})", claim.differences.size(), claim.same_plans),
+         fmt::format("{:+.4f}", claim.mean()), number(claim.between_seed_sd(), 4),
+         test ? fmt::format("{:+.4f}", test->upper) : kNoValue,
+         shown ? (*shown ? "yes" : "no") : kNotSupported,
+         claim_p_text(test ? std::optional(test->p) : std::nullopt), claim_p_text(claim.holm_p),
+         equivalence_text(claim), claim_p_text(claim.sign_flip_p),
+         claim.flops_share ? percent(*claim.flops_share) : kNoValue});
   }
   return table;
 }

@@ -13,12 +13,6 @@ namespace {
 
 constexpr const char* kNll = "(SELECT avg(value) FROM json_each(answer_nll_json))";
 
-std::string quoted(const std::vector<std::string>& ids) {
-  std::string out;
-  for (const std::string& id : ids) out += (out.empty() ? "'" : ", '") + id + "'";
-  return out;
-}
-
 // The responses of a source; samples are named only where several executions share them.
 std::string where(const RowSource& source) {
   std::string executions;
@@ -26,7 +20,7 @@ std::string where(const RowSource& source) {
     if (!executions.empty()) executions += " OR ";
     executions += fmt::format("execution_id = '{}'", execution);
     if (source.executions.size() > 1)
-      executions += fmt::format(" AND sample_id IN ({})", quoted(samples));
+      executions += fmt::format(" AND sample_id IN ({})", sql_list(samples));
   }
   return fmt::format("WHERE experiment_id = '{}' AND ({})", source.experiment_id, executions);
 }

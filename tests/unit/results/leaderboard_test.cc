@@ -127,7 +127,7 @@ TEST(Leaderboard, LikelihoodsAloneAreShownAsHarmToFullAttention) {
   EXPECT_FALSE(block.generated);
   const LeaderboardRow& row = block.rows.at(0);
   EXPECT_FALSE(row.gen_contains || row.tf_exact);
-  const Estimate paired = paired_difference(nll, std::vector<double>{3.0, 3.2, 3.1, 3.3});
+  const Estimate paired = paired_estimate(nll, std::vector<double>{3.0, 3.2, 3.1, 3.3}, {});
   EXPECT_NEAR(row.nll_minus_full->value, 0.075, kTolerance);
   EXPECT_NEAR(row.nll_minus_full->interval->low, paired.interval->low, kTolerance);
   EXPECT_FALSE(block.rows.at(1).nll_minus_full);  // full itself

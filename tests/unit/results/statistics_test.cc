@@ -40,7 +40,7 @@ TEST(Statistics, MeansAndStandardErrorsEqualThoseOfScipy) {
 
 TEST(Statistics, PairedDifferencesEqualThoseOfScipy) {
   for (const json& c : golden()["paired"]) {
-    const Estimate difference = paired_difference(c["a"].get<Numbers>(), c["b"].get<Numbers>());
+    const Estimate difference = paired_estimate(c["a"].get<Numbers>(), c["b"].get<Numbers>(), {});
     EXPECT_NEAR(difference.value, c["mean"].get<double>(), kTolerance) << c["name"];
     ASSERT_EQ(difference.interval.has_value(), !c["interval"].is_null()) << c["name"];
     if (!difference.interval) continue;
@@ -147,7 +147,7 @@ TEST(Statistics, OneSampleHasNoInterval) {
   const Numbers one = {1.5};
   const Numbers zero = {0.0};
   EXPECT_FALSE(mean_of(one).standard_error);
-  EXPECT_FALSE(paired_difference(one, zero).interval);
+  EXPECT_FALSE(paired_estimate(one, zero, {}).interval);
   EXPECT_FALSE(paired_bootstrap(one, zero, {}).interval);
   EXPECT_FALSE(gap_closed(one, one, zero, {})->interval);
   const std::vector<std::size_t> same_cluster = {0, 0};
