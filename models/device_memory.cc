@@ -39,15 +39,14 @@ std::uint64_t free_memory(const Model& model) {
   return std::numeric_limits<std::uint64_t>::max();  // unknown
 }
 
-Result<std::string> check_memory(const Model& model, std::uint64_t needed, std::string_view what,
-                                 std::string_view hint) {
+Result<std::uint64_t> check_memory(const Model& model, std::uint64_t needed, std::string_view what,
+                                   std::string_view beside, std::string_view hint) {
   const std::uint64_t there = free_memory(model);
   if (needed > there)
-    return fail(make_error(ErrorKind::kUnsupported,
-                           "{} needs about {} beside what is loaded; {} are free", what,
-                           readable_bytes(needed), readable_bytes(there))
+    return fail(make_error(ErrorKind::kUnsupported, "{} needs about {} beside {}; {} are free",
+                           what, readable_bytes(needed), beside, readable_bytes(there))
                     .with_hint(std::string(hint)));
-  return fmt::format("needs about {}, {} free", readable_bytes(needed), readable_bytes(there));
+  return there;
 }
 
 std::string readable_bytes(std::uint64_t bytes) {

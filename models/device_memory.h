@@ -13,10 +13,10 @@ namespace strata {
 // tensor in it, of a CPU MemAvailable (the largest value where the system does not say).
 std::uint64_t free_memory(const Model& model);
 
-// "needs about 3.1 GiB, 70.2 GiB free". kUnsupported where `needed` is more than what is free, with
-// `what` ("training", say) and `hint`.
-Result<std::string> check_memory(const Model& model, std::uint64_t needed, std::string_view what,
-                                 std::string_view hint);
+// What is free, at least `needed`; else kUnsupported: `what` ("training on 32 tokens") needs that
+// much beside `beside` ("the weights"), with `hint`.
+Result<std::uint64_t> check_memory(const Model& model, std::uint64_t needed, std::string_view what,
+                                   std::string_view beside, std::string_view hint);
 std::string readable_bytes(std::uint64_t bytes);
 
 // The most bytes that tensors held at once since this was made, beyond those of that moment. None

@@ -51,7 +51,7 @@ class Conversion {
   Status read_text();
   Status align();
   Status train_hybrid(const char* name, const HybridStage& stage);
-  // Whether the `needed` bytes are there, before they are asked for. `title` is told.
+  // What the progress calls a stage, if the bytes that it needs are there.
   template <typename Stage>
   Result<std::string> title_of(const char* name, const Stage& stage, std::uint64_t needed);
   // Trains `learner` on texts of a stage's length and records what came of it under `name`.
@@ -212,14 +212,15 @@ Result<std::vector<Tokens>> Conversion::texts_for(const char* name, const Stage&
 template <typename Stage>
 Result<std::string> Conversion::title_of(const char* name, const Stage& stage,
                                          std::uint64_t needed) {
-  const auto needs =
-      check_memory(*teacher_, needed, name,
+  ASSIGN_OR_RETURN(
+      const std::uint64_t there,
+      check_memory(*teacher_, needed, name, "what is loaded",
                    "fewer texts or tokens at once (stage1.batch, stage2.rows_at_once, …), a "
-                   "narrower dtype, or a device with more memory");
-  if (!needs) return fail(needs.error());
+                   "narrower dtype, or a device with more memory"));
   outcome_["stages"][name]["estimated_bytes"] = needed;
-  return fmt::format("{} ({} texts of {} tokens a step; {})", name, stage.training.batch,
-                     stage.length, *needs);
+  return fmt::format("{} ({} texts of {} tokens a step; needs about {}, {} free)", name,
+                     stage.training.batch, stage.length, readable_bytes(needed),
+                     readable_bytes(there));
 }
 
 template <typename Stage>

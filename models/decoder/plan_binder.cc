@@ -19,7 +19,7 @@ std::shared_ptr<const BoundPlan> PlanBinder::bind(const AttentionPlan& plan) {
     if (linear[at] != nullptr) continue;
     const LayerWeights& weights = decoder_->weights().layers[at];
     const auto type = weights.q.scalar_type();
-    const bool narrow = use_ == BranchUse::kRun && (type == at::kBFloat16 || type == at::kHalf);
+    const bool narrow = use_ == BranchUse::kRun && c10::isReducedFloatingType(type);
     linear[at] = std::make_shared<const LinearHeads>(
         bind_linear(plan, layer, narrow ? branch->narrowed(type) : *branch, weights,
                     architecture.rms_norm_eps));

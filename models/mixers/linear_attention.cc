@@ -29,10 +29,6 @@ namespace {
 
 // Suffix _BHnC…: n chunks of C rows.
 
-at::ScalarType sum_type(at::ScalarType inputs) {
-  return inputs == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 at::Tensor to_sums(const at::Tensor& x) { return x.to(sum_type(x.scalar_type())); }
 
 std::uint64_t bytes_of(const at::Tensor& x) {
@@ -161,37 +157,27 @@ at::Tensor unit_vectors(const at::Tensor& x) {
   return wide * at::rsqrt((wide * wide).sum(-1, /*keepdim=*/true) + kEpsilon);
 }
 
+// a b in a type that may be wider than theirs (on a GPU alone), without rounding to theirs.
+at::Tensor matmul_into(const at::Tensor& a_BHnRC, const at::Tensor& b_BHnCV, at::ScalarType type) {
+  if (a_BHnRC.scalar_type() == type) return at::matmul(a_BHnRC, b_BHnCV);
+  return at::bmm(a_BHnRC.flatten(0, 2), b_BHnCV.flatten(0, 2), type)
+      .unflatten(0, b_BHnCV.sizes().slice(0, 3));
+}
+
+// Rows in the state's type, or in halves on a GPU, whose products then run on tensor cores: they
+// sum in float32 and round what they make to halves, as flash attention rounds its weights. Log
+// decays and states stay in the state's type.
 Mixed mix_lightning(const std::vector<at::Tensor>& chunks, const at::Tensor& s_BHKV) {
   const at::Tensor &q = chunks[0], &k = chunks[1], &v = chunks[2];
   const at::Tensor log_decay_BH1C = chunks[3].narrow(2, 0, 1);  // the same in all
   const ChunkDecay decay = decay_within(log_decay_BH1C);
-  const Scan states = scan_alike(log_decay_BH1C.sum(-1),
-                                 at::matmul((k * decay.to_end_BHnC1).transpose(-1, -2), v), s_BHKV);
-  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * decay.between_BHnCC;
-  return {at::matmul(scores, v) + at::matmul(q * decay.from_start_BHnC1, states.starts_BHnKV),
-          states.end_BHKV};
-}
-
-// Whether products run on tensor cores, in the inputs' type: they sum in float32 and round what
-// they make, as flash attention rounds its weights. Gradients go the wide way.
-bool on_tensor_cores(const at::Tensor& q) {
-  return q.is_cuda() && !c10::GradMode::is_enabled() &&
-         (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf);
-}
-
-// The same with q, k and v in halves, the log decays and the state in float32.
-Mixed mix_lightning_in_halves(const std::vector<at::Tensor>& chunks, const at::Tensor& s_BHKV) {
-  const at::Tensor &q = chunks[0], &k = chunks[1], &v = chunks[2];
-  const at::ScalarType narrow = q.scalar_type();
-  const at::Tensor log_decay_BH1C = chunks[3].narrow(2, 0, 1);
-  const ChunkDecay decay = decay_within(log_decay_BH1C);
-  const at::Tensor late_keys = (k * decay.to_end_BHnC1.to(narrow)).transpose(-1, -2);
-  const at::Tensor added = at::bmm(late_keys.flatten(0, 2), v.flatten(0, 2), at::kFloat)
-                               .unflatten(0, k.sizes().slice(0, 3));
-  const Scan states = scan_alike(log_decay_BH1C.sum(-1), added, s_BHKV);
-  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)).mul_(decay.between_BHnCC.to(narrow));
-  return {at::matmul(scores, v).add_(
-              at::matmul(q * decay.from_start_BHnC1.to(narrow), states.starts_BHnKV.to(narrow))),
+  const auto in_rows = [&](const at::Tensor& x) { return x.to(q.scalar_type()); };
+  const at::Tensor late_keys = (k * in_rows(decay.to_end_BHnC1)).transpose(-1, -2);
+  const Scan states =
+      scan_alike(log_decay_BH1C.sum(-1), matmul_into(late_keys, v, s_BHKV.scalar_type()), s_BHKV);
+  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * in_rows(decay.between_BHnCC);
+  return {at::matmul(scores, v) +
+              at::matmul(q * in_rows(decay.from_start_BHnC1), in_rows(states.starts_BHnKV)),
           states.end_BHKV};
 }
 
@@ -268,6 +254,10 @@ Mixed mix_gated_deltanet(const std::vector<at::Tensor>& chunks, at::Tensor s_BHK
 
 }  // namespace
 
+at::ScalarType sum_type(at::ScalarType inputs) {
+  return inputs == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 LinearState LinearState::zeros(std::int64_t batch, std::int64_t heads, std::int64_t key_size,
                                std::int64_t value_size, const at::TensorOptions& inputs) {
   const at::ScalarType type = sum_type(c10::typeMetaToScalarType(inputs.dtype()));
@@ -282,11 +272,14 @@ LinearOutput lightning(const at::Tensor& q_BHNK, const at::Tensor& k_BHNK, const
   check_shapes(q_BHNK, k_BHNK, v_BHNV, state);
   const std::int64_t heads = q_BHNK.size(1), rows = q_BHNK.size(2);
   STRATA_CHECK(log_decay_H.dim() == 1 && log_decay_H.size(0) == heads);
-  const at::Tensor log_decay_BHN = log_decay_H.view({1, heads, 1}).expand({1, heads, rows});
-  if (on_tensor_cores(q_BHNK))  // which larger products fill better
-    return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN.to(at::kFloat)}, state, 2 * chunk,
-                    mix_lightning_in_halves, /*narrow=*/true);
-  return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN}, state, chunk, mix_lightning);
+  const at::Tensor log_decay_BHN =
+      log_decay_H.to(state.s_BHKV.scalar_type()).view({1, heads, 1}).expand({1, heads, rows});
+  // Gradients go the wide way.
+  const bool tensor_cores = q_BHNK.is_cuda() && !c10::GradMode::is_enabled() &&
+                            c10::isReducedFloatingType(q_BHNK.scalar_type());
+  return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN}, state,
+                  tensor_cores ? 2 * chunk : chunk,  // which larger products fill better
+                  mix_lightning, /*narrow=*/tensor_cores);
 }
 
 LinearOutput lightning_step(const at::Tensor& q_BH1K, const at::Tensor& k_BH1K,

@@ -40,6 +40,9 @@
 
 namespace strata {
 
+// The type that inputs of a type are summed in, and states are kept in.
+at::ScalarType sum_type(at::ScalarType inputs);
+
 // What a sequence leaves behind. Nothing writes into a state, so a copy is a snapshot and assigning
 // it back restores it; `clone` also has its own memory.
 struct LinearState {

@@ -74,8 +74,7 @@ LayerBranch LayerBranch::initial(const Architecture& a, const Weights& model, in
     branch.rotary_gain_ = local ? 1.0 : a.rotary_gain();
   }
 
-  const bool wide = from.q.scalar_type() == at::kDouble;
-  const at::TensorOptions options = from.q.options().dtype(wide ? at::kDouble : at::kFloat);
+  const at::TensorOptions options = from.q.options().dtype(sum_type(from.q.scalar_type()));
   const auto copied = [&](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.detach().to(options, /*non_blocking=*/false, /*copy=*/true)
                             : at::Tensor();

@@ -125,7 +125,7 @@ class LayerBranch {
  private:
   LayerBranch() = default;
   at::ScalarType dtype() const { return weights_.q.scalar_type(); }
-  at::ScalarType wide_type() const { return dtype() == at::kDouble ? at::kDouble : at::kFloat; }
+  at::ScalarType wide_type() const { return sum_type(dtype()); }
   at::Tensor turned(const at::Tensor& x_BHND, std::int64_t begin) const;
   LinearOutput mix(const at::Tensor& x_BNC, const at::Tensor& q_BHND, const at::Tensor& k_BHND,
                    const at::Tensor& v_BHND, const LinearState& state, bool one_token) const;

@@ -33,8 +33,7 @@ void run_softmax(const Rows& rows, const PaletteEntry& entry) {
 
 void run_linear(const Rows& rows, LinearKind kind) {
   const at::Tensor& q = rows.q_BHND;
-  const at::TensorOptions wide =
-      q.options().dtype(q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  const at::TensorOptions wide = q.options().dtype(sum_type(q.scalar_type()));
   const LinearState state = LinearState::zeros(1, q.size(1), q.size(3), q.size(3), q.options());
   const auto gates = [&](at::IntArrayRef sizes) { return at::full(sizes, -0.05, wide); };
   switch (kind) {

@@ -51,13 +51,10 @@ Result<std::string> Loop::memory_plan() const {
       static_cast<std::uint64_t>(std::min<std::int64_t>(training_.batch, model_.workers()));
   const std::uint64_t least =
       workers * gated_pass_bytes(model_.model().shape(), rows, 0, 1, training_.attention.cheap);
-  const std::uint64_t there = free_memory(model_.model());
-  if (least > there)
-    return fail(make_error(ErrorKind::kUnsupported,
-                           "training on {} tokens needs about {} beside the weights; {} are free",
-                           rows, readable_bytes(least), readable_bytes(there))
-                    .with_hint("use shorter calibration prompts, fewer threads or a device with "
-                               "more memory"));
+  ASSIGN_OR_RETURN(
+      const std::uint64_t there,
+      check_memory(model_.model(), least, fmt::format("training on {} tokens", rows), "the weights",
+                   "use shorter calibration prompts, fewer threads or a device with more memory"));
   return fmt::format("training {} ({} a pass of {} tokens, {} free)",
                      training_.weights != nullptr ? "weights" : "gates",
                      readable_bytes(least / workers), rows, readable_bytes(there));
