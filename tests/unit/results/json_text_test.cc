@@ -1,5 +1,4 @@
-// The short way through plain numbers reads what the parser proper reads, and refuses what it
-// refuses.
+// Columns of numbers as JSON: what is written is read again, and what is no JSON is refused.
 #include "results/json_text.h"
 
 #include <gtest/gtest.h>
