@@ -56,7 +56,8 @@ class Conversion {
   Result<std::string> title_of(const char* name, const Stage& stage, std::uint64_t needed);
   // Trains `learner` on texts of a stage's length and records what came of it under `name`.
   template <typename Stage>
-  Status train(const char* name, const Stage& stage, std::string title, TextLearner& learner);
+  Status train(const char* name, const Stage& stage, const std::string& title,
+               TextLearner& learner);
   template <typename Stage>
   Result<std::vector<Tokens>> texts_for(const char* name, const Stage& stage) const;
   std::uint64_t order_seed(const char* name, std::uint64_t own) const {
@@ -224,14 +225,14 @@ Result<std::string> Conversion::title_of(const char* name, const Stage& stage,
 }
 
 template <typename Stage>
-Status Conversion::train(const char* name, const Stage& stage, std::string title,
+Status Conversion::train(const char* name, const Stage& stage, const std::string& title,
                          TextLearner& learner) {
   ASSIGN_OR_RETURN(const std::vector<Tokens> texts, texts_for(name, stage));
   const Meter before = metered_->take_meter();
   const PeakMemory peak(*teacher_);
   ASSIGN_OR_RETURN(nlohmann::json curve,
                    train_on_texts(*metered_, texts,
-                                  {.title = std::move(title),
+                                  {.title = title,
                                    .steps = stage.training.steps,
                                    .batch = stage.training.batch,
                                    .seed = order_seed(name, stage.training.seed),
@@ -261,12 +262,12 @@ Status Conversion::align() {
   for (const LayerBranch& branch : branches_) record_["layers"].push_back(branch.layer());
   record_["stage1"] = config::to_json(config_.stage1);
   if (config_.stage1.training.steps == 0 || branches_.empty()) return {};
-  ASSIGN_OR_RETURN(std::string title,
+  ASSIGN_OR_RETURN(const std::string title,
                    title_of("stage1", config_.stage1,
                             branch_training_bytes(teacher_->shape(), branches_,
                                                   config_.stage1.training, config_.stage1.length)));
   BranchTrainer trainer(*teacher_, branches_, config_.stage1.training);
-  return train("stage1", config_.stage1, std::move(title), trainer);
+  return train("stage1", config_.stage1, title, trainer);
 }
 
 Status Conversion::train_hybrid(const char* name, const HybridStage& stage) {
@@ -278,10 +279,10 @@ Status Conversion::train_hybrid(const char* name, const HybridStage& stage) {
                                 decoder.weights(), branches_);
   RETURN_IF_ERROR(HybridTrainer::check(*student_, *plan_, stage.training));
   ASSIGN_OR_RETURN(
-      std::string title,
+      const std::string title,
       title_of(name, stage, HybridTrainer::bytes(*student_, *plan_, stage.training, stage.length)));
   HybridTrainer trainer(*teacher_, *student_, *plan_, stage.training, masters_);
-  RETURN_IF_ERROR(train(name, stage, std::move(title), trainer));
+  RETURN_IF_ERROR(train(name, stage, title, trainer));
   masters_ = trainer.masters();
   student_ = std::move(trainer).release();
   return {};
