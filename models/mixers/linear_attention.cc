@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linalg_solve_triangular.h>
@@ -23,6 +22,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "models/mixers/lightning_in_place.h"
 
 namespace strata {
 namespace {
@@ -55,11 +55,10 @@ struct Mixed {
 
 // mix(rows in chunks, start state) → Mixed, over slabs of whole chunks one after the other, whose
 // temporaries stay in the cache and do not grow with N; what is left of the rows is a chunk of its
-// own. by_row: q first, N in dimension 2. Rows come in the type of sums, or as they are where
-// `narrow`.
+// own. by_row: q first, N in dimension 2. Rows come in the type of sums.
 template <typename Mix>
 LinearOutput in_slabs(const std::vector<at::Tensor>& by_row, const LinearState& state,
-                      std::int64_t chunk, const Mix& mix, bool narrow = false) {
+                      std::int64_t chunk, const Mix& mix) {
   // A GPU has no cache to stay in, and waits for each launch.
   const std::int64_t slab_rows = by_row[0].is_cuda() ? 8192 : 1024;
   STRATA_CHECK(chunk >= 1);
@@ -79,10 +78,8 @@ LinearOutput in_slabs(const std::vector<at::Tensor>& by_row, const LinearState& 
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     std::vector<at::Tensor> chunks;
     chunks.reserve(slabs.size());
-    for (const std::vector<at::Tensor>& x : slabs) {
-      const at::Tensor rows_here = narrow ? x[i] : x[i].to(s.scalar_type());
-      chunks.push_back(rows_here.unflatten(2, {-1, std::min(chunk, sizes[i])}));
-    }
+    for (const std::vector<at::Tensor>& x : slabs)
+      chunks.push_back(x[i].to(s.scalar_type()).unflatten(2, {-1, std::min(chunk, sizes[i])}));
     const Mixed mixed = mix(chunks, s);
     outs.push_back(mixed.out_BHnCV.flatten(2, 3).to(by_row[0].scalar_type()));
     s = mixed.end_BHKV;
@@ -134,10 +131,7 @@ Scan scan_alike(const at::Tensor& log_decay_BH1, const at::Tensor& added_BHnKV,
   const std::int64_t n = added_BHnKV.size(2);
   const at::Tensor number = at::arange(n + 1, log_decay_BH1.options());
   // Chunks that lie between; j = 0 is the first state. Negative where j is not before i.
-  const at::Tensor between = number.unsqueeze(1) - number;
-  const at::Tensor decay = at::where(between > 0, log_decay_BH1.unsqueeze(-1) * between, 0.0)
-                               .masked_fill(between < 0, -std::numeric_limits<double>::infinity())
-                               .exp();
+  const at::Tensor decay = decay_over(log_decay_BH1.unsqueeze(-1), number.unsqueeze(1) - number);
   const at::Tensor all = at::cat({s_BHKV.unsqueeze(2), added_BHnKV}, 2);
   const at::Tensor states =
       at::matmul(decay, all.flatten(3)).unflatten(3, {s_BHKV.size(2), s_BHKV.size(3)});
@@ -157,27 +151,14 @@ at::Tensor unit_vectors(const at::Tensor& x) {
   return wide * at::rsqrt((wide * wide).sum(-1, /*keepdim=*/true) + kEpsilon);
 }
 
-// a b in a type that may be wider than theirs (on a GPU alone), without rounding to theirs.
-at::Tensor matmul_into(const at::Tensor& a_BHnRC, const at::Tensor& b_BHnCV, at::ScalarType type) {
-  if (a_BHnRC.scalar_type() == type) return at::matmul(a_BHnRC, b_BHnCV);
-  return at::bmm(a_BHnRC.flatten(0, 2), b_BHnCV.flatten(0, 2), type)
-      .unflatten(0, b_BHnCV.sizes().slice(0, 3));
-}
-
-// Rows in the state's type, or in halves on a GPU, whose products then run on tensor cores: they
-// sum in float32 and round what they make to halves, as flash attention rounds its weights. Log
-// decays and states stay in the state's type.
 Mixed mix_lightning(const std::vector<at::Tensor>& chunks, const at::Tensor& s_BHKV) {
   const at::Tensor &q = chunks[0], &k = chunks[1], &v = chunks[2];
   const at::Tensor log_decay_BH1C = chunks[3].narrow(2, 0, 1);  // the same in all
   const ChunkDecay decay = decay_within(log_decay_BH1C);
-  const auto in_rows = [&](const at::Tensor& x) { return x.to(q.scalar_type()); };
-  const at::Tensor late_keys = (k * in_rows(decay.to_end_BHnC1)).transpose(-1, -2);
-  const Scan states =
-      scan_alike(log_decay_BH1C.sum(-1), matmul_into(late_keys, v, s_BHKV.scalar_type()), s_BHKV);
-  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * in_rows(decay.between_BHnCC);
-  return {at::matmul(scores, v) +
-              at::matmul(q * in_rows(decay.from_start_BHnC1), in_rows(states.starts_BHnKV)),
+  const Scan states = scan_alike(log_decay_BH1C.sum(-1),
+                                 at::matmul((k * decay.to_end_BHnC1).transpose(-1, -2), v), s_BHKV);
+  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * decay.between_BHnCC;
+  return {at::matmul(scores, v) + at::matmul(q * decay.from_start_BHnC1, states.starts_BHnKV),
           states.end_BHKV};
 }
 
@@ -272,14 +253,15 @@ LinearOutput lightning(const at::Tensor& q_BHNK, const at::Tensor& k_BHNK, const
   check_shapes(q_BHNK, k_BHNK, v_BHNV, state);
   const std::int64_t heads = q_BHNK.size(1), rows = q_BHNK.size(2);
   STRATA_CHECK(log_decay_H.dim() == 1 && log_decay_H.size(0) == heads);
+  if (q_BHNK.is_cuda() && !c10::GradMode::is_enabled()) {
+    const bool tensor_cores = c10::isReducedFloatingType(q_BHNK.scalar_type());
+    return lightning_in_place(
+        q_BHNK, k_BHNK, v_BHNV, log_decay_H, state,
+        tensor_cores ? 2 * chunk : chunk);  // which larger products fill better
+  }
   const at::Tensor log_decay_BHN =
       log_decay_H.to(state.s_BHKV.scalar_type()).view({1, heads, 1}).expand({1, heads, rows});
-  // Gradients go the wide way.
-  const bool tensor_cores = q_BHNK.is_cuda() && !c10::GradMode::is_enabled() &&
-                            c10::isReducedFloatingType(q_BHNK.scalar_type());
-  return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN}, state,
-                  tensor_cores ? 2 * chunk : chunk,  // which larger products fill better
-                  mix_lightning, /*narrow=*/tensor_cores);
+  return in_slabs({q_BHNK, k_BHNK, v_BHNV, log_decay_BHN}, state, chunk, mix_lightning);
 }
 
 LinearOutput lightning_step(const at::Tensor& q_BH1K, const at::Tensor& k_BH1K,

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "models/mixers/lightning_in_place.h"
 #include "models/mixers/linear_attention.h"
 #include "tests/unit/models/device_test.h"
 #include "tests/unit/models/linear_oracle.h"
@@ -181,6 +182,33 @@ TEST_P(LinearAttentionTest, HalvesWithoutGradientsAreThatWithinTheirRounding) {
   const LinearOutput exact = chunked(in, 64), here_too = chunked(here(in, at::kBFloat16), 64);
   EXPECT_LT(difference(here_too.out_BHNV, exact.out_BHNV), 2e-2);
   EXPECT_LT(difference(here_too.state.s_BHKV, exact.state.s_BHKV), 1e-2);
+}
+// What a GPU does without gradients, on any device, in types whose digits show a wrong factor.
+TEST_P(LinearAttentionTest, InPlaceIsTheRecurrenceToo) {
+  const at::NoGradGuard no_grad;
+  for (int seed = 0; seed < 60; ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed), "in place");
+    const std::int64_t chunk = rng.between(1, 20);
+    const LinearShape shape{rng.between(1, 3), rng.between(1, 3), rng.between(1, 130),
+                            rng.between(1, 20), rng.between(1, 20)};
+    const LinearInputs in =
+        random_inputs(Kind::kLightning, shape, rng, seed % 3 == 0 ? draw_extreme_gate : draw_gate);
+    const LinearOracle slow = linear_oracle(in);
+    const LinearInputs wide = here(in);
+    const at::Tensor start = wide.start.clone();
+    const LinearOutput output =
+        lightning_in_place(wide.q, wide.k, wide.v, wide.gates, {wide.start}, chunk);
+    EXPECT_LT(difference(output.out_BHNV, slow.out), 1e-12) << seed;
+    EXPECT_LT(difference(output.state.s_BHKV, slow.state), 1e-12) << seed;
+    EXPECT_TRUE(at::equal(wide.start, start)) << "wrote into its start";
+  }
+  // More rows than a slab has, so that heads' rows do not lie together.
+  Rng rng(8, "long");
+  const LinearInputs in = here(random_inputs(Kind::kLightning, {1, 3, 70001, 6, 5}, rng));
+  const LinearOutput whole = lightning_in_place(in.q, in.k, in.v, in.gates, {in.start}, 64);
+  const LinearOracle loops = linear_oracle(in);
+  EXPECT_LT(difference(whole.out_BHNV, loops.out), 1e-12);
+  EXPECT_LT(difference(whole.state.s_BHKV, loops.state), 1e-12);
 }
 TEST_P(LinearAttentionTest, ExtremeGatesKeepTheirDigits) {
   const Errors mixed = worst_errors(at::kFloat, 40, draw_extreme_gate);
