@@ -10,6 +10,8 @@ std::vector<BenchmarkInfo> benchmark_infos() {
       {"multi_passkey",
        "sequences of random words hidden in a book (DuoAttention's calibration task)"},
       {"niah", "needle in a haystack (RULER's single-needle and multi-key forms)"},
+      {"niah_grid",
+       "needle in a haystack as it began: one needle at every length × depth of a grid"},
   };
 }
 

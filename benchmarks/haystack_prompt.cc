@@ -66,6 +66,15 @@ std::int64_t HaystackPrompt::tokens_before(std::size_t place, std::int64_t budge
   return place < before_.size() ? std::min(before_[place], budget) : budget;
 }
 
+std::size_t HaystackPrompt::place_at(double depth, std::int64_t budget) {
+  const std::size_t all = places(budget);
+  std::size_t place = 0;
+  while (place + 1 < all && static_cast<double>(tokens_before(place + 1, budget)) <=
+                                depth * static_cast<double>(budget))
+    ++place;
+  return place;
+}
+
 // The units and sentences in order, the last unit cut so that the units have `budget` tokens
 // together.
 std::string HaystackPrompt::compose(std::int64_t budget) {
@@ -112,12 +121,13 @@ std::string HaystackPrompt::compose(std::int64_t budget) {
 Result<FittedPrompt> HaystackPrompt::empty() { return attempt(""); }
 
 Result<FittedPrompt> HaystackPrompt::attempt(const std::string& context) {
-  const ChatMessage message{"user", frame_.head + context + frame_.tail};
-  ASSIGN_OR_RETURN(EncodedPrompt encoded,
-                   encode_prompt(request_.tokenizer, request_.chat, std::span(&message, 1),
-                                 frame_.answer_prefix, frame_.answer));
+  std::vector<ChatMessage> messages;
+  if (!frame_.system.empty()) messages.push_back({"system", frame_.system});
+  messages.push_back({"user", frame_.head + context + frame_.tail});
+  ASSIGN_OR_RETURN(EncodedPrompt encoded, encode_prompt(request_.tokenizer, request_.chat, messages,
+                                                        frame_.answer_prefix, frame_.answer));
   FittedPrompt out{std::move(encoded), inserted_, {}, 0, 0, 0};
-  const auto content = out.encoded.text.find(message.content);
+  const auto content = out.encoded.text.find(messages.back().content);
   if (out.encoded.offsets.empty() || content == std::string::npos) {
     return fail(
         make_error(

@@ -22,8 +22,9 @@ inline constexpr int kCounterfactualDraws = 16;
 
 // What stands around the haystack.
 struct PromptFrame {
-  std::string head;  // of the user's message, before the haystack
-  std::string tail;  // and behind it
+  std::string system = "";  // message before the user's; "": none
+  std::string head;         // of the user's message, before the haystack
+  std::string tail;         // and behind it
   std::string answer_prefix;
   std::string answer;
   std::int64_t length = 0;
@@ -75,6 +76,8 @@ class HaystackPrompt {
   // the last being behind every unit. tokens_before: of units alone.
   std::size_t places(std::int64_t budget);
   std::int64_t tokens_before(std::size_t place, std::int64_t budget) const;
+  // The last place that is not deeper than a share of the haystack.
+  std::size_t place_at(double depth, std::int64_t budget);
 
   // Errors: no cut of the haystack gives the length.
   Result<FittedPrompt> fit(std::int64_t budget);

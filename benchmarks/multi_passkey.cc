@@ -181,7 +181,6 @@ Texts MultiPasskey::texts_of(const Question& question) const {
 
 // Distinct slots, in order; each passkey at the last place that is not deeper than its slot.
 void MultiPasskey::place(HaystackPrompt& prompt, std::int64_t budget, Rng rng) const {
-  const std::size_t places = prompt.places(budget);
   const auto slots = static_cast<std::size_t>(config_.slots);
   std::vector<std::size_t> drawn = rng.sample(slots, prompt.inserted().size());
   std::sort(drawn.begin(), drawn.end());
@@ -189,11 +188,7 @@ void MultiPasskey::place(HaystackPrompt& prompt, std::int64_t budget, Rng rng) c
       slots > 1 ? (kHighestDepth - kLowestDepth) / static_cast<double>(slots - 1) : 0;
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     const double depth = kLowestDepth + step * static_cast<double>(drawn[i]);
-    std::size_t place = 0;
-    while (place + 1 < places && static_cast<double>(prompt.tokens_before(place + 1, budget)) <=
-                                     depth * static_cast<double>(budget))
-      ++place;
-    prompt.inserted()[i].before = place;
+    prompt.inserted()[i].before = prompt.place_at(depth, budget);
   }
 }
 

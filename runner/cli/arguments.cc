@@ -212,7 +212,9 @@ Parsed parse(int argc, char** argv) {
       "compare",
       "two runs, or two database files, on the samples that both answered: differences with "
       "tests, and the samples that changed");
-  for (CLI::App* command : {ablation, claims, compare, leaderboard, run_report}) {
+  CLI::App* grid = report->add_subcommand(
+      "grid", "answers by length and depth of the needle (benchmark=niah_grid): heat maps");
+  for (CLI::App* command : {ablation, claims, compare, grid, leaderboard, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -222,7 +224,7 @@ Parsed parse(int argc, char** argv) {
     command->add_flag(
         "--trace", arguments.trace,
         "instead of the tables: the ids of the rows behind each number, and SQL that gives it");
-  for (CLI::App* command : {ablation, claims, leaderboard}) {
+  for (CLI::App* command : {ablation, claims, grid, leaderboard}) {
     command
         ->add_option(
             "--where", arguments.where,
@@ -304,6 +306,7 @@ Parsed parse(int argc, char** argv) {
       {ablation, Command::kReportAblation},
       {claims, Command::kReportClaims},
       {compare, Command::kReportCompare},
+      {grid, Command::kReportGrid},
       {leaderboard, Command::kReportLeaderboard},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},

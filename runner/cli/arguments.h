@@ -25,6 +25,7 @@ enum class Command {
   kReportAblation,
   kReportClaims,
   kReportCompare,
+  kReportGrid,
   kReportLeaderboard,
   kReportRun,
   kDbCheck,

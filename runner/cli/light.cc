@@ -11,6 +11,7 @@
 #include "models/checkpoint/json_fields.h"
 #include "results/reports/ablation.h"
 #include "results/reports/compare.h"
+#include "results/reports/heat_map.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
@@ -104,6 +105,9 @@ Result<int> report(const Arguments& arguments) {
   } else if (arguments.command == Command::kReportAblation) {
     ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
     text = render(arguments.trace ? ablation_trace(swept) : ablation_page(swept), options);
+  } else if (arguments.command == Command::kReportGrid) {
+    ASSIGN_OR_RETURN(const std::vector<HeatMap> maps, heat_maps(store, keys.filters));
+    text = render(heat_map_page(maps, options.format), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
@@ -194,6 +198,7 @@ int run_light(const Arguments& arguments) {
     case Command::kReportAblation:
     case Command::kReportClaims:
     case Command::kReportCompare:
+    case Command::kReportGrid:
     case Command::kReportLeaderboard:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
