@@ -204,8 +204,10 @@ TEST_P(LinearAttentionTest, InPlaceIsTheRecurrenceToo) {
   }
   // More rows than a slab has, so that heads' rows do not lie together.
   Rng rng(8, "long");
-  const LinearInputs in = here(random_inputs(Kind::kLightning, {1, 3, 70001, 6, 5}, rng));
-  const LinearOutput whole = lightning_in_place(in.q, in.k, in.v, in.gates, {in.start}, 64);
+  const LinearInputs in = random_inputs(Kind::kLightning, {1, 3, 70001, 6, 5}, rng),
+                     wide = here(in);
+  const LinearOutput whole =
+      lightning_in_place(wide.q, wide.k, wide.v, wide.gates, {wide.start}, 64);
   const LinearOracle loops = linear_oracle(in);
   EXPECT_LT(difference(whole.out_BHNV, loops.out), 1e-12);
   EXPECT_LT(difference(whole.state.s_BHKV, loops.state), 1e-12);
