@@ -35,7 +35,8 @@ std::optional<std::int64_t> minutes_of_date(std::string_view text) {
   if (text[0] == '0' || !day.ok() || hour > 23 || minute > 59) return std::nullopt;
   const std::chrono::sys_days days(day);
   if (kWeekdays[std::chrono::weekday(days).c_encoding()] != text.substr(12, 3)) return std::nullopt;
-  return std::int64_t{days.time_since_epoch().count()} * kMinutesPerDay + 60 * hour + minute;
+  return std::int64_t{days.time_since_epoch().count()} * kMinutesPerDay + std::int64_t{60} * hour +
+         minute;
 }
 
 std::string date_of_minutes(std::int64_t minutes) {

@@ -8,7 +8,7 @@
 
 namespace strata {
 
-inline constexpr std::int64_t kMinutesPerDay = 24 * 60;
+inline constexpr std::int64_t kMinutesPerDay = 1440;
 
 // Minutes since 1970/01/01 00:00; none for what is no such date, has a day that the calendar lacks,
 // or the name of another weekday. Years 1000 to 9999.
