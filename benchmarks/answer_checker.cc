@@ -96,15 +96,9 @@ bool is_time(UnitKind kind) { return kind == UnitKind::kTime || kind == UnitKind
 // Whether the response's value says how many of what the answer counts.
 bool comparable(const Quantity& gold, const Quantity& value) {
   if (value.year && !gold.year) return false;
-  switch (gold.kind) {
-    case UnitKind::kMoney:
-    case UnitKind::kPercent: return value.kind == gold.kind || value.kind == UnitKind::kNone;
-    case UnitKind::kTime:
-    case UnitKind::kMonths: return value.kind == gold.kind || value.kind == UnitKind::kNone;
-    case UnitKind::kNone: return value.kind != UnitKind::kMoney && value.kind != UnitKind::kPercent;
-    case UnitKind::kThing: return value.kind == UnitKind::kThing || value.kind == UnitKind::kNone;
-  }
-  return false;
+  if (gold.kind == UnitKind::kNone)
+    return value.kind != UnitKind::kMoney && value.kind != UnitKind::kPercent;
+  return value.kind == gold.kind || value.kind == UnitKind::kNone;
 }
 
 bool equal(const Context& context, const Quantity& gold, const Quantity& value) {

@@ -241,8 +241,8 @@ std::vector<Moment> days_of(const std::vector<Word>& words) {
     } else {
       continue;
     }
-    out.push_back({100 * month + static_cast<std::int64_t>(*words[day].number), begin, end,
-                   words[i].sentence, words[i].clause});
+    out.push_back({std::int64_t{100} * month + static_cast<std::int64_t>(*words[day].number), begin,
+                   end, words[i].sentence, words[i].clause});
   }
   return out;
 }

@@ -173,10 +173,7 @@ class Splitter {
         grouped = true;
       } else if (c == '.' && (between || digits.empty()) && digits.find('.') == std::string::npos) {
         digits += c;
-      } else if ((c == ':' || c == '/') && between) {
-        joined = true;
-        digits += c;
-      } else if (c == '-' && between && (joined || is_iso_date())) {
+      } else if (between && (c == ':' || c == '/' || (c == '-' && (joined || is_iso_date())))) {
         joined = true;
         digits += c;
       } else {

@@ -14,7 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxFileBytes = std::size_t{16} << 30U;  // the longest published has 2.7 GB
 constexpr int kMaxDepth = 16;
 // Beside its text: what an item's tree may take. Turns of a few words are ten times their text.
 constexpr std::size_t kTreeBytes = std::size_t{32} << 20U;
@@ -185,7 +184,7 @@ Status parse_item(std::string_view text, LongMemEvalItem& item) {
 }  // namespace
 
 Result<LongMemEvalReader> LongMemEvalReader::open(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(PackedFile opened, PackedFile::open(path, kMaxFileBytes));
+  ASSIGN_OR_RETURN(PackedFile opened, PackedFile::open(path, kMaxDataBytes));
   // std::function copies what it holds.
   const auto file = std::make_shared<PackedFile>(std::move(opened));
   return LongMemEvalReader([file](std::span<char> buffer) { return file->read(buffer); },

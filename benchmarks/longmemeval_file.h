@@ -20,6 +20,9 @@
 
 namespace strata {
 
+// Of a file, unpacked; the longest published one has 2.7 GB.
+inline constexpr std::size_t kMaxDataBytes = std::size_t{16} << 30U;
+
 struct DatedSession {
   std::string date;                // "2023/05/30 (Tue) 23:40"
   std::vector<ChatMessage> turns;  // "user" and "assistant"; a session may have none

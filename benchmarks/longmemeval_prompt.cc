@@ -108,6 +108,7 @@ ReadingPrompt reading_prompt(const ChatHistory& history, std::span<const std::si
   if (style == ReadingStyle::kCon) text += kSteps;
   text += "\n\n\nHistory Chats:\n\n";
   for (std::size_t i = 0; i < shown.size(); ++i) {
+    writer.out.borders.push_back(text.size());
     text += fmt::format("\n### Session {}:\nSession Date: {}\nSession Content:\n", i + 1,
                         history.sessions[shown[i]].date);
     if (format == HistoryFormat::kJson)
@@ -116,6 +117,7 @@ ReadingPrompt reading_prompt(const ChatHistory& history, std::span<const std::si
       writer.plain_session(shown[i]);
     text += '\n';
   }
+  writer.out.borders.push_back(text.size());
   text.append("\n\nCurrent Date: ").append(history.question_date);
   text.append("\nQuestion: ").append(history.question);
   text += style == ReadingStyle::kCon ? "\nAnswer (step by step):" : "\nAnswer:";

@@ -23,6 +23,8 @@ struct ReadingPrompt {
   std::string text;
   // In the order of ChatHistory, as its sessions and their turns.
   std::vector<std::vector<TurnPlace>> turns;
+  // Where each shown session begins, and one more: where they end.
+  std::vector<std::size_t> borders;
 };
 
 // Sessions that are shown, by their place in the history: sorted by date, equal dates in the file's
