@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "benchmarks/longmemeval_date.h"
 #include "benchmarks/packed_file.h"
@@ -150,15 +151,18 @@ Status parse_evidence(json& object, LongMemEvalItem& item) {
                    list_field(object, "answer_session_ids", "a list of ids of sessions"));
   if (evidence->empty() && !item.abstention)
     return fail(bad_field("answer_session_ids", "an id of a session, at least", "an empty list"));
+  std::unordered_map<std::string_view, std::vector<std::size_t>> sessions;
+  for (std::size_t s = 0; s < count; ++s)
+    sessions[(*ids)[s].get_ref<const std::string&>()].push_back(s);
   item.labels.sessions.assign(count, false);
   for (std::size_t i = 0; i < evidence->size(); ++i) {
     RETURN_IF_ERROR(check_id((*evidence)[i], "answer_session_ids", i));
-    bool found = false;
-    for (std::size_t s = 0; s < count; ++s)
-      if ((*ids)[s] == (*evidence)[i]) found = item.labels.sessions[s] = true;
-    if (!found)
+    const auto found = sessions.find((*evidence)[i].get_ref<const std::string&>());
+    if (found == sessions.end())
       return fail(bad_field(fmt::format("answer_session_ids[{}]", i), "one of haystack_session_ids",
                             shown(&(*evidence)[i])));
+    for (const std::size_t session : found->second) item.labels.sessions[session] = true;
+    found->second.clear();  // however often it is named
   }
   return {};
 }

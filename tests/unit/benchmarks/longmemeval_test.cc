@@ -13,6 +13,7 @@
 #include "benchmarks/longmemeval_file.h"
 #include "benchmarks/longmemeval_prompt.h"
 #include "benchmarks/registry.h"
+#include "benchmarks/truncation_notices.h"
 #include "fixture.h"
 
 namespace strata {
@@ -327,8 +328,9 @@ TEST_F(LongMemEvalTest, WhatDoesNotFitIsAnErrorUnlessSaidOtherwise) {
 
 TEST_F(LongMemEvalTest, DroppedQuestionsAreNamed) {
   config_.questions = MemoryQuestions::kAll;
-  std::vector<std::size_t> sizes;
   const auto whole = drawn();
+  std::vector<std::size_t> sizes;
+  sizes.reserve(whole.size());
   for (const Sample& sample : whole) sizes.push_back(tokens_with_limit(sample));
   std::sort(sizes.begin(), sizes.end());
   config_.truncation = HistoryTruncation::kDrop;
@@ -351,6 +353,13 @@ TEST_F(LongMemEvalTest, DroppedQuestionsAreNamed) {
     EXPECT_EQ(left.contains(id), fits) << id;
     EXPECT_EQ(named.contains(id), !fits) << id;
   }
+  TruncationNotices notices;
+  for (const Sample& sample : samples) notices.add(sample.metadata);
+  EXPECT_EQ(notices.lines(),
+            std::vector<std::string>{fmt::format(
+                "{} questions that do not fit were dropped (benchmark.truncation=drop); {} are "
+                "asked",
+                named.size(), samples.size())});
   // As many as asked for, though some are dropped.
   const auto five = drawn(5);
   ASSERT_EQ(five.size(), 5U);
@@ -365,6 +374,9 @@ TEST_F(LongMemEvalTest, SessionsAreLeftOutFromOneEndAsFewAsWillDo) {
   const auto whole = drawn();
   int shortened = 0;
   int lost = 0;
+  TruncationNotices notices;
+  for (const Sample& sample : whole) notices.add(sample.metadata);
+  EXPECT_TRUE(notices.lines().empty());
   for (const auto policy : {HistoryTruncation::kOldestSessions, HistoryTruncation::kNewestSessions})
     for (const std::int64_t room : {1200, 1500, 1800}) {
       config_.truncation = policy;
@@ -373,6 +385,7 @@ TEST_F(LongMemEvalTest, SessionsAreLeftOutFromOneEndAsFewAsWillDo) {
         const LongMemEvalItem& item = items_.at(sample.metadata["question_id"]);
         const json& said = sample.metadata["truncation"];
         const auto out = said["sessions_left_out"].get<std::size_t>();
+        notices.add(sample.metadata);
         EXPECT_LE(tokens_with_limit(sample), static_cast<std::size_t>(room));
         auto order = by_date(item.history);
         ASSERT_EQ(sample.metadata["session_count"], order.size() - out);
@@ -397,6 +410,10 @@ TEST_F(LongMemEvalTest, SessionsAreLeftOutFromOneEndAsFewAsWillDo) {
     }
   EXPECT_GT(shortened, 20);
   EXPECT_GT(lost, 0);
+  ASSERT_EQ(notices.lines().size(), 1U);
+  EXPECT_TRUE(notices.lines()[0].starts_with(
+      fmt::format("{} of {} samples lost sessions to fit", shortened, 7 * whole.size())))
+      << notices.lines()[0];
   config_.max_tokens = 600;
   EXPECT_NE(error_of(model_.request(0)).find("no session is left to leave out"), std::string::npos)
       << error_of(model_.request(0));
@@ -410,6 +427,7 @@ TEST_F(LongMemEvalTest, SamplesDependOnTheRequestAlone) {
     std::vector<std::vector<Sample>> made(4);
     const auto benchmark = make_longmemeval(config_);
     std::vector<std::thread> threads;
+    threads.reserve(made.size());
     for (std::vector<Sample>& out : made)
       threads.emplace_back([&] { out = *benchmark->samples(model_.request(0, 7)); });
     for (std::thread& thread : threads) thread.join();
