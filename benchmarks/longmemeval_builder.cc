@@ -46,7 +46,8 @@ class Builder {
       const std::int64_t excess = needed() - room();
       if (excess <= 0) return finish();
       if (config_.truncation == HistoryTruncation::kDrop) return std::nullopt;
-      if (config_.truncation == HistoryTruncation::kError || shown_.empty())
+      // A question without any history is none.
+      if (config_.truncation == HistoryTruncation::kError || shown_.size() <= 1)
         return fail(too_long());
       leave_out(excess);
     }
@@ -88,7 +89,8 @@ class Builder {
         .with_hint(config_.truncation == HistoryTruncation::kError
                        ? "nothing is cut off unless you say how: drop, oldest_sessions or "
                          "newest_sessions; or benchmark.sessions=K makes short histories"
-                       : "no session is left to leave out");
+                       : "its last session alone is too long; benchmark.truncation=drop leaves out "
+                         "such questions");
   }
 
   bool has_places() const { return begin_ != std::string::npos && !encoded_.offsets.empty(); }
@@ -102,7 +104,7 @@ class Builder {
     const bool oldest = config_.truncation == HistoryTruncation::kOldestSessions;
     std::int64_t freed = 0;
     std::size_t count = 0;
-    while (count < shown_.size() && (count == 0 || (has_places() && freed < excess))) {
+    while (count + 1 < shown_.size() && (count == 0 || (has_places() && freed < excess))) {
       const std::size_t at = oldest ? count : shown_.size() - 1 - count;
       ++count;
       if (!has_places()) break;
