@@ -2,7 +2,7 @@
 // belongs, and which sessions it shares with others.
 //
 // Questions that share an evidence session are one group (a question and its twin that the history
-// does not answer): a group is a cluster and lies in one split, by the hash of its first id. A
+// does not answer): a group is a cluster and lies in one split, by the hash of its least id. A
 // session lies in the split of the questions for which it is evidence, else in that of the hash of
 // its content.
 #pragma once
