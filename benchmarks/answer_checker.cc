@@ -13,13 +13,16 @@ namespace strata {
 namespace {
 
 // As words_of() writes them.
-constexpr std::array<std::string_view, 10> kPast = {
-    "previously", "from",       "earlier", "before", "initially",
-    "formerly",   "originally", "used",    "old",    "previou"};
+constexpr std::array<std::string_view, 15> kPast = {
+    "previously", "previous", "from", "earlier", "before",   "initially", "formerly", "originally",
+    "used",       "old",      "than", "instead", "compared", "beating",   "improving"};
+constexpr std::array<std::string_view, 6> kPastBehind = {"previously", "before",     "earlier",
+                                                         "initially",  "originally", "ago"};
+constexpr std::size_t kBehindReach = 3;  // words
 constexpr std::array<std::string_view, 9> kPresent = {
     "now", "currently", "current", "latest", "recently", "updated", "newest", "today", "increased"};
 constexpr std::array<std::string_view, 14> kConclusion = {
-    "total", "altogether", "answer",  "therefore",  "thu",   "hence",  "overall",
+    "total", "altogether", "answer",  "therefore",  "thus",  "hence",  "overall",
     "sum",   "combined",   "finally", "conclusion", "equal", "result", "so"};
 template <std::size_t N>
 bool is_one_of(const std::array<std::string_view, N>& list, std::string_view word) {
@@ -36,11 +39,11 @@ struct Context {
 
 // ---- Which of several values is meant ----
 
-bool clause_has(const std::vector<Word>& words, int clause, std::size_t before, bool past) {
-  for (std::size_t i = 0; i < before && i < words.size(); ++i)
-    if (words[i].clause == clause &&
-        (past ? is_one_of(kPast, words[i].text) : is_one_of(kPresent, words[i].text)))
-      return true;
+template <std::size_t N>
+bool clause_has(const std::vector<Word>& words, int clause, std::size_t begin, std::size_t end,
+                const std::array<std::string_view, N>& markers) {
+  for (std::size_t i = begin; i < end && i < words.size(); ++i)
+    if (words[i].clause == clause && is_one_of(markers, words[i].text)) return true;
   return false;
 }
 
@@ -50,12 +53,18 @@ const T* latest(const std::vector<Word>& words, const std::vector<T>& values) {
   const T* found = nullptr;
   bool present = false;
   for (const T& value : values) {
-    if (clause_has(words, value.clause, value.begin, true)) continue;
-    const bool now = clause_has(words, value.clause, value.begin, false);
+    if (clause_has(words, value.clause, 0, value.begin, kPast) ||
+        clause_has(words, value.clause, value.end, value.end + kBehindReach, kPastBehind))
+      continue;
+    const bool now = clause_has(words, value.clause, 0, words.size(), kPresent);
     if (found == nullptr || now || !present) found = &value;
     present = present || now;
   }
   return found == nullptr && !values.empty() ? &values.back() : found;
+}
+
+bool is_so_far(const std::vector<Word>& words, std::size_t i) {
+  return words[i].text == "so" && i + 1 < words.size() && words[i + 1].text == "far";
 }
 
 // What a sentence concludes: behind its word of conclusion ("a total of 4"), or the value in front
@@ -65,7 +74,7 @@ const Quantity* conclusion_in(const Context& context, const std::vector<Quantity
   std::optional<std::size_t> marker;
   for (std::size_t i = 0; i < context.response.size(); ++i)
     if (context.response[i].sentence == sentence &&
-        is_one_of(kConclusion, context.response[i].text))
+        is_one_of(kConclusion, context.response[i].text) && !is_so_far(context.response, i))
       marker = i;
   if (!marker) return nullptr;
   const Quantity* before = nullptr;

@@ -189,8 +189,11 @@ class Splitter {
     word.grouped = grouped;
     word.text = number_text(*word.number);
     const char next = ahead(0);
-    word.index =
-        line_begins && (next == '.' || next == ')') && (ahead(1) == ' ' || ahead(1) == '*');
+    // Lists count from one: "3. You bought …" is an answer and its reason.
+    const bool counts_on = *word.number == last_index_ + 1 || *word.number == 1;
+    word.index = line_begins && counts_on && (next == '.' || next == ')') &&
+                 (ahead(1) == ' ' || ahead(1) == '*');
+    if (word.index) last_index_ = *word.number;
     for (const std::string_view suffix : {"st", "nd", "rd", "th"})
       if (std::string_view(text_).substr(at_).starts_with(suffix) && !is_letter(ahead(2))) {
         word.ordinal = true;
@@ -214,6 +217,7 @@ class Splitter {
     const char c = text_[at_];
     if (c == '$') dollars_ = true;
     if (c == '%') add("percent");
+    if (c == '=') add("equal");
     const char next = ahead(1);
     const bool white = next == ' ' || next == '\n' || next == '\0' || next == '*' || next == '"' ||
                        next == ')' || next == '\'';
@@ -283,6 +287,7 @@ class Splitter {
   int sentence_ = 0;
   int clause_ = 0;
   bool line_begins_ = true;
+  double last_index_ = 0;
   bool dollars_ = false;
 };
 

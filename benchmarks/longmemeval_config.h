@@ -41,8 +41,8 @@ struct LongMemEvalConfig {
           "without abstentions; short: answerable in five words; abstention");
     visit("types", self.types, "question types to ask; empty: all");
     visit("questions", self.questions,
-          "split: those of the evaluated split; all: the whole file, as published, on which then "
-          "nothing may be calibrated");
+          "split: those of the evaluated split; all: the whole file, as published (calibrate on "
+          "another benchmark then)");
     visit("format", self.format, "how the history is written: json, or nl (role: text)");
     visit("style", self.style,
           "direct, or con (extract what is relevant, then reason): the published prompts");
