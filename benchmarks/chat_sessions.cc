@@ -6,7 +6,6 @@
 
 #include "benchmarks/packed_file.h"
 #include "core/json_reader.h"
-#include "core/sha256.h"
 
 namespace strata {
 namespace {
@@ -23,7 +22,7 @@ tl::unexpected<Error> bad(const std::string& place, std::string_view expected, c
 Result<ChatSession> session_of(json& turns, const std::string& place) {
   if (!turns.is_array()) return bad(place, "a list of turns", turns);
   ChatSession session;
-  Sha256 hash;
+  SessionId id;
   for (std::size_t i = 0; i < turns.size(); ++i) {
     const std::string here = fmt::format("{}[{}]", place, i);
     json& turn = turns[i];
@@ -34,16 +33,19 @@ Result<ChatSession> session_of(json& turns, const std::string& place) {
                    part == turn.end() ? json() : *part);
     const auto role = std::move(turn["role"].get_ref<std::string&>());
     const auto content = std::move(turn["content"].get_ref<std::string&>());
-    for (const std::string* part : {&role, &content})
-      hash.update_u64(part->size()).update(std::string_view(*part));
+    id.add_turn(role, content);
     if (i > 0) session.text += "\n\n";
     session.text.append(role).append(": ").append(content);
   }
-  session.id = hash.hex_digest();
+  session.id = id.hex_digest();
   return session;
 }
 
 }  // namespace
+
+void SessionId::add_turn(std::string_view role, std::string_view content) {
+  for (const std::string_view part : {role, content}) hash_.update_u64(part.size()).update(part);
+}
 
 Result<std::vector<ChatSession>> sessions_in(std::string_view text, const std::string& name) {
   Result<json> parsed = parse_json(text);

@@ -8,11 +8,23 @@
 #include <vector>
 
 #include "core/result.h"
+#include "core/sha256.h"
 
 namespace strata {
 
+// The id of a session's content, turn by turn: whoever reads sessions, in whatever file, gives
+// equal content the equal id.
+class SessionId {
+ public:
+  void add_turn(std::string_view role, std::string_view content);
+  std::string hex_digest() { return hash_.hex_digest(); }  // call once
+
+ private:
+  Sha256 hash_;
+};
+
 struct ChatSession {
-  std::string id;    // SHA-256 of roles and contents: equal content, equal id
+  std::string id;    // SessionId of its turns
   std::string text;  // "user: …\n\nassistant: …\n\n…"
 };
 

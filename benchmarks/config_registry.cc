@@ -7,6 +7,7 @@ std::vector<BenchmarkInfo> benchmark_infos() {
       {"jsonl", "your own questions, one JSON object a line"},
       {"local_text",
        "negative log-likelihood of running text: what a plan does to ordinary tokens"},
+      {"longmemeval", "questions about a long history of chat sessions (LongMemEval)"},
       {"multi_passkey",
        "sequences of random words hidden in a book (DuoAttention's calibration task)"},
       {"niah", "needle in a haystack (RULER's single-needle and multi-key forms)"},

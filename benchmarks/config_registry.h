@@ -7,6 +7,7 @@
 
 #include "benchmarks/jsonl_config.h"
 #include "benchmarks/local_text_config.h"
+#include "benchmarks/longmemeval_config.h"
 #include "benchmarks/multi_passkey_config.h"
 #include "benchmarks/niah_config.h"
 #include "benchmarks/niah_grid_config.h"
@@ -25,6 +26,7 @@ template <typename Visit>
 bool visit_benchmark_config(std::string_view name, Visit&& visit) {
   if (name == "jsonl") return visit(JsonlConfig{}), true;
   if (name == "local_text") return visit(LocalTextConfig{}), true;
+  if (name == "longmemeval") return visit(LongMemEvalConfig{}), true;
   if (name == "multi_passkey") return visit(MultiPasskeyConfig{}), true;
   if (name == "niah") return visit(NiahConfig{}), true;
   if (name == "niah_grid") return visit(NiahGridConfig()), true;

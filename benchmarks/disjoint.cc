@@ -1,5 +1,5 @@
-// check_disjoint(): calibration and evaluation share no prompt, no needle, no passkey word and no
-// haystack text.
+// check_disjoint(): calibration and evaluation share no prompt, no needle, no passkey word, no chat
+// session and no haystack text.
 #include <algorithm>
 #include <unordered_map>
 
@@ -89,6 +89,28 @@ Status check_passkeys(const std::vector<Sample>& calibration, const std::vector<
   return {};
 }
 
+// Questions and chat sessions that samples say they hold.
+Status check_sessions(const std::vector<Sample>& calibration, const std::vector<Sample>& test) {
+  const auto ids_of = [](const Sample& sample) {
+    auto ids = sample.metadata.value("session_ids", std::vector<std::string>{});
+    if (const auto question = sample.metadata.find("question_id");
+        question != sample.metadata.end() && question->is_string())
+      ids.push_back("question " + question->get<std::string>());
+    return ids;
+  };
+  std::unordered_map<std::string, std::size_t> seen;
+  for (std::size_t a = 0; a < calibration.size(); ++a)
+    for (std::string& id : ids_of(calibration[a])) seen.try_emplace(std::move(id), a);
+  if (seen.empty()) return {};
+  for (std::size_t b = 0; b < test.size(); ++b)
+    for (const std::string& id : ids_of(test[b]))
+      if (const auto it = seen.find(id); it != seen.end())
+        return overlap(
+            calibration, it->second, test, b,
+            id.starts_with("question ") ? "the " + id : fmt::format("the chat session {:.12}", id));
+  return {};
+}
+
 Status check_spans(const std::vector<Sample>& calibration, const std::vector<Sample>& test) {
   std::unordered_map<std::uint64_t, Place> seen;
   std::size_t tokens = 0;
@@ -129,6 +151,7 @@ Status check_disjoint(const std::vector<Sample>& calibration, const std::vector<
       return overlap(calibration, same->second, test, b, "the whole prompt");
   RETURN_IF_ERROR(check_needles(calibration, test));
   RETURN_IF_ERROR(check_passkeys(calibration, test));
+  RETURN_IF_ERROR(check_sessions(calibration, test));
   return check_spans(calibration, test);
 }
 

@@ -3,6 +3,7 @@
 #include "benchmarks/config_registry.h"
 #include "benchmarks/jsonl.h"
 #include "benchmarks/local_text.h"
+#include "benchmarks/longmemeval.h"
 #include "benchmarks/multi_passkey.h"
 #include "benchmarks/niah.h"
 #include "benchmarks/niah_grid.h"
@@ -25,6 +26,8 @@ Result<std::unique_ptr<Benchmark>> make_benchmark(std::string_view name,
                                                   const config::BindOptions& options) {
   if (name == "jsonl") return bind_and_make<JsonlConfig>(config, options, make_jsonl);
   if (name == "local_text") return bind_and_make<LocalTextConfig>(config, options, make_local_text);
+  if (name == "longmemeval")
+    return bind_and_make<LongMemEvalConfig>(config, options, make_longmemeval);
   if (name == "multi_passkey")
     return bind_and_make<MultiPasskeyConfig>(config, options, make_multi_passkey);
   if (name == "niah") return bind_and_make<NiahConfig>(config, options, make_niah);

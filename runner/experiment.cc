@@ -231,6 +231,7 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
   std::vector<bool> known;
   for (const Sample& sample : task->samples) known.push_back(answered.contains(sample.id));
   outcome.samples = known.size();
+  outcome.notices = task->notices;
   outcome.answered_before = answered.size();
   progress.begin(run.label, static_cast<std::int64_t>(known.size() - answered.size()));
   Evaluation evaluation(config, workbench, *task->benchmark, task->samples, *text, *model, plan,

@@ -144,7 +144,11 @@ Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingR
   origin["selection"] = {{"training", selected.selection.training},
                          {"diagnostics", selected.selection.diagnostics}};
   origin["cost"] = to_json(cost);
-  for (const Sample& sample : text.samples) origin["samples"].push_back(sample.id);
+  for (const Sample& sample : text.samples) {
+    origin["samples"].push_back(sample.id);
+    for (const auto& id : sample.metadata.value("session_ids", nlohmann::json::array()))
+      origin["session_ids"].push_back(id);
+  }
   ASSIGN_OR_RETURN(std::string id, trainer.save_model(origin, request.directory));
   for (const char* name : {"selection.json", "weights.json"}) remove_checkpoint(state / name);
   std::error_code gone;
@@ -182,17 +186,34 @@ Status check_not_trained_on(const std::filesystem::path& directory,
                             const std::vector<Sample>& samples) {
   const std::filesystem::path file = directory / "strata.json";
   ASSIGN_OR_RETURN(const nlohmann::json origin, origin_of(directory));
-  std::set<std::string> seen;
-  const nlohmann::json::json_pointer place("/transform/samples");
-  if (origin.contains(place) && origin[place].is_array())
-    for (const nlohmann::json& id : origin[place])
-      if (id.is_string()) seen.insert(id.get<std::string>());
-  for (const Sample& sample : samples)
+  const auto ids_at = [&](std::initializer_list<const char*> places) {
+    std::set<std::string> ids;
+    for (const char* place : places) {
+      const nlohmann::json::json_pointer pointer(place);
+      if (!origin.contains(pointer) || !origin[pointer].is_array()) continue;
+      for (const nlohmann::json& id : origin[pointer])
+        if (id.is_string()) ids.insert(id.get<std::string>());
+    }
+    return ids;
+  };
+  const auto trained_on = [&](std::string what) {
+    return fail(make_error(ErrorKind::kInvalidArgument, "the model was trained on {}", what)
+                    .at(file.string())
+                    .with_hint("train on other text, or evaluate other samples"));
+  };
+  const std::set<std::string> seen = ids_at({"/transform/samples"});
+  // Of `strata convert`, and of `strata train`.
+  const std::set<std::string> sessions =
+      ids_at({"/transform/text/session_ids", "/transform/session_ids"});
+  for (const Sample& sample : samples) {
     if (seen.contains(sample.id))
-      return fail(make_error(ErrorKind::kInvalidArgument,
-                             "the model was trained on evaluated sample {:.12}", sample.id)
-                      .at(file.string())
-                      .with_hint("train on other text, or evaluate other samples"));
+      return trained_on(fmt::format("evaluated sample {:.12}", sample.id));
+    if (sessions.empty()) continue;
+    for (const auto& id : sample.metadata.value("session_ids", std::vector<std::string>{}))
+      if (sessions.contains(id))
+        return trained_on(
+            fmt::format("chat session {:.12}, which evaluated sample {:.12} holds", id, sample.id));
+  }
   return {};
 }
 

@@ -46,8 +46,9 @@ Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingR
 Result<nlohmann::json> training_of(const std::filesystem::path& directory,
                                    const AttentionPlan& plan);
 
-// None of the samples is a text that the model in `directory` was trained on by strata. Errors: one
-// is; a strata.json that cannot be read.
+// None of the samples is a text that the model in `directory` was trained on by strata, nor holds a
+// chat session that it was converted or trained on. Errors: one does; a strata.json that cannot be
+// read.
 Status check_not_trained_on(const std::filesystem::path& directory,
                             const std::vector<Sample>& samples);
 

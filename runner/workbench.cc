@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "benchmarks/registry.h"
+#include "benchmarks/truncation_notices.h"
 #include "runner/training.h"
 
 namespace strata {
@@ -76,6 +77,9 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
   ASSIGN_OR_RETURN(task->samples, draw_samples(config, *task->benchmark, *tools, positions,
                                                config.benchmark_split()));
   RETURN_IF_ERROR(check_not_trained_on(config.model.path, task->samples));
+  TruncationNotices notices;
+  for (const Sample& sample : task->samples) notices.add(sample.metadata);
+  task->notices = notices.lines();
   std::unique_ptr<Benchmark> other;
   if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {
     ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,

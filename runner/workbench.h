@@ -22,6 +22,7 @@ struct Task {
   std::unique_ptr<Benchmark> benchmark;
   std::vector<Sample> samples;
   CalibrationSet calibration;
+  std::vector<std::string> notices;  // what was left out of the samples to make them fit
   std::string benchmark_data_id;
 };
 

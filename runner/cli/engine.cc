@@ -95,6 +95,8 @@ void report_done(const RunOutcome& outcome) {
                          outcome.answered_before, outcome.samples);
   std::printf("%s\n", words.c_str());
   std::fflush(stdout);
+  for (const std::string& notice : outcome.notices)
+    std::fprintf(stderr, "note: %s\n", notice.c_str());
   warn_of_signs("run " + outcome.run_id.substr(0, 12) + " " + outcome.label, outcome.signs);
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/registry.h"
+#include "benchmarks/truncation_notices.h"
 #include "models/checkpoint/hf_config.h"
 #include "models/checkpoint/json_fields.h"
 #include "results/reports/ablation.h"
@@ -151,7 +152,13 @@ Result<int> samples(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
   for (const Job& job : jobs) {
     ASSIGN_OR_RETURN(const std::vector<nlohmann::json> lines, sample_lines(job.config));
-    for (const nlohmann::json& line : lines) std::printf("%s\n", line.dump().c_str());
+    TruncationNotices notices;
+    for (const nlohmann::json& line : lines) {
+      notices.add(line["metadata"]);
+      std::printf("%s\n", line.dump().c_str());
+    }
+    for (const std::string& notice : notices.lines())
+      std::fprintf(stderr, "note: %s\n", notice.c_str());
   }
   return 0;
 }

@@ -1,5 +1,7 @@
 #include "tests/fuzz/bombs.h"
 
+#include <algorithm>
+
 #include "core/result.h"
 
 namespace strata::fuzz {
@@ -101,6 +103,40 @@ std::vector<Bomb> jsonl_bombs() {
   return out;
 }
 
+std::vector<Bomb> longmemeval_bombs() {
+  std::vector<Bomb> out = {{"lists", repeated("[")}, {"numbers", "[" + listed("1,") + "]"}};
+  for (const Bomb& bomb : json_bombs())
+    out.push_back({"item: " + bomb.name, "[" + bomb.content + "]"});
+  const std::string begin = R"("question_type":"multi-session","question":"q","answer":3,)"
+                            R"("question_date":"2023/05/30 (Tue) 23:40",)";
+  const std::string one = begin + R"("haystack_dates":["2023/05/21 (Sun) 02:21"],)"
+                                  R"("haystack_session_ids":["a"],"haystack_sessions":[)";
+  const std::string end = R"(],"answer_session_ids":["a"]})";
+  out.push_back(
+      {"items", "[" + listed(R"({"question_id":"#",)" + one + "[]" + end + ",") + "]", true});
+  const std::string id = R"([{"question_id":"q",)";
+  out.push_back(
+      {"turns", id + one + "[" + listed(R"({"role":"user","content":""},)") + "]" + end + "]"});
+  out.push_back(
+      {"evidence", id + one + R"([]],"answer_session_ids":[)" + listed(R"("a",)") + "]}]"});
+  constexpr std::size_t kDateBytes = 1'000'000;
+  const std::string dates = listed(R"("2023/05/21 (Sun) 02:21",)", kDateBytes);
+  std::string sessions;
+  std::string ids;
+  for (auto i = std::count(dates.begin(), dates.end(), '('); i > 0; --i) {
+    sessions += "[],";
+    ids += R"("a",)";
+  }
+  sessions.pop_back();
+  ids.pop_back();
+  out.push_back({"sessions of one id",
+                 id + begin + R"("haystack_dates":[)" + dates + R"(],"haystack_session_ids":[)" +
+                     ids + R"(],"haystack_sessions":[)" + sessions + R"(],"answer_session_ids":[)" +
+                     ids + "]}]",
+                 true});
+  return out;
+}
+
 std::vector<Bomb> yaml_bombs() {
   constexpr std::size_t kMost = 250'000;  // bytes: what is longer is not even looked at
   std::string nested_anchors;
@@ -133,6 +169,7 @@ std::vector<Bomb> bombs_of(std::string_view format) {
   if (format == "safetensors") return safetensors_bombs();
   if (format == "tokenizer_json") return tokenizer_bombs();
   if (format == "jsonl") return jsonl_bombs();
+  if (format == "longmemeval") return longmemeval_bombs();
   if (format == "yaml") return yaml_bombs();
   if (format == "database") return {};  // SQLite reads pages, not files; see the corpus
   return json_bombs();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runner/training.h"
 #include "tests/crash/tiny_model.h"
 #include "tests/unit/checkpoint/model_files.h"
 
@@ -112,6 +113,28 @@ TEST_F(TrainingTextTest, SessionsThatAreEvaluatedAreLeftOut) {
   const auto none = read(1000);
   ASSERT_FALSE(none);
   EXPECT_NE(none.error().text().find("expected text to train on, got none"), std::string::npos);
+}
+
+TEST_F(TrainingTextTest, ASessionThatWasTrainedOnIsNotEvaluated) {
+  const auto model = folder_.path() / "trained";
+  std::filesystem::create_directories(model);
+  Sample sample;
+  sample.id = "5a";
+  sample.metadata = {{"session_ids", {"aa", "bb"}}};
+  EXPECT_TRUE(check_not_trained_on(model, {sample}));  // not made by strata
+  for (const char* transform :
+       {R"({"text": {"session_ids": ["cc", "bb"]}})", R"({"session_ids": ["bb"]})"}) {
+    testing::write_file(model / "strata.json", fmt::format(R"({{"transform": {}}})", transform));
+    const Status refused = check_not_trained_on(model, {sample});
+    ASSERT_FALSE(refused) << transform;
+    EXPECT_EQ(refused.error().message,
+              "the model was trained on chat session bb, which evaluated sample 5a holds");
+  }
+  testing::write_file(model / "strata.json",
+                      R"({"transform": {"text": {"session_ids": ["cc"]}, "samples": ["6b"]}})");
+  EXPECT_TRUE(check_not_trained_on(model, {sample}));
+  sample.id = "6b";
+  EXPECT_FALSE(check_not_trained_on(model, {sample}));
 }
 
 TEST_F(TrainingTextTest, ASeparatorIsAToken) {
