@@ -10,6 +10,7 @@ std::vector<BenchmarkInfo> benchmark_infos() {
       {"multi_passkey",
        "sequences of random words hidden in a book (DuoAttention's calibration task)"},
       {"niah", "needle in a haystack (RULER's single-needle and multi-key forms)"},
+      {"ruler", "RULER's thirteen tasks, as published or as in lm-evaluation-harness"},
   };
 }
 

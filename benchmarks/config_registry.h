@@ -9,6 +9,7 @@
 #include "benchmarks/local_text_config.h"
 #include "benchmarks/multi_passkey_config.h"
 #include "benchmarks/niah_config.h"
+#include "benchmarks/ruler_config.h"
 
 namespace strata {
 
@@ -26,6 +27,7 @@ bool visit_benchmark_config(std::string_view name, Visit&& visit) {
   if (name == "local_text") return visit(LocalTextConfig{}), true;
   if (name == "multi_passkey") return visit(MultiPasskeyConfig{}), true;
   if (name == "niah") return visit(NiahConfig{}), true;
+  if (name == "ruler") return visit(RulerConfig{}), true;
   return false;
 }
 
