@@ -64,8 +64,8 @@ class Benchmark {
 };
 
 // Refuses calibration samples that share content with evaluated ones: a prompt, a needle's key or
-// value, a passkey's word, or 13 tokens of haystack text (template text, needles and haystacks of
-// fixed wording excepted). The error names both samples.
+// value, a passkey's word, a word of metadata "own_words", or 13 tokens of haystack text (template
+// text, needles and haystacks of fixed wording excepted). The error names both samples.
 Status check_disjoint(const std::vector<Sample>& calibration, const std::vector<Sample>& test);
 
 // Sets sample.id: SHA-256 of benchmark, prompt tokens, answer tokens and accepted answers.

@@ -49,7 +49,15 @@ class Ruler final : public Benchmark {
 };
 
 Result<std::unique_ptr<RulerSource>> Ruler::source(const RulerSetting& setting) const {
-  return make_niah_source(setting);
+  switch (config_.task) {
+    case RulerTask::kVt: return make_vt_source(setting);
+    case RulerTask::kCwe: return make_cwe_source(setting);
+    case RulerTask::kFwe: return make_fwe_source(setting);
+    case RulerTask::kQa1:
+    case RulerTask::kQa2:
+      return fail(ErrorKind::kUnsupported, "{} is not there yet", config::enum_name(config_.task));
+    default: return make_niah_source(setting);
+  }
 }
 
 Status Ruler::check(const SampleRequest& request) const {
@@ -202,6 +210,7 @@ Result<std::string> Ruler::data_id(const SampleRequest& request) const {
   Sha256 hash;
   hash.update("ruler 1").update(config::config_hash(config::to_json(config_)));
   if (is_ruler_niah(config_.task)) RETURN_IF_ERROR(hash_niah_source(config_, request, hash));
+  if (config_.task == RulerTask::kCwe) RETURN_IF_ERROR(hash_cwe_source(config_, request, hash));
   return hash.hex_digest();
 }
 

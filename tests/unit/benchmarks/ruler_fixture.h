@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "benchmarks/ruler.h"
@@ -68,12 +69,50 @@ inline void expect_within(const Model& model, const RulerConfig& config, const S
   EXPECT_EQ(model.tokenizer.encode(sample.prompt_text), sample.prompt);
 }
 
+// Samples are the same whatever their number and thread, differ between seeds, and share nothing
+// between splits.
+inline void expect_own_and_repeatable(const Model& model, const RulerConfig& config) {
+  const auto benchmark = make_ruler(config);
+  const auto few = ruler_samples(config, model.request(3, 5));
+  const auto many = ruler_samples(config, model.request(9, 5));
+  const auto other = ruler_samples(config, model.request(3, 6));
+  std::vector<std::vector<Sample>> threaded(4);
+  std::vector<std::thread> threads;
+  threads.reserve(threaded.size());
+  for (auto& samples : threaded)
+    threads.emplace_back([&] { samples = benchmark->samples(model.request(3, 5)).value(); });
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < few.size(); ++i) {
+    EXPECT_EQ(few[i].prompt, many[i].prompt);
+    EXPECT_EQ(few[i].metadata, many[i].metadata);
+    EXPECT_NE(few[i].id, other[i].id);
+    for (const auto& samples : threaded) {
+      EXPECT_EQ(samples[i].id, few[i].id);
+      EXPECT_EQ(samples[i].metadata, few[i].metadata);
+    }
+  }
+  const auto calibration = ruler_samples(config, model.request(9, 5, Split::kCalibration));
+  const Status disjoint = check_disjoint(calibration, many);
+  EXPECT_TRUE(disjoint.has_value()) << disjoint.error().text();
+  EXPECT_FALSE(check_disjoint(many, few).has_value());
+}
+
 // The length that an error says is enough.
 inline std::int64_t length_named_by(const std::string& error) {
   const std::string mark = "benchmark.length: expected at least ";
   const auto at = error.find(mark);
   EXPECT_NE(at, std::string::npos) << error;
   return at == std::string::npos ? 0 : std::stoll(error.substr(at + mark.size()));
+}
+
+// What a length of `tried` is refused with works, and a token less does not.
+inline void expect_smallest_length(const Model& model, RulerConfig config, std::int64_t tried) {
+  config.length = tried;
+  config.length = length_named_by(ruler_error(config, model.request(5)));
+  EXPECT_GT(config.length, tried);
+  EXPECT_EQ(ruler_samples(config, model.request(5)).size(), 5U);
+  --config.length;
+  EXPECT_NE(ruler_error(config, model.request(5)), "no error");
 }
 
 }  // namespace strata

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <regex>
 #include <set>
-#include <thread>
 
 #include "benchmarks/essays.h"
 #include "benchmarks/needles.h"
@@ -236,40 +235,11 @@ TEST(RulerNiah, EssaySamplesBeginAtSentencesOfTheirOwn) {
   EXPECT_EQ(beginnings.size(), 20U);
 }
 
-TEST(RulerNiah, SamplesFollowFromTheSeedAloneWhateverTheirNumberOrThread) {
+TEST(RulerNiah, SamplesFollowFromTheSeedWhateverTheirNumberOrThreadAndShareNothing) {
   const Model model = small_model();
   for (const RulerTask task : kNiahTasks) {
-    const RulerConfig config = bundled_ruler(task, 900);
-    const auto few = ruler_samples(config, model.request(3, 5));
-    const auto many = ruler_samples(config, model.request(8, 5));
-    const auto other = ruler_samples(config, model.request(3, 6));
-    const auto benchmark = make_ruler(config);
-    std::vector<std::vector<Sample>> threaded(4);
-    std::vector<std::thread> threads;
-    for (auto& samples : threaded)
-      threads.emplace_back([&] { samples = benchmark->samples(model.request(3, 5)).value(); });
-    for (std::thread& thread : threads) thread.join();
-    for (std::size_t i = 0; i < few.size(); ++i) {
-      EXPECT_EQ(few[i].prompt, many[i].prompt);
-      EXPECT_EQ(few[i].metadata, many[i].metadata);
-      EXPECT_NE(few[i].id, other[i].id);
-      for (const auto& samples : threaded) {
-        EXPECT_EQ(samples[i].id, few[i].id);
-        EXPECT_EQ(samples[i].metadata, few[i].metadata);
-      }
-    }
-  }
-}
-
-TEST(RulerNiah, CalibrationAndTestShareNothing) {
-  const Model model = small_model();
-  for (const RulerTask task : kNiahTasks) {
-    const RulerConfig config = bundled_ruler(task, 1500);
-    const auto calibration = ruler_samples(config, model.request(20, 1, Split::kCalibration));
-    const auto test = ruler_samples(config, model.request(20));
-    const Status disjoint = check_disjoint(calibration, test);
-    EXPECT_TRUE(disjoint.has_value()) << disjoint.error().text();
-    EXPECT_FALSE(check_disjoint(test, test).has_value());
+    SCOPED_TRACE(config::enum_name(task));
+    expect_own_and_repeatable(model, bundled_ruler(task, 1200));
   }
 }
 
@@ -277,12 +247,13 @@ TEST(RulerNiah, WhatIsTooShortIsRefusedWithTheSmallestLengthThatWorks) {
   const Model model = small_model();
   for (const RulerTask task : kNiahTasks) {
     SCOPED_TRACE(config::enum_name(task));
-    const std::string error = ruler_error(bundled_ruler(task, 50), model.request(5));
-    const std::int64_t enough = length_named_by(error);
-    EXPECT_TRUE(error.ends_with(fmt::format("hint: benchmark.length={} is enough", enough)));
-    EXPECT_EQ(ruler_samples(bundled_ruler(task, enough), model.request(5)).size(), 5U);
-    EXPECT_NE(ruler_error(bundled_ruler(task, enough - 1), model.request(5)), "no error");
+    expect_smallest_length(model, bundled_ruler(task, 50), 50);
   }
+  const std::string error =
+      ruler_error(bundled_ruler(RulerTask::kNiahSingle1, 50), model.request(5));
+  EXPECT_TRUE(
+      error.ends_with(fmt::format("hint: benchmark.length={} is enough", length_named_by(error))))
+      << error;
 }
 
 TEST(RulerNiah, LmEvalStripsThePrefixAndKeepsTheAnswersTokensFree) {
