@@ -18,6 +18,10 @@ bool any_reference_counts(RulerTask task) {
   return task == RulerTask::kQa1 || task == RulerTask::kQa2;
 }
 
+std::int64_t count_of(const SampleRequest& request, const RulerSource& questions) {
+  return request.count > 0 ? request.count : questions.size();  // 0 = all
+}
+
 class Ruler final : public Benchmark {
  public:
   explicit Ruler(RulerConfig config) : config_(std::move(config)) {}
@@ -41,7 +45,7 @@ class Ruler final : public Benchmark {
   Status check(const SampleRequest& request) const;
   Result<std::int64_t> longest_of_the_smallest(const SampleRequest& request,
                                                std::int64_t length) const;
-  Result<Error> too_short(const SampleRequest& request) const;
+  Result<Error> too_short(const SampleRequest& request, std::int64_t count) const;
   Sample finish(const SampleRequest& request, RulerFit&& fit) const;
   void place(const SampleRequest& request, const RulerFit& fit, nlohmann::json& metadata) const;
 
@@ -54,14 +58,13 @@ Result<std::unique_ptr<RulerSource>> Ruler::source(const RulerSetting& setting) 
     case RulerTask::kCwe: return make_cwe_source(setting);
     case RulerTask::kFwe: return make_fwe_source(setting);
     case RulerTask::kQa1:
-    case RulerTask::kQa2:
-      return fail(ErrorKind::kUnsupported, "{} is not there yet", config::enum_name(config_.task));
+    case RulerTask::kQa2: return make_qa_source(setting);
     default: return make_niah_source(setting);
   }
 }
 
 Status Ruler::check(const SampleRequest& request) const {
-  if (request.count < 1)
+  if (request.count < 1 && !any_reference_counts(config_.task))
     return fail(ErrorKind::kInvalidArgument,
                 "RULER's {} has no end: expected at least 1 sample, got {}",
                 config::enum_name(config_.task), request.count);
@@ -80,7 +83,7 @@ Result<std::int64_t> Ruler::longest_of_the_smallest(const SampleRequest& request
   ASSIGN_OR_RETURN(const auto questions, source({config_, request, length}));
   const RulerRoom all = room(request, length);
   std::int64_t longest = 0;
-  for (std::int64_t i = 0; i < std::min(request.count, questions->size()); ++i) {
+  for (std::int64_t i = 0; i < count_of(request, *questions); ++i) {
     ASSIGN_OR_RETURN(const auto draft, questions->draft(i));
     ASSIGN_OR_RETURN(const RulerFit fit, smallest_fit(all, *draft));
     longest = std::max(longest, all.needed(fit));
@@ -90,7 +93,7 @@ Result<std::int64_t> Ruler::longest_of_the_smallest(const SampleRequest& request
 
 // The smallest length at which every sample of the request can be made, while those of the length
 // below cannot.
-Result<Error> Ruler::too_short(const SampleRequest& request) const {
+Result<Error> Ruler::too_short(const SampleRequest& request, std::int64_t count) const {
   std::int64_t length = config_.length;
   bool fits = false;
   for (int tried = 0; tried < kMaxLengthsTried; ++tried) {
@@ -107,7 +110,7 @@ Result<Error> Ruler::too_short(const SampleRequest& request) const {
   return make_error(ErrorKind::kInvalidArgument,
                     "expected at least {} for {} samples of {}, which take so much with the "
                     "smallest haystack, got {}",
-                    length, request.count, config::enum_name(config_.task), config_.length)
+                    length, count, config::enum_name(config_.task), config_.length)
       .at("benchmark.length")
       .with_hint(fmt::format("benchmark.length={} is enough", length));
 }
@@ -117,11 +120,12 @@ Result<std::vector<Sample>> Ruler::samples(const SampleRequest& request) const {
   ASSIGN_OR_RETURN(const auto questions, source({config_, request, config_.length}));
   const RulerRoom all = room(request, config_.length);
   std::vector<Sample> samples;
-  for (std::int64_t i = 0; i < request.count; ++i) {
+  const std::int64_t count = count_of(request, *questions);
+  for (std::int64_t i = 0; i < count; ++i) {
     ASSIGN_OR_RETURN(const auto draft, questions->draft(i));
     ASSIGN_OR_RETURN(std::optional<RulerFit> fit, fit_units(all, *draft));
     if (!fit) {
-      ASSIGN_OR_RETURN(Error error, too_short(request));
+      ASSIGN_OR_RETURN(Error error, too_short(request, count));
       return fail(std::move(error));
     }
     samples.push_back(finish(request, *std::move(fit)));
@@ -211,6 +215,7 @@ Result<std::string> Ruler::data_id(const SampleRequest& request) const {
   hash.update("ruler 1").update(config::config_hash(config::to_json(config_)));
   if (is_ruler_niah(config_.task)) RETURN_IF_ERROR(hash_niah_source(config_, request, hash));
   if (config_.task == RulerTask::kCwe) RETURN_IF_ERROR(hash_cwe_source(config_, request, hash));
+  if (any_reference_counts(config_.task)) RETURN_IF_ERROR(hash_qa_source(config_, request, hash));
   return hash.hex_digest();
 }
 

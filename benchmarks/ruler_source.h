@@ -42,9 +42,11 @@ Result<std::unique_ptr<RulerSource>> make_niah_source(const RulerSetting& settin
 Result<std::unique_ptr<RulerSource>> make_vt_source(const RulerSetting& setting);
 Result<std::unique_ptr<RulerSource>> make_cwe_source(const RulerSetting& setting);
 Result<std::unique_ptr<RulerSource>> make_fwe_source(const RulerSetting& setting);
+Result<std::unique_ptr<RulerSource>> make_qa_source(const RulerSetting& setting);
 
 // The content of the files that the task reads, for data_id().
 Status hash_niah_source(const RulerConfig& config, const SampleRequest& request, Sha256& hash);
 Status hash_cwe_source(const RulerConfig& config, const SampleRequest& request, Sha256& hash);
+Status hash_qa_source(const RulerConfig& config, const SampleRequest& request, Sha256& hash);
 
 }  // namespace strata
