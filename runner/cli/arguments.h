@@ -26,6 +26,7 @@ enum class Command {
   kReportClaims,
   kReportCompare,
   kReportLeaderboard,
+  kReportLengths,
   kReportRun,
   kDbCheck,
   kDbDump,

@@ -11,6 +11,7 @@
 #include "models/checkpoint/json_fields.h"
 #include "results/reports/ablation.h"
 #include "results/reports/compare.h"
+#include "results/reports/effective_length.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
@@ -104,6 +105,9 @@ Result<int> report(const Arguments& arguments) {
   } else if (arguments.command == Command::kReportAblation) {
     ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
     text = render(arguments.trace ? ablation_trace(swept) : ablation_page(swept), options);
+  } else if (arguments.command == Command::kReportLengths) {
+    ASSIGN_OR_RETURN(const EffectiveLengths lengths, effective_lengths(store, keys.filters));
+    text = render(effective_length_page(lengths), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
@@ -195,6 +199,7 @@ int run_light(const Arguments& arguments) {
     case Command::kReportClaims:
     case Command::kReportCompare:
     case Command::kReportLeaderboard:
+    case Command::kReportLengths:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:
