@@ -118,11 +118,17 @@ class LineDraft final : public NiahDraft {
   std::int64_t tokens(std::int64_t units) override {
     if (task_.haystack == RulerHaystack::kNoise) return units * noise_tokens_;
     draw_lines(units);
-    return units == 0 ? 0 : sums_[static_cast<std::size_t>(units) - 1];
+    const auto drawn = std::min(units, std::ssize(sums_));
+    return sums_[static_cast<std::size_t>(drawn) - 1] + (units - drawn);
   }
   Result<RulerText> text(std::int64_t units) override;
 
  private:
+  // Half of the keys at most, so that drawing without repetition stays quick.
+  std::int64_t most_lines() const {
+    return task_.key == RulerWord::kWords ? static_cast<std::int64_t>(pool_.key_count() / 2)
+                                          : kEndless;
+  }
   std::int64_t cost(std::string_view line) const {
     return tokens_behind(setting_.request.tokenizer, ".", "\n" + std::string(line));
   }
@@ -136,8 +142,10 @@ class LineDraft final : public NiahDraft {
   std::vector<std::int64_t> sums_;
 };
 
+// No more than fill the whole length: beyond, the search needs no true counts.
 void LineDraft::draw_lines(std::int64_t units) {
-  while (std::ssize(lines_) < units) {
+  const std::int64_t enough = std::min(units, most_lines());
+  while (std::ssize(lines_) < enough && (sums_.empty() || sums_.back() <= setting_.length)) {
     const Needle needle = draw_needle(task_, pool_, rng_, used_);
     lines_.push_back(ruler_needle(task_.value, needle.key, needle.value));
     sums_.push_back((sums_.empty() ? 0 : sums_.back()) + cost(lines_.back()));
@@ -147,6 +155,14 @@ void LineDraft::draw_lines(std::int64_t units) {
 Result<RulerText> LineDraft::text(std::int64_t units) {
   const bool noise = task_.haystack == RulerHaystack::kNoise;
   if (!noise) draw_lines(units);
+  if (!noise && std::ssize(lines_) < units)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "a haystack of {} tokens needs {} different keys, got {} of the {} "
+                           "split (half of its pairs of words)",
+                           setting_.length, units, lines_.size(), to_string(setting_.request.split))
+                    .at("benchmark.words")
+                    .with_hint("benchmark.words=wonderwords has many more, or lower "
+                               "benchmark.length"));
   RulerText text = frame();
   const auto lines = static_cast<std::size_t>(units);
   std::vector<std::size_t> before = places().sample(lines, sentences_.size());
@@ -186,10 +202,12 @@ class EssayDraft final : public NiahDraft {
 };
 
 std::int64_t EssayDraft::tokens(std::int64_t units) {
-  while (std::ssize(sums_) < units)
+  // No more than fill the whole length, as above.
+  while (std::ssize(sums_) < units && (sums_.empty() || sums_.back() <= setting_.length))
     for (const std::uint32_t tokens : reading_.sentence(counted_++).word_tokens)
       sums_.push_back((sums_.empty() ? 0 : sums_.back()) + tokens);
-  return units == 0 ? 0 : sums_[static_cast<std::size_t>(units) - 1];
+  const auto counted = std::min(units, std::ssize(sums_));
+  return sums_[static_cast<std::size_t>(counted) - 1] + (units - counted);
 }
 
 Result<RulerText> EssayDraft::text(std::int64_t units) {

@@ -292,6 +292,21 @@ TEST(RulerNiah, OtherRequestsThatCannotBeMetAreRefusedWithFigures) {
   EXPECT_NE(ruler_error(config, request).find("split has keys for "), std::string::npos);
 }
 
+TEST(RulerNiah, ANeedleHaystackWithMoreLinesThanKeysIsRefused) {
+  const Model model = small_model();
+  const TempDir data;  // 50 keys in all splits
+  data.write("wonderwords/adjectivelist.txt", "calm\nrare\nwild\nbrown\nquick\n");
+  data.write("wonderwords/nounlist.txt",
+             "otter\nhare\nfox\nmole\ncrane\nfinch\nheron\nstoat\nnewt\nswan\n");
+  RulerConfig config = bundled_ruler(RulerTask::kNiahMultikey2, 4096);
+  config.words = KeyWordSource::kWonderwords;
+  SampleRequest request = model.request(1);
+  request.data_dir = data.path();
+  const std::string error = ruler_error(config, request);
+  EXPECT_TRUE(error.starts_with("benchmark.words: a haystack of 4096 tokens needs ")) << error;
+  EXPECT_NE(error.find(" different keys, got "), std::string::npos) << error;
+}
+
 TEST(RulerNiah, PublishedEssaysFillTheirLengthsAndShareNothing) {
   const char* data = std::getenv("STRATA_DATA");
   if (data == nullptr) GTEST_SKIP() << "no essays: set STRATA_DATA";
