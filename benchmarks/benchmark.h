@@ -64,7 +64,8 @@ class Benchmark {
 };
 
 // Refuses calibration samples that share content with evaluated ones: a prompt, a needle's key or
-// value, a passkey's word, a question or chat session, or 13 tokens of haystack text (template
+// value, a passkey's word, a word of metadata "own_words", a question or chat session, or 13 tokens
+// of haystack text (template
 // text, needles and haystacks of fixed wording excepted). The error names both samples.
 Status check_disjoint(const std::vector<Sample>& calibration, const std::vector<Sample>& test);
 

@@ -13,6 +13,7 @@ std::vector<BenchmarkInfo> benchmark_infos() {
       {"niah", "needle in a haystack (RULER's single-needle and multi-key forms)"},
       {"niah_grid",
        "needle in a haystack as it began: one needle at every length × depth of a grid"},
+      {"ruler", "RULER's thirteen tasks, as published or as in lm-evaluation-harness"},
   };
 }
 

@@ -11,6 +11,7 @@
 #include "benchmarks/multi_passkey_config.h"
 #include "benchmarks/niah_config.h"
 #include "benchmarks/niah_grid_config.h"
+#include "benchmarks/ruler_config.h"
 
 namespace strata {
 
@@ -30,6 +31,7 @@ bool visit_benchmark_config(std::string_view name, Visit&& visit) {
   if (name == "multi_passkey") return visit(MultiPasskeyConfig{}), true;
   if (name == "niah") return visit(NiahConfig{}), true;
   if (name == "niah_grid") return visit(NiahGridConfig()), true;
+  if (name == "ruler") return visit(RulerConfig{}), true;
   return false;
 }
 

@@ -69,23 +69,25 @@ Status check_needles(const std::vector<Sample>& calibration, const std::vector<S
   return {};
 }
 
-// Words of the passkeys that a sample says it holds.
-std::vector<std::string> passkey_words_of(const Sample& sample) {
-  std::vector<std::string> words;
+// Words that a sample says are its own: of its passkeys, and those that are asked for or hidden.
+std::vector<std::string> own_words_of(const Sample& sample) {
+  auto words = sample.metadata.value("own_words", std::vector<std::string>{});
   for (const auto& passkey : sample.metadata.value("passkeys", std::vector<std::string>{}))
     for (std::string& word : split_words(passkey)) words.push_back(std::move(word));
   return words;
 }
 
-Status check_passkeys(const std::vector<Sample>& calibration, const std::vector<Sample>& test) {
+Status check_own_words(const std::vector<Sample>& calibration, const std::vector<Sample>& test) {
   std::unordered_map<std::string, std::size_t> seen;
   for (std::size_t a = 0; a < calibration.size(); ++a)
-    for (std::string& word : passkey_words_of(calibration[a])) seen.try_emplace(std::move(word), a);
+    for (std::string& word : own_words_of(calibration[a])) seen.try_emplace(std::move(word), a);
   for (std::size_t b = 0; b < test.size(); ++b)
-    for (const std::string& word : passkey_words_of(test[b]))
+    for (const std::string& word : own_words_of(test[b]))
       if (const auto it = seen.find(word); it != seen.end())
-        return overlap(calibration, it->second, test, b,
-                       fmt::format("the passkey word '{}'", word));
+        return overlap(
+            calibration, it->second, test, b,
+            fmt::format("the {} '{}'",
+                        test[b].metadata.contains("passkeys") ? "passkey word" : "word", word));
   return {};
 }
 
@@ -150,7 +152,7 @@ Status check_disjoint(const std::vector<Sample>& calibration, const std::vector<
     if (const auto same = prompts.find(test[b].prompt_text); same != prompts.end())
       return overlap(calibration, same->second, test, b, "the whole prompt");
   RETURN_IF_ERROR(check_needles(calibration, test));
-  RETURN_IF_ERROR(check_passkeys(calibration, test));
+  RETURN_IF_ERROR(check_own_words(calibration, test));
   RETURN_IF_ERROR(check_sessions(calibration, test));
   return check_spans(calibration, test);
 }

@@ -7,6 +7,7 @@
 #include "benchmarks/multi_passkey.h"
 #include "benchmarks/niah.h"
 #include "benchmarks/niah_grid.h"
+#include "benchmarks/ruler.h"
 
 namespace strata {
 namespace {
@@ -32,6 +33,7 @@ Result<std::unique_ptr<Benchmark>> make_benchmark(std::string_view name,
     return bind_and_make<MultiPasskeyConfig>(config, options, make_multi_passkey);
   if (name == "niah") return bind_and_make<NiahConfig>(config, options, make_niah);
   if (name == "niah_grid") return bind_and_make<NiahGridConfig>(config, options, make_niah_grid);
+  if (name == "ruler") return bind_and_make<RulerConfig>(config, options, make_ruler);
   std::vector<std::string> known;
   for (const BenchmarkInfo& info : benchmark_infos()) known.emplace_back(info.name);
   return fail(make_error(ErrorKind::kInvalidArgument, "expected one of {}, got '{}'",

@@ -46,6 +46,15 @@ Result<KeyWords> wonder_key_words(const std::filesystem::path& data_dir) {
   return words;
 }
 
+Result<std::vector<std::string>> wonder_words(const std::filesystem::path& data_dir) {
+  std::vector<std::string> words;
+  for (const char* name : {"nounlist.txt", "adjectivelist.txt", "verblist.txt"}) {
+    ASSIGN_OR_RETURN(const auto more, read_word_list(data_dir / "wonderwords" / name));
+    words.insert(words.end(), more.begin(), more.end());
+  }
+  return words;
+}
+
 std::vector<std::string> split_text(std::string_view text, char separator) {
   std::vector<std::string> parts;
   while (!text.empty()) {

@@ -17,6 +17,8 @@ struct KeyWords {
 KeyWords bundled_key_words();
 // wonderwords/{adjectivelist,nounlist}.txt under data_dir. Errors: not found, empty.
 Result<KeyWords> wonder_key_words(const std::filesystem::path& data_dir);
+// Nouns, adjectives and verbs of that folder, with repetitions. Errors: the same.
+Result<std::vector<std::string>> wonder_words(const std::filesystem::path& data_dir);
 
 // The non-empty parts between separators.
 std::vector<std::string> split_text(std::string_view text, char separator);

@@ -158,6 +158,7 @@ class Loader {
                           .nll = {},
                           .gen_contains = {},
                           .gen_exact = {},
+                          .string_match = {},
                           .tf_exact = {},
                           .prefill_flops = {},
                           .decode_flops = {},
@@ -236,6 +237,9 @@ class Loader {
     take(response.metrics, "gen_contains", evaluation.gen_contains);
     take(response.metrics, "gen_exact", evaluation.gen_exact);
     take(response.metrics, "tf_exact", evaluation.tf_exact);
+    take(response.metrics,
+         response.metrics.contains("string_match_all") ? "string_match_all" : "string_match_part",
+         evaluation.string_match);
     take(response.timings_ms, "prefill_ms", evaluation.prefill_ms);
     take(response.timings_ms, "decode_ms", evaluation.decode_ms);
     evaluation.prefill_flops.push_back(response.prefill_flops);
@@ -245,7 +249,8 @@ class Loader {
 
   static void drop_partial(Evaluation& evaluation, std::size_t samples) {
     for (std::vector<double>* metric :
-         {&evaluation.nll, &evaluation.gen_contains, &evaluation.gen_exact, &evaluation.tf_exact})
+         {&evaluation.nll, &evaluation.gen_contains, &evaluation.gen_exact, &evaluation.tf_exact,
+          &evaluation.string_match})
       if (metric->size() != samples) metric->clear();
   }
 

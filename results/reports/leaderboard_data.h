@@ -29,6 +29,7 @@ struct Evaluation {
   std::vector<double> nll;  // mean over answer positions
   std::vector<double> gen_contains;
   std::vector<double> gen_exact;
+  std::vector<double> string_match;  // RULER's: string_match_all, or else string_match_part
   std::vector<double> tf_exact;
   std::vector<double> prefill_flops;
   std::vector<double> decode_flops;

@@ -204,6 +204,8 @@ Parsed parse(int argc, char** argv) {
       "agreement of selections, task transfer");
   CLI::App* leaderboard =
       report->add_subcommand("leaderboard", "strategies compared at equal budget");
+  CLI::App* lengths = report->add_subcommand(
+      "lengths", "RULER's averages over tasks at each length, and the effective length");
   CLI::App* claims = report->add_subcommand(
       "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
@@ -214,7 +216,7 @@ Parsed parse(int argc, char** argv) {
       "tests, and the samples that changed");
   CLI::App* grid = report->add_subcommand(
       "grid", "answers by length and depth of the needle (benchmark=niah_grid): heat maps");
-  for (CLI::App* command : {ablation, claims, compare, grid, leaderboard, run_report}) {
+  for (CLI::App* command : {ablation, claims, compare, grid, leaderboard, lengths, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -224,7 +226,7 @@ Parsed parse(int argc, char** argv) {
     command->add_flag(
         "--trace", arguments.trace,
         "instead of the tables: the ids of the rows behind each number, and SQL that gives it");
-  for (CLI::App* command : {ablation, claims, grid, leaderboard}) {
+  for (CLI::App* command : {ablation, claims, grid, leaderboard, lengths}) {
     command
         ->add_option(
             "--where", arguments.where,
@@ -308,6 +310,7 @@ Parsed parse(int argc, char** argv) {
       {compare, Command::kReportCompare},
       {grid, Command::kReportGrid},
       {leaderboard, Command::kReportLeaderboard},
+      {lengths, Command::kReportLengths},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},
       {dump, Command::kDbDump},

@@ -27,6 +27,7 @@ enum class Command {
   kReportCompare,
   kReportGrid,
   kReportLeaderboard,
+  kReportLengths,
   kReportRun,
   kDbCheck,
   kDbDump,

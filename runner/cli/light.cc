@@ -12,6 +12,7 @@
 #include "models/checkpoint/json_fields.h"
 #include "results/reports/ablation.h"
 #include "results/reports/compare.h"
+#include "results/reports/effective_length.h"
 #include "results/reports/heat_map.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/run_report.h"
@@ -109,6 +110,9 @@ Result<int> report(const Arguments& arguments) {
   } else if (arguments.command == Command::kReportGrid) {
     ASSIGN_OR_RETURN(const std::vector<HeatMap> maps, heat_maps(store, keys.filters));
     text = render(heat_map_page(maps, options.format), options);
+  } else if (arguments.command == Command::kReportLengths) {
+    ASSIGN_OR_RETURN(const EffectiveLengths lengths, effective_lengths(store, keys.filters));
+    text = render(effective_length_page(lengths), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
@@ -207,6 +211,7 @@ int run_light(const Arguments& arguments) {
     case Command::kReportCompare:
     case Command::kReportGrid:
     case Command::kReportLeaderboard:
+    case Command::kReportLengths:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:

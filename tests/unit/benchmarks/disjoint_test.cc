@@ -71,6 +71,17 @@ class Planted : public testing::Test {
       "\n  hint: calibrate on another split, or remove the sample from one of the two";
 };
 
+TEST_F(Planted, AWordThatBothSayIsTheirOwnIsNamed) {
+  calibration_[1].metadata["own_words"] = {"ABCDE", "12345"};
+  test_[3].metadata["own_words"] = {"FGHIJ", "54321"};
+  EXPECT_EQ(error_of(calibration_, test_), "disjoint");
+  test_[3].metadata["own_words"].push_back("ABCDE");
+  const std::string error = error_of(calibration_, test_);
+  EXPECT_NE(error.find("calibration sample 1 ("), std::string::npos) << error;
+  EXPECT_NE(error.find("and evaluation sample 3 ("), std::string::npos) << error;
+  EXPECT_NE(error.find(") share the word 'ABCDE'"), std::string::npos) << error;
+}
+
 TEST_F(Planted, ThirteenTokensOfHaystackAreRefusedNamingBothSamples) {
   plant(kSpanTokens);
   EXPECT_EQ(error_of(calibration_, test_),

@@ -362,8 +362,8 @@ TEST(Registry, BindsKeysAndRefusesWhatItDoesNotKnow) {
   const auto none = make_benchmark("nia", {});
   ASSERT_FALSE(none.has_value());
   EXPECT_EQ(none.error().text(),
-            "benchmark: expected one of jsonl, local_text, longmemeval, multi_passkey, niah, got "
-            "'nia'\n  hint: "
+            "benchmark: expected one of jsonl, local_text, longmemeval, multi_passkey, niah, "
+            "niah_grid, ruler, got 'nia'\n  hint: "
             "did you mean 'niah'?");
 }
 

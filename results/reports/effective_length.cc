@@ -1,0 +1,166 @@
+#include "results/reports/effective_length.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+#include <tuple>
+
+#include "core/json_reader.h"
+#include "results/reports/format.h"
+#include "results/reports/leaderboard_data.h"
+
+namespace strata {
+namespace {
+
+constexpr const char* kRuler = "ruler";
+
+double mean_of_all(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+struct Asked {
+  std::string task, variant;
+  std::int64_t length = 0;
+};
+
+// What a run's benchmark configuration asks; none where it is no RULER configuration.
+std::optional<Asked> asked_by(const RunRow& run) {
+  const auto config = parse_json(run.benchmark_config_json);
+  if (!config || !config->is_object()) return std::nullopt;
+  const auto task = config->find("task"), length = config->find("length");
+  if (task == config->end() || !task->is_string() || length == config->end() ||
+      !length->is_number_integer())
+    return std::nullopt;
+  const auto variant = config->find("variant");
+  return Asked{
+      task->get<std::string>(),
+      variant != config->end() && variant->is_string() ? variant->get<std::string>() : kRuler,
+      length->get<std::int64_t>()};
+}
+
+std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
+  const RunRow& run = evaluation.run;
+  std::string text = fmt::format("{} · rule {}", mixer_text(run.window, run.sinks, ""),
+                                 to_string(run.decode_rule));
+  if (run.budget_fraction) text += fmt::format(" · budget {:g}", *run.budget_fraction);
+  if (run.budget_units) text += fmt::format(" · {}", plural(*run.budget_units, "unit"));
+  if (asked.variant != kRuler) text += " · " + asked.variant;
+  if (!evaluation.by.empty()) text += " · " + evaluation.by;
+  return text;
+}
+
+void finish(EffectiveLength& row) {
+  std::set<std::string> tasks;
+  for (const auto& [length, scores] : row.lengths)
+    for (const auto& [task, score] : scores.tasks) tasks.insert(task);
+  row.tasks = tasks.size();
+  for (auto& [length, scores] : row.lengths) {
+    if (scores.tasks.size() != tasks.size()) continue;
+    double sum = 0;
+    for (const auto& [task, score] : scores.tasks) sum += score;
+    scores.average = sum / static_cast<double>(tasks.size());
+    if (*scores.average >= kEffectiveScore) row.effective = length;  // ascending
+  }
+}
+
+std::set<std::int64_t> all_lengths(const EffectiveLengths& lengths) {
+  std::set<std::int64_t> all;
+  for (const EffectiveLength& row : lengths.rows)
+    for (const auto& [length, scores] : row.lengths) all.insert(length);
+  return all;
+}
+
+}  // namespace
+
+Result<EffectiveLengths> effective_lengths(const Store& store, const LeaderboardRequest& request) {
+  LeaderboardRequest ruler = request;
+  ruler.benchmark = kRuler;
+  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, ruler));
+  EffectiveLengths out{{}, data.notes};
+  std::map<std::tuple<std::string, std::string, std::string>,
+           std::map<std::pair<std::int64_t, std::string>, std::vector<double>>>
+      found;
+  std::size_t without = 0;
+  for (const Evaluation& evaluation : data.evaluations) {
+    if (!evaluation.shown || evaluation.split != kTestSplit || evaluation.run.benchmark != kRuler)
+      continue;
+    const std::optional<Asked> asked = asked_by(evaluation.run);
+    if (!asked || evaluation.string_match.empty()) {
+      ++without;
+      continue;
+    }
+    const std::string& model = data.models.at(evaluation.experiment.model_id).name;
+    found[{model, setting_of(evaluation, *asked), evaluation.name()}][{asked->length, asked->task}]
+        .push_back(mean_of_all(evaluation.string_match));
+  }
+  for (const auto& [key, scores] : found) {
+    EffectiveLength row{std::get<0>(key), std::get<2>(key), std::get<1>(key), {}, 0, {}};
+    for (const auto& [place, runs] : scores)
+      row.lengths[place.first].tasks[place.second] = mean_of_all(runs);
+    finish(row);
+    out.rows.push_back(std::move(row));
+  }
+  if (without > 0)
+    out.notes.push_back(fmt::format("{} of benchmark=ruler without generated answers: not shown",
+                                    plural(static_cast<std::int64_t>(without), "run")));
+  if (out.rows.empty()) out.notes.emplace_back("no runs of benchmark=ruler that generated");
+  return out;
+}
+
+ReportPage effective_length_page(const EffectiveLengths& lengths) {
+  const std::set<std::int64_t> all = all_lengths(lengths);
+  PageSection averages{"effective_length",
+                       {fmt::format("effective length: the longest at which the average over "
+                                    "tasks, in percent, is at least {}",
+                                    percent(kEffectiveScore))},
+                       {{{"model", false}, {"strategy", false}, {"setting", false}, {"tasks"}}, {}},
+                       {}};
+  PageSection tasks{
+      "tasks",
+      {"each task, in percent"},
+      {{{"model", false}, {"strategy", false}, {"setting", false}, {"task", false}}, {}},
+      {}};
+  for (const std::int64_t length : all)
+    for (PageSection* section : {&averages, &tasks})
+      section->table.columns.push_back({fmt::format("{}", length)});
+  averages.table.columns.push_back({"effective"});
+  bool fewer = false;
+  for (const EffectiveLength& row : lengths.rows) {
+    std::vector<std::string> cells = {row.model, row.strategy, row.setting,
+                                      fmt::format("{}", row.tasks)};
+    std::map<std::string, std::vector<std::string>> by_task;
+    for (const std::int64_t length : all) {
+      const auto at = row.lengths.find(length);
+      const bool there = at != row.lengths.end();
+      cells.push_back(there && at->second.average ? percent(*at->second.average)
+                      : there ? fmt::format("{} of {}", at->second.tasks.size(), row.tasks)
+                              : kNoValue);
+      for (const auto& [other, scores] : row.lengths)
+        for (const auto& [task, unused] : scores.tasks) by_task[task];
+      for (auto& [task, values] : by_task) {
+        const bool scored = there && at->second.tasks.contains(task);
+        values.push_back(scored ? percent(at->second.tasks.at(task)) : kNoValue);
+      }
+    }
+    cells.push_back(row.effective ? fmt::format("{}", *row.effective) : "none");
+    averages.table.rows.push_back(std::move(cells));
+    fewer = fewer || row.tasks < kRulerTasks;
+    for (auto& [task, values] : by_task) {
+      std::vector<std::string> line = {row.model, row.strategy, row.setting, task};
+      line.insert(line.end(), values.begin(), values.end());
+      tasks.table.rows.push_back(std::move(line));
+    }
+  }
+  if (fewer)
+    averages.notes.push_back(
+        fmt::format("published effective lengths are over all {} tasks of RULER", kRulerTasks));
+  averages.notes.emplace_back(
+      "\"3 of 13\": tasks answered at that length, which has no average; string_match_all, for qa "
+      "string_match_part");
+  ReportPage page{{std::move(averages)}, lengths.notes};
+  if (!tasks.table.rows.empty()) page.sections.push_back(std::move(tasks));
+  return page;
+}
+
+}  // namespace strata

@@ -1,0 +1,119 @@
+// RULER's averages and effective lengths of made-up answers, worked out by hand.
+#include "results/reports/effective_length.h"
+
+#include "leaderboard_fixture.h"
+
+namespace strata::test {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+// Answers of four samples to a task at a length: a data set of its own.
+struct Runs {
+  explicit Runs(const TemporaryFolder& folder) : board(folder.file("e.db"), 4) {}
+  void add(const std::string& label, const std::string& task, int length,
+           std::vector<double> string_match, const std::string& more = "") {
+    const auto [known, fresh] = first_sample.try_emplace({task, length}, next);
+    if (fresh) next += 4;
+    board.use_samples(known->second, 4);
+    board.add(
+        {.label = label,
+         .group = {},
+         .layers = {label == "b" ? 2 : 1},  // answers belong to a plan
+         .nll = {1, 1, 1, 1},
+         .contains = std::move(string_match),
+         .benchmark_json = fmt::format(R"({{"task":"{}","length":{}{}}})", task, length, more),
+         .benchmark = "ruler"});
+  }
+  EffectiveLengths lengths() const { return must(effective_lengths(board.store(), {})); }
+
+  Board board;
+  std::map<std::pair<std::string, int>, int> first_sample;
+  int next = 4;
+};
+
+const std::vector<double> kAll = {1, 1, 1, 1};
+const std::vector<double> kMost = {1, 1, 1, 0.424};  // .856
+const std::vector<double> kFewer = {1, 1, 1, 0.42};  // .855
+
+TEST(EffectiveLength, IsTheLongestWhoseAverageOverTasksReachesTheScore) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.add("full", "vt", 4096, kAll);
+  runs.add("full", "cwe", 4096, {1, 1, 1, 0.5});
+  runs.add("full", "vt", 8192, kMost);
+  runs.add("full", "cwe", 8192, kMost);
+  runs.add("full", "vt", 16384, kAll);
+  runs.add("full", "cwe", 16384, {1, 1, 0.8, 0});
+  const EffectiveLengths lengths = runs.lengths();
+  ASSERT_THAT(lengths.rows, SizeIs(1));
+  const EffectiveLength& row = lengths.rows[0];
+  EXPECT_EQ(row.tasks, 2U);
+  EXPECT_NEAR(*row.lengths.at(4096).average, (1 + 0.875) / 2, 1e-12);
+  EXPECT_NEAR(row.lengths.at(16384).tasks.at("cwe"), 0.7, 1e-12);
+  EXPECT_EQ(row.effective, 8192);
+}
+
+TEST(EffectiveLength, BelowTheScoreEverywhereThereIsNone) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.add("full", "vt", 4096, kFewer);
+  EXPECT_EQ(runs.lengths().rows.at(0).effective, std::nullopt);
+  const std::string page = render(effective_length_page(runs.lengths()), {});
+  EXPECT_THAT(page, HasSubstr("none"));
+  EXPECT_THAT(page, HasSubstr("published effective lengths are over all 13 tasks of RULER"));
+}
+
+TEST(EffectiveLength, ALengthWithoutATaskHasNoAverage) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.add("full", "vt", 4096, kAll);
+  runs.add("full", "cwe", 4096, kAll);
+  runs.add("full", "vt", 8192, kAll);
+  const EffectiveLength row = runs.lengths().rows.at(0);
+  EXPECT_FALSE(row.lengths.at(8192).average);
+  EXPECT_EQ(row.effective, 4096);
+  EXPECT_THAT(render(effective_length_page(runs.lengths()), {}), HasSubstr("1 of 2"));
+}
+
+TEST(EffectiveLength, StrategiesVariantsAndOtherBenchmarksAreNotMixed) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.add("a", "vt", 4096, kAll);
+  runs.add("b", "vt", 4096, kFewer);
+  runs.add("a", "vt", 8192, kFewer, R"(,"variant":"lm_eval")");
+  runs.board.use_samples(1000, 4);
+  runs.board.add({.label = "a", .group = {}, .layers = {1}, .nll = {1, 1, 1, 1}});  // niah
+  const EffectiveLengths lengths = runs.lengths();
+  SCOPED_TRACE(render(effective_length_page(lengths), {}));
+  ASSERT_THAT(lengths.rows, SizeIs(3));
+  std::map<std::string, std::optional<std::int64_t>> effective;
+  for (const EffectiveLength& row : lengths.rows)
+    effective[row.strategy + (row.setting.ends_with("lm_eval") ? " lm_eval" : "")] = row.effective;
+  EXPECT_EQ(effective["a"], 4096);
+  EXPECT_EQ(effective["b"], std::nullopt);
+  EXPECT_EQ(effective["a lm_eval"], std::nullopt);
+}
+
+TEST(EffectiveLength, RunsWithoutGeneratedAnswersAreCountedAndLeftOut) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.board.use_samples(500, 4);
+  runs.board.add({.label = "full",
+                  .group = {},
+                  .layers = {1},
+                  .nll = {1, 1, 1, 1},
+                  .benchmark_json = R"({"task":"vt","length":4096})",
+                  .generated = false,
+                  .benchmark = "ruler"});
+  const EffectiveLengths lengths = runs.lengths();
+  EXPECT_THAT(lengths.rows, SizeIs(0));
+  EXPECT_THAT(lengths.notes,
+              Contains("1 run of benchmark=ruler without generated answers: not shown"));
+  EXPECT_THAT(lengths.notes, Contains("no runs of benchmark=ruler that generated"));
+}
+
+}  // namespace
+}  // namespace strata::test
