@@ -72,6 +72,7 @@ void read_everything(const Store& store) {
     static_cast<void>(run_report(store, run.id, {}));
     if (!run.experiment_id) continue;
     static_cast<void>(store.responses_of(*run.experiment_id));
+    static_cast<void>(store.judgements_of(*run.experiment_id));
     const auto experiment = store.experiment(*run.experiment_id);
     if (!experiment) continue;
     static_cast<void>(store.data(experiment->data_id));
