@@ -73,10 +73,6 @@ std::string Rubric::prompt(std::string_view question, std::string_view answer,
   return valid_utf8(out += rest);
 }
 
-bool is_abstention(std::string_view question_id) {
-  return question_id.find("_abs") != std::string_view::npos;
-}
-
 Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool abstention) {
   std::string known;
   for (const TypedText& typed : kByType) {

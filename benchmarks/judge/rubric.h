@@ -24,9 +24,6 @@ struct Rubric {
                      std::string_view response) const;
 };
 
-// Abstention as LongMemEval's code has it: by the question's id.
-bool is_abstention(std::string_view question_id);
-
 // Errors: a type of question that LongMemEval does not have.
 Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool abstention);
 

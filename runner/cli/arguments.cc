@@ -9,6 +9,7 @@
 
 #include "benchmarks/config_registry.h"
 #include "runner/convert_config.h"
+#include "runner/score_config.h"
 #include "strategies/config_registry.h"
 
 namespace strata::cli {
@@ -24,6 +25,11 @@ std::string lines_of(const std::vector<config::FieldHelp>& fields) {
 
 std::string convert_keys_help() {
   return "Keys (key=value):\n" + lines_of(config::describe(ConvertConfig{}));
+}
+
+std::string score_keys_help() {
+  return "Keys (key=value):\n" + lines_of(config::describe(ScoreConfig{})) +
+         "\njudge=endpoint | official | swaa: configs/judge/\n";
 }
 
 std::string keys_help() {
@@ -87,6 +93,14 @@ void add_activation_memory(CLI::App* command, Arguments& arguments) {
                    "memory for activations; what does not fit is computed a second time; 4096 on a "
                    "CPU, half of what weights leave of a GPU, where not given")
       ->check(above_zero(true));
+}
+
+void add_where(CLI::App* command, Arguments& arguments) {
+  command
+      ->add_option("--where", arguments.where,
+                   "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
+      ->option_text("KEY=VALUE")
+      ->allow_extra_args(false);
 }
 
 void add_training(CLI::App* command, Arguments& arguments) {
@@ -183,6 +197,12 @@ Parsed parse(int argc, char** argv) {
       app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
   add_composition(samples, arguments, dirs);
 
+  CLI::App* score = app.add_subcommand(
+      "score", "ask a judge (any OpenAI-compatible endpoint) whether stored responses are right");
+  add_composition(score, arguments, dirs);
+  score->footer([] { return score_keys_help(); });
+  add_where(score, arguments);
+
   CLI::App* export_plan = app.add_subcommand(
       "export",
       "a plan for another system, to standard output (hf: config.json, for the weights of model=)");
@@ -223,12 +243,7 @@ Parsed parse(int argc, char** argv) {
         "--trace", arguments.trace,
         "instead of the tables: the ids of the rows behind each number, and SQL that gives it");
   for (CLI::App* command : {ablation, claims, leaderboard}) {
-    command
-        ->add_option(
-            "--where", arguments.where,
-            "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
-        ->option_text("KEY=VALUE")
-        ->allow_extra_args(false);
+    add_where(command, arguments);
     command
         ->add_option("--by", arguments.by,
                      "KEY: a table for each value of this stored key; repeat it")
@@ -273,13 +288,21 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
-  if (*run_report || *compare) {
+  if (*run_report || *compare || *score) {
     std::vector<std::string>& words = arguments.load.overrides;
     const auto is_name = [](const std::string& word) {
       return word.find('=') == std::string::npos;
     };
     std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+  }
+  if (*score && arguments.names.size() > 1) {
+    std::fprintf(stderr, "error: score takes one database, got %zu\n  hint: %s\n",
+                 arguments.names.size(), "strata score FILE judge.url=URL judge.model=NAME");
+    parsed.exit_code = 2;
+    return parsed;
+  }
+  if (*run_report || *compare) {
     const std::size_t expected = *compare ? 2 : 1;
     if (arguments.names.size() != expected) {
       std::fprintf(stderr,
@@ -300,6 +323,7 @@ Parsed parse(int argc, char** argv) {
       {mixer, Command::kBenchMixer},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
+      {score, Command::kScore},
       {export_plan, Command::kExport},
       {ablation, Command::kReportAblation},
       {claims, Command::kReportClaims},

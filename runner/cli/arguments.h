@@ -21,6 +21,7 @@ enum class Command {
   kBenchMixer,
   kBenchPrefill,
   kSamples,
+  kScore,
   kExport,
   kReportAblation,
   kReportClaims,

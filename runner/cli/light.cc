@@ -204,10 +204,11 @@ int run_light(const Arguments& arguments) {
     case Command::kSelect:
     case Command::kTrain:
     case Command::kConvert:
+    case Command::kScore:
     case Command::kBenchDecode:
     case Command::kBenchGates:
     case Command::kBenchMixer:
-    case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
+    case Command::kBenchPrefill: STRATA_CHECK(false, "these have programs of their own"); break;
   }
   return code ? *code : report_error(code.error());
 }

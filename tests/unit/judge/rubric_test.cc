@@ -80,11 +80,6 @@ TEST(Rubric, OfAnUnknownTypeIsAnError) {
             "'two-hop '");
 }
 
-TEST(Rubric, KnowsAbstentionByTheId) {
-  EXPECT_TRUE(is_abstention("0862e8bf_abs"));
-  EXPECT_FALSE(is_abstention("0862e8bf"));
-}
-
 TEST(Verdict, OfReasoningIsThatOfWhatFollowsIt) {
   EXPECT_EQ(without_thinking(" \n19 days\n"), "19 days");
   EXPECT_EQ(without_thinking("<think>no, yes</think>\n\nNo."), "No.");

@@ -191,6 +191,7 @@ World make_world(const std::string& path, int responses) {
   must(store.record(tokenizer_row()));
   must(store.record(plan_row(plan)));
   std::vector<SampleRow> samples;
+  samples.reserve(static_cast<std::size_t>(responses));
   for (int i = 0; i < responses; ++i) samples.push_back(sample_row(i));
   must(store.record(world.data, samples));
   world.experiment = experiment_row(plan, world.data);
