@@ -228,11 +228,13 @@ Parsed parse(int argc, char** argv) {
       "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
+  CLI::App* longmemeval = report->add_subcommand(
+      "longmemeval", "LongMemEval's questions by type: the checker and each judge side by side");
   CLI::App* compare = report->add_subcommand(
       "compare",
       "two runs, or two database files, on the samples that both answered: differences with "
       "tests, and the samples that changed");
-  for (CLI::App* command : {ablation, claims, compare, leaderboard, run_report}) {
+  for (CLI::App* command : {ablation, claims, compare, leaderboard, longmemeval, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -254,6 +256,9 @@ Parsed parse(int argc, char** argv) {
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
         ->option_text("KEY=VALUE");
   }
+  add_where(longmemeval, arguments);
+  longmemeval->add_option("words", arguments.load.overrides, "the database, or db=FILE")
+      ->option_text("[DB]");
   compare
       ->add_option("words", arguments.load.overrides,
                    "two runs by id or its beginning, and db=FILE; or two database files")
@@ -288,7 +293,7 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
-  if (*run_report || *compare || *score) {
+  if (*run_report || *compare || *score || *longmemeval) {
     std::vector<std::string>& words = arguments.load.overrides;
     const auto is_name = [](const std::string& word) {
       return word.find('=') == std::string::npos;
@@ -296,9 +301,11 @@ Parsed parse(int argc, char** argv) {
     std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
   }
-  if (*score && arguments.names.size() > 1) {
-    std::fprintf(stderr, "error: score takes one database, got %zu\n  hint: %s\n",
-                 arguments.names.size(), "strata score FILE judge.url=URL judge.model=NAME");
+  if ((*score || *longmemeval) && arguments.names.size() > 1) {
+    std::fprintf(stderr, "error: %s takes one database, got %zu\n  hint: %s\n",
+                 *score ? "score" : "report longmemeval", arguments.names.size(),
+                 *score ? "strata score FILE judge.url=URL judge.model=NAME"
+                        : "strata report longmemeval FILE");
     parsed.exit_code = 2;
     return parsed;
   }
@@ -329,6 +336,7 @@ Parsed parse(int argc, char** argv) {
       {claims, Command::kReportClaims},
       {compare, Command::kReportCompare},
       {leaderboard, Command::kReportLeaderboard},
+      {longmemeval, Command::kReportLongMemEval},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},
       {dump, Command::kDbDump},

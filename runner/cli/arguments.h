@@ -27,6 +27,7 @@ enum class Command {
   kReportClaims,
   kReportCompare,
   kReportLeaderboard,
+  kReportLongMemEval,
   kReportRun,
   kDbCheck,
   kDbDump,

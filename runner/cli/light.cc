@@ -12,6 +12,7 @@
 #include "results/reports/ablation.h"
 #include "results/reports/compare.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
 #include "runner/export.h"
@@ -98,8 +99,18 @@ Result<int> report(const Arguments& arguments) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     return 0;
   }
+  const bool memory = arguments.command == Command::kReportLongMemEval;
+  if (memory && !arguments.names.empty()) keys.db = arguments.names[0];
+  for (const std::string& word : arguments.load.overrides)
+    if (memory && !word.starts_with("db="))
+      return fail(make_error(ErrorKind::kInvalidArgument, "command line: '{}': expected db=", word)
+                      .with_hint("--where " + word));
   ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
-  if (arguments.command == Command::kReportRun) {
+  if (memory) {
+    ASSIGN_OR_RETURN(const std::vector<MemoryBlock> blocks,
+                     memory_report(store, keys.filters.where));
+    text = render(memory_page(blocks, options.format), options);
+  } else if (arguments.command == Command::kReportRun) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
   } else if (arguments.command == Command::kReportAblation) {
     ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
@@ -195,6 +206,7 @@ int run_light(const Arguments& arguments) {
     case Command::kReportClaims:
     case Command::kReportCompare:
     case Command::kReportLeaderboard:
+    case Command::kReportLongMemEval:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:

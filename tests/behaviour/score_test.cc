@@ -128,6 +128,26 @@ TEST_F(ScoreCommand, SaysWhatIsMissing) {
   }
 }
 
+TEST_F(ScoreCommand, IsReportedBesideTheChecker) {
+  BadServer server([](const ServerRequest& request) {
+    return completion(request.body.find("question of q1") == std::string::npos ? "yes" : "no");
+  });
+  EXPECT_EQ(score(at(server)).code, 0);
+  const auto report = [&](const std::string& words) {
+    return run_command(
+        fmt::format("{}/strata report longmemeval {}", testing::binary_dir(), words));
+  };
+  const Outcome text = report(database_);
+  EXPECT_EQ(text.code, 0) << text.text;
+  EXPECT_THAT(text.text, HasSubstr(fmt::format("judge: judge-1 at {} (longmemeval prompts, "
+                                               "max_tokens=10 temperature=0.0)\n",
+                                               server.host())));
+  EXPECT_THAT(text.text, HasSubstr("83.3 ["));
+  EXPECT_EQ(report("db=" + database_ + " --format csv --where label=full").code, 0);
+  EXPECT_THAT(report("db=" + database_ + " window=16").text, HasSubstr("hint: --where window=16"));
+  EXPECT_EQ(report(database_ + " other.db").code, 2);
+}
+
 TEST_F(ScoreCommand, RunsOnceAtATime) {
   std::atomic<bool> asked = false;
   std::string second;

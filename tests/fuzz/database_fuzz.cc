@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "results/reports/leaderboard.h"
+#include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
 #include "results/store.h"
 #include "tests/fuzz/allocation_meter.h"
@@ -66,6 +67,8 @@ void read_everything(const Store& store) {
     static_cast<void>(render(*table, {}));
     static_cast<void>(render_claims(*table, {}));
   }
+  if (const auto blocks = memory_report(store, {}))
+    static_cast<void>(render(memory_page(*blocks, ReportFormat::kText), {}));
   const auto runs = store.runs();
   if (!runs) return;
   for (const RunRow& run : *runs) {

@@ -16,8 +16,8 @@ struct MemoryAnswer {
   std::string cluster = {};
 };
 
-// A run of these questions, finished where all are answered, under a plan of its own (by the label's length: labels of one
-// database have different lengths); returns the experiment's id.
+// A run of these questions, finished where all are answered, under a plan of its own (by the
+// label's length: labels of one database have different lengths); returns the experiment's id.
 std::string record_memory_run(Store& store, const std::string& label,
                               const std::vector<MemoryAnswer>& answers);
 
