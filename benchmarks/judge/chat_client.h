@@ -6,6 +6,7 @@
 #include <string>
 
 #include "benchmarks/judge/api_key.h"
+#include "benchmarks/judge/chat_reply.h"
 #include "benchmarks/judge/endpoint.h"
 #include "benchmarks/judge/http_client.h"
 #include "benchmarks/judge/judge_config.h"
@@ -38,9 +39,7 @@ class ChatClient {
   ChatOutcome ask(const std::string& prompt, Rng& jitter, const std::stop_token& stop);
 
  private:
-  struct Attempt;
-  Attempt attempt(const std::string& body, const std::stop_token& stop);
-  Attempt judged(const HttpReply& reply) const;
+  ChatReply attempt(const std::string& body, const std::stop_token& stop, bool& stopped);
 
   const JudgeConfig& config_;
   const Endpoint& endpoint_;

@@ -7,13 +7,13 @@
 
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "benchmarks/judge/endpoint.h"
+#include "benchmarks/judge/http_reply.h"
 #include "core/result.h"
 
 namespace strata {
@@ -22,13 +22,6 @@ struct HttpLimits {
   std::chrono::milliseconds connect{10'000};
   std::chrono::milliseconds total{120'000};  // connecting included
   std::size_t reply_bytes = std::size_t{1} << 20;
-};
-
-struct HttpReply {
-  long status = 0;
-  std::string body;
-  std::string content_type;                         // "" where the server names none
-  std::optional<std::chrono::seconds> retry_after;  // from either form of the header
 };
 
 class HttpClient {

@@ -89,6 +89,7 @@ TEST_F(MemoryReport, HasSharesByTypeTheirMeanTheWholeAndAbstention) {
 
 TEST_F(MemoryReport, LeavesOutWhatHasNoVerdictAndCountsIt) {
   std::vector<MemoryAnswer> answers;
+  answers.reserve(8);
   for (int i = 0; i < 8; ++i) answers.push_back(answer(fmt::format("{}", i), kUser));
   answers[0].response.reset();
   answers[1].contains.reset();  // the checker has no verdict
