@@ -148,6 +148,38 @@ TEST_F(ScoreCommand, IsReportedBesideTheChecker) {
   EXPECT_EQ(report(database_ + " other.db").code, 2);
 }
 
+TEST_F(ScoreCommand, CarriesOnAfterAnInterruptAndAfterAKill) {
+  struct Ending {
+    const char* signal;
+    std::vector<int> codes;  // of a shell, or of the signal itself
+  };
+  for (const Ending& ending : {Ending{"INT", {130}}, Ending{"KILL", {128, 137}}}) {
+    std::atomic<int> answered = 0;
+    std::atomic<bool> stuck = true;
+    BadServer server([&](const ServerRequest&) {
+      // Two replies, then silence.
+      return !stuck || answered++ < 2 ? completion("yes") : Behaviour{.kind = Kind::kHang};
+    });
+    const std::string words = at(server) + "judge.concurrency=1 judge.timeout=60";
+    const std::string under =
+        fmt::format("STRATA_JUDGE_KEY={} timeout --preserve-status -s {} 1.5", kKey, ending.signal);
+    const Outcome ended = score(words, under);
+    EXPECT_THAT(ending.codes, ::testing::Contains(ended.code)) << ending.signal << ended.text;
+    if (ended.code == 130) {
+      EXPECT_THAT(ended.text, HasSubstr("2 responses judged"));
+      EXPECT_THAT(ended.text, HasSubstr("hint: what was judged is recorded"));
+    }
+    stuck = false;
+    const Outcome rest = score(words);
+    EXPECT_EQ(rest.code, 0) << rest.text;
+    EXPECT_THAT(rest.text, HasSubstr("4 responses judged"));
+    EXPECT_THAT(rest.text, HasSubstr("2 judged before"));
+    EXPECT_EQ(
+        run_command(fmt::format("{}/strata db check {}", testing::binary_dir(), database_)).code,
+        0);
+  }
+}
+
 TEST_F(ScoreCommand, RunsOnceAtATime) {
   std::atomic<bool> asked = false;
   std::string second;
