@@ -12,6 +12,22 @@ find_package(nlohmann_json REQUIRED)
 find_package(Threads REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Boost REQUIRED)
+# Shared in portable builds too (only strata-judge needs it): as an archive it would bring two dozen others, and
+# certificates and proxies are the system's business.
+set(STRATA_LIBRARY_SUFFIXES ${CMAKE_FIND_LIBRARY_SUFFIXES})
+set(CMAKE_FIND_LIBRARY_SUFFIXES .so)
+find_library(CURL_LIBRARY curl)
+find_path(CURL_INCLUDE_DIR curl/curl.h)
+set(CMAKE_FIND_LIBRARY_SUFFIXES ${STRATA_LIBRARY_SUFFIXES})
+if(NOT STRATA_FUZZ AND (NOT CURL_LIBRARY OR NOT CURL_INCLUDE_DIR))
+  message(FATAL_ERROR "libcurl is missing\n  hint: run tools/setup, or apt-get install libcurl4-openssl-dev")
+endif()
+if(NOT STRATA_FUZZ)
+  add_library(strata_curl INTERFACE)
+  target_include_directories(strata_curl SYSTEM INTERFACE ${CURL_INCLUDE_DIR})
+  target_link_libraries(strata_curl INTERFACE ${CURL_LIBRARY})
+endif()
+
 find_library(YAML_CPP_LIBRARY yaml-cpp REQUIRED)
 
 add_library(strata_yaml INTERFACE)

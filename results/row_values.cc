@@ -384,4 +384,50 @@ Status from_values(const SqlRow& values, ResponseRow& row) {
   return in.status();
 }
 
+Result<SqlRow> to_values(const JudgementRow& row) {
+  ASSIGN_OR_RETURN(const std::string settings, canonical_json(row.settings_json, "settings"));
+  return SqlRow{row.id,
+                row.experiment_id,
+                row.sample_id,
+                row.execution_id,
+                row.judge_model,
+                row.endpoint,
+                settings,
+                row.rubric,
+                row.rubric_hash,
+                row.prompt_hash,
+                row.reported_model,
+                row.reply,
+                std::string(to_string(row.verdict)),
+                row.official ? SqlValue(std::int64_t{*row.official}) : SqlValue(),
+                row.attempts,
+                row.error,
+                row.latency_ms,
+                row.judged};
+}
+
+Status from_values(const SqlRow& values, JudgementRow& row) {
+  Reader in(values);
+  row.id = in.text();
+  row.experiment_id = in.text();
+  row.sample_id = in.text();
+  row.execution_id = in.text();
+  row.judge_model = in.text();
+  row.endpoint = in.text();
+  row.settings_json = in.text();
+  row.rubric = in.text();
+  row.rubric_hash = in.text();
+  row.prompt_hash = in.text();
+  row.reported_model = in.text();
+  row.reply = in.text();
+  row.verdict = in.parsed(parse_judged_as);
+  const auto official = in.optional<std::int64_t>();
+  row.official = official ? std::optional(*official != 0) : std::nullopt;
+  row.attempts = in.integer();
+  row.error = in.text();
+  row.latency_ms = in.real();
+  row.judged = in.text();
+  return in.status();
+}
+
 }  // namespace strata

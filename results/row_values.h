@@ -31,6 +31,7 @@ Result<SqlRow> to_values(const SelectionRow& row);
 Result<SqlRow> to_values(const RunRow& row);
 Result<SqlRow> to_values(const ExecutionRow& row);
 Result<SqlRow> to_values(const ResponseRow& row);
+Result<SqlRow> to_values(const JudgementRow& row);
 
 // The text in a column, counted from 0.
 Result<std::string> text_of(const SqlRow& values, std::size_t column);
@@ -44,5 +45,6 @@ Status from_values(const SqlRow& values, SelectionRow& row);
 Status from_values(const SqlRow& values, RunRow& row);
 Status from_values(const SqlRow& values, ExecutionRow& row);
 Status from_values(const SqlRow& values, ResponseRow& row);
+Status from_values(const SqlRow& values, JudgementRow& row);
 
 }  // namespace strata

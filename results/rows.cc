@@ -21,6 +21,12 @@ constexpr std::array<std::pair<RunStatus, std::string_view>, 4> kStatusNames = {
      {RunStatus::kFailed, "failed"},
      {RunStatus::kInterrupted, "interrupted"}}};
 
+constexpr std::array<std::pair<JudgedAs, std::string_view>, 4> kVerdictNames = {
+    {{JudgedAs::kYes, "yes"},
+     {JudgedAs::kNo, "no"},
+     {JudgedAs::kUnparsable, "unparsable"},
+     {JudgedAs::kFailed, "failed"}}};
+
 // Toggles have no name, and slopes another field: older tensors keep their ids.
 constexpr std::array<std::pair<GainKind, std::string_view>, 2> kKindNames = {
     {{GainKind::kBothSides, "both_sides"}, {GainKind::kRegression, "regression"}}};
@@ -57,6 +63,19 @@ Result<RunStatus> parse_run_status(std::string_view text) {
     if (name == text) return value;
   return fail(ErrorKind::kInvalidFile,
               "run status: expected running, done, failed or interrupted, got '{}'", text);
+}
+
+std::string_view to_string(JudgedAs verdict) {
+  for (const auto& [value, name] : kVerdictNames)
+    if (value == verdict) return name;
+  return "failed";
+}
+
+Result<JudgedAs> parse_judged_as(std::string_view text) {
+  for (const auto& [value, name] : kVerdictNames)
+    if (name == text) return value;
+  return fail(ErrorKind::kInvalidFile, "verdict: expected yes, no, unparsable or failed, got '{}'",
+              text);
 }
 
 static Result<HeadLayout> layout_from_json(const json& object, std::string_view what) {
@@ -209,6 +228,26 @@ std::string execution_id(const ExecutionRow& execution) {
                 {"threads", execution.threads},
                 {"dtype", execution.dtype},
                 {"cpu", execution.cpu}});
+}
+
+std::string judgement_id(const JudgementRow& row) {
+  return id_of({{"experiment", row.experiment_id},
+                {"sample", row.sample_id},
+                {"execution", row.execution_id},
+                {"judge", row.judge_model},
+                {"endpoint", row.endpoint},
+                {"settings", embedded(row.settings_json)},
+                {"rubric", row.rubric},
+                {"rubric_hash", row.rubric_hash},
+                {"prompt_hash", row.prompt_hash},
+                {"reported_model", row.reported_model},
+                {"reply", row.reply},
+                {"verdict", to_string(row.verdict)},
+                {"official", row.official ? json(*row.official) : json()},
+                {"attempts", row.attempts},
+                {"error", row.error},
+                {"latency_ms", row.latency_ms},
+                {"judged", row.judged}});
 }
 
 }  // namespace strata

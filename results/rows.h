@@ -193,4 +193,31 @@ struct ResponseRow {
   bool operator==(const ResponseRow&) const = default;
 };
 
+// What a judge's call about a stored response came to; a call that is made again is another row.
+// kYes: the response is right (under abstention: it says that the question has no answer).
+enum class JudgedAs { kYes, kNo, kUnparsable, kFailed };
+std::string_view to_string(JudgedAs verdict);
+Result<JudgedAs> parse_judged_as(std::string_view text);
+
+struct JudgementRow {
+  std::string id;                                      // judgement_id(*this)
+  std::string experiment_id, sample_id, execution_id;  // the response
+  std::string judge_model;                             // as it was asked for
+  std::string endpoint;        // host and port alone: paths may hold secrets
+  std::string settings_json;   // what else changes replies: temperature, max_tokens
+  std::string rubric;          // "longmemeval/temporal-reasoning"
+  std::string rubric_hash;     // SHA-256 of its text
+  std::string prompt_hash;     // SHA-256 of the whole prompt
+  std::string reported_model;  // as the endpoint named what answered
+  std::string reply;
+  JudgedAs verdict = JudgedAs::kFailed;  // by a strict reading of the reply
+  std::optional<bool> official;          // by the reading of the rubric's source; none: no verdict
+  std::int64_t attempts = 0;             // 0: an empty response, for which nobody is asked
+  std::string error;                     // of the last attempt
+  double latency_ms = 0;                 // likewise
+  std::string judged;                    // UTC, as RunRow::started
+  bool operator==(const JudgementRow&) const = default;
+};
+std::string judgement_id(const JudgementRow& judgement);  // of all its fields
+
 }  // namespace strata

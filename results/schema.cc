@@ -67,7 +67,21 @@ ALTER TABLE selections ADD COLUMN backward_tokens REAL NOT NULL DEFAULT 0;
 ALTER TABLE selections ADD COLUMN training_json TEXT NOT NULL DEFAULT 'null';
 )sql";
 
-constexpr std::array<std::string_view, 3> kMigrations = {kMigration1, kMigration2, kMigration3};
+constexpr std::string_view kMigration4 = R"sql(
+CREATE TABLE judgements (
+  id TEXT PRIMARY KEY NOT NULL, experiment_id TEXT NOT NULL, sample_id TEXT NOT NULL, execution_id TEXT NOT NULL,
+  judge_model TEXT NOT NULL, endpoint TEXT NOT NULL, settings_json TEXT NOT NULL, rubric TEXT NOT NULL,
+  rubric_hash TEXT NOT NULL, prompt_hash TEXT NOT NULL, reported_model TEXT NOT NULL, reply TEXT NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('yes', 'no', 'unparsable', 'failed')),
+  official INTEGER CHECK (official IN (0, 1)), attempts INTEGER NOT NULL, error TEXT NOT NULL,
+  latency_ms REAL NOT NULL, judged TEXT NOT NULL,
+  FOREIGN KEY (experiment_id, sample_id, execution_id)
+    REFERENCES responses (experiment_id, sample_id, execution_id));
+CREATE INDEX judgements_of_responses ON judgements (experiment_id, sample_id, execution_id);
+)sql";
+
+constexpr std::array<std::string_view, 4> kMigrations = {kMigration1, kMigration2, kMigration3,
+                                                         kMigration4};
 
 constexpr bool kMeasured = true;
 
@@ -183,6 +197,26 @@ std::vector<Table> make_tables() {
                      {"prefill_flops"},
                      {"decode_flops"},
                      {"kv_bytes"}}});
+  tables.push_back({"judgements",
+                    1,
+                    {{"id", kContent, kMeasured},
+                     {"experiment_id"},
+                     {"sample_id"},
+                     {"execution_id", kContent, kMeasured},
+                     {"judge_model"},
+                     {"endpoint"},
+                     {"settings_json"},
+                     {"rubric"},
+                     {"rubric_hash"},
+                     {"prompt_hash"},
+                     {"reported_model"},
+                     {"reply"},
+                     {"verdict"},
+                     {"official"},
+                     {"attempts", kContent, kMeasured},
+                     {"error"},
+                     {"latency_ms", kContent, kMeasured},
+                     {"judged", kContent, kMeasured}}});
   return tables;
 }
 

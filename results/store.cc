@@ -18,6 +18,8 @@ constexpr std::string_view kSelectSamplesOfData =
     "WHERE data_samples.data_id = ?1 ORDER BY data_samples.position";
 constexpr std::string_view kSelectResponses =
     "SELECT * FROM responses WHERE experiment_id = ?1 ORDER BY sample_id, execution_id";
+constexpr std::string_view kSelectJudgements =
+    "SELECT * FROM judgements WHERE experiment_id = ?1 ORDER BY judged, id";
 constexpr std::string_view kSelectRunsOfConfig =
     "SELECT * FROM runs WHERE config_hash = ?1 ORDER BY started, id";
 constexpr std::string_view kSelectExecutionsOfRun =
@@ -136,6 +138,12 @@ Status Store::record(const ResponseRow& response) {
   return insert(*connection_, "responses", response);
 }
 
+Result<std::string> Store::record(JudgementRow judgement) {
+  RETURN_IF_ERROR(settle_id(judgement.id, judgement_id(judgement), "judgement"));
+  RETURN_IF_ERROR(insert(*connection_, "judgements", judgement));
+  return judgement.id;
+}
+
 Result<std::string> Store::record(SelectionRow selection, const ScoreTensor* tensor, RunRow& run) {
   ScoreTensorRow evidence;
   if (tensor != nullptr) {
@@ -230,6 +238,10 @@ Result<std::vector<SampleRow>> Store::samples_of(std::string_view data_id) const
 
 Result<std::vector<ResponseRow>> Store::responses_of(std::string_view experiment_id) const {
   return read_rows<ResponseRow>(*connection_, kSelectResponses, {std::string(experiment_id)});
+}
+
+Result<std::vector<JudgementRow>> Store::judgements_of(std::string_view experiment_id) const {
+  return read_rows<JudgementRow>(*connection_, kSelectJudgements, {std::string(experiment_id)});
 }
 
 Result<std::vector<RunRow>> Store::runs_of_config(std::string_view config_hash) const {

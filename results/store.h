@@ -33,8 +33,8 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
-  // Each is one durable transaction. An empty `id` of experiment, selection, run and execution rows
-  // is filled in; a wrong one is an error. All return the id.
+  // Each is one durable transaction. An empty `id` of experiment, selection, run, execution and
+  // judgement rows is filled in; a wrong one is an error. All return the id.
   Result<std::string> record(const ModelRow& model);
   Result<std::string> record(const TokenizerRow& tokenizer);
   Result<std::string> record(const PlanRow& plan);
@@ -44,6 +44,7 @@ class Store {
   Result<std::string> record(ExecutionRow execution);
   Result<std::string> record(DataRow data, std::span<const SampleRow> samples);
   Status record(const ResponseRow& response);
+  Result<std::string> record(JudgementRow judgement);
   // Records the selection that a run made with its evidence (may be null) and writes the run's
   // changed fields, all or nothing.
   Result<std::string> record(SelectionRow selection, const ScoreTensor* tensor, RunRow& run);
@@ -63,6 +64,8 @@ class Store {
   Result<std::vector<RunRow>> runs() const;                                   // by start
   Result<std::vector<SampleRow>> samples_of(std::string_view data_id) const;  // in the set's order
   Result<std::vector<ResponseRow>> responses_of(std::string_view experiment_id) const;
+  // Of an experiment's responses, by time.
+  Result<std::vector<JudgementRow>> judgements_of(std::string_view experiment_id) const;
   Result<std::vector<ExecutionRow>> executions() const;  // by id
   // Runs of one configuration, by start.
   Result<std::vector<RunRow>> runs_of_config(std::string_view config_hash) const;

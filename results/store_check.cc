@@ -64,6 +64,7 @@ Result<std::string> recomputed_id(std::string_view table, const SqlRow& values) 
   if (table == "selections") return recomputed<SelectionRow>(values, selection_id);
   if (table == "runs") return recomputed<RunRow>(values, run_id);
   if (table == "executions") return recomputed<ExecutionRow>(values, execution_id);
+  if (table == "judgements") return recomputed<JudgementRow>(values, judgement_id);
   if (table == "responses") {  // its key is not derived, but its fields must be readable
     ResponseRow row;
     RETURN_IF_ERROR(from_values(values, row));

@@ -32,8 +32,9 @@ bool is_there(const std::string& path, int descriptor) {
 
 }  // namespace
 
-Result<WriterLock> WriterLock::acquire(const std::string& database) {
-  const std::string path = database + "-lock";
+Result<WriterLock> WriterLock::acquire(const std::string& database, Work work) {
+  const bool scores = work == Work::kScore;
+  const std::string path = database + (scores ? "-score-lock" : "-lock");
   while (true) {
     const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (descriptor < 0)
@@ -45,11 +46,14 @@ Result<WriterLock> WriterLock::acquire(const std::string& database) {
       const std::string process = holder(descriptor);
       lock.path_.clear();  // it is not ours to remove
       return fail(
-          make_error(ErrorKind::kIo, "another strata run{} is writing to this database",
+          make_error(ErrorKind::kIo, "another strata {}{} is writing to this database",
+                     scores ? "score" : "run",
                      process.empty() ? "" : fmt::format(" (process {})", process))
               .at(database)
-              .with_hint("wait for it, or give each run a database with db= and merge them with "
-                         "'strata db merge'"));
+              .with_hint(
+                  scores ? "wait for it"
+                         : "wait for it, or give each run a database with db= and merge them with "
+                           "'strata db merge'"));
     }
     if (!is_there(path, descriptor)) {
       lock.path_.clear();

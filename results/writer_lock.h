@@ -1,4 +1,5 @@
-// WriterLock: the right to carry out runs in a database, which one process has at a time.
+// WriterLock: the right to carry out runs in a database (or to judge its responses), which one
+// process has at a time.
 //
 // SQLite itself lets several processes write in turn; what it cannot know is whether a run that is
 // not finished is being carried out right now or was killed. The lock is the kernel's (flock on a
@@ -14,9 +15,11 @@ namespace strata {
 
 class WriterLock {
  public:
+  // Runs and judgements are written side by side; two of a kind would do the same work twice.
+  enum class Work { kRun, kScore };
   // `database` exists. Errors: another process has it (its number is named); a folder in which no
   // file can be made.
-  static Result<WriterLock> acquire(const std::string& database);
+  static Result<WriterLock> acquire(const std::string& database, Work work = Work::kRun);
   WriterLock(WriterLock&& other) noexcept;
   WriterLock& operator=(WriterLock&& other) noexcept;
   ~WriterLock();

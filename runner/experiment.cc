@@ -1,7 +1,5 @@
 #include "runner/experiment.h"
 
-#include <chrono>
-#include <ctime>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -14,23 +12,11 @@
 #include "runner/evaluation.h"
 #include "runner/recorded.h"
 #include "runner/training.h"
+#include "runner/utc_now.h"
 #include "strategies/registry.h"
 
 namespace strata {
 namespace {
-
-std::string utc_now() {
-  const auto now = std::chrono::system_clock::now();
-  const auto micros =
-      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() %
-      1'000'000;
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-  return fmt::format("{}.{:06}Z", text, micros);
-}
 
 std::string cpu_model() {
   std::ifstream in("/proc/cpuinfo");

@@ -270,6 +270,29 @@ def branches_json():
     bad_json("branches_json")
 
 
+# ---- replies of judges
+
+def judge_reply():
+    def message(content, **more):
+        return {"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}], **more}
+
+    for name, content in {
+        "yes": message("Yes.", model="judge-1"), "no": message("no"), "swaa": message("They agree. CORRECT"),
+        "thinking": message("<think>no</think>yes"), "unfinished": message("<think>yes"), "null": message(None),
+        "no-ascii": message("Ja \u2013 \U0001f600"), "usage": message("yes", usage={"total_tokens": 5}, id="x"),
+    }.items():
+        put("judge_reply", "valid-" + name, compact(content))
+    for name, content in {
+        "error": {"error": {"message": "overloaded"}}, "error-is-text": {"error": "overloaded"}, "error-is-a-list": {"error": [1]},
+        "no-choices": {}, "empty-choices": {"choices": []}, "choices-are-text": {"choices": "yes"}, "choice-is-null": {"choices": [None]},
+        "no-message": {"choices": [{}]}, "message-is-a-list": {"choices": [{"message": ["yes"]}]},
+        "content-is-a-number": message(1), "content-is-parts": message([{"type": "text", "text": "yes"}]),
+    }.items():
+        put("judge_reply", "bad-" + name, compact(content))
+    put("judge_reply", "bad-html", "<html>yes</html>")
+    bad_json("judge_reply")
+
+
 # ---- databases
 
 def database():
@@ -308,7 +331,7 @@ def database():
     put("database", "bad-text", "CREATE TABLE runs (id TEXT);\n" * 40)
 
 
-for make in [safetensors, tokenizer_json, config_json, jsonl, yaml, plan_json, branches_json, database]:
+for make in [safetensors, tokenizer_json, config_json, jsonl, yaml, plan_json, branches_json, judge_reply, database]:
     make()
 total = sum(file.stat().st_size for file in CORPUS.rglob("*") if file.is_file())
 print(f"{sum(file.is_file() for file in CORPUS.rglob('*'))} files, {total} bytes")

@@ -8,6 +8,7 @@
 
 #include "core/json_reader.h"
 #include "results/reports/format.h"
+#include "results/reports/matching_runs.h"
 #include "results/reports/picked_responses.h"
 
 namespace strata {
@@ -16,8 +17,6 @@ namespace {
 double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
-
-constexpr std::size_t kMaxHint = 200;  // characters
 
 class Loader {
  public:
@@ -107,16 +106,7 @@ class Loader {
     for (const KeyFilter& filter : request_.where) asked.push_back(filter.key);
     for (const std::string& key : asked) {
       if (known_keys_.contains(key)) continue;
-      std::string near;
-      const std::string tail = key.substr(key.rfind('.') + 1);
-      for (const std::string& known : known_keys_)
-        if (known.find(tail) != std::string::npos && near.size() < kMaxHint)
-          near += (near.empty() ? "" : ", ") + known;
-      return fail(make_error(ErrorKind::kInvalidArgument, "no run has a key '{}'", key)
-                      .at(store_.path())
-                      .with_hint(near.empty() ? "keys are columns of runs or keys of their "
-                                                "configuration, as in calibration.samples"
-                                              : "keys like it: " + near));
+      return fail(unknown_key(key, known_keys_, store_.path()));
     }
     return {};
   }

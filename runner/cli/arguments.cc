@@ -9,6 +9,7 @@
 
 #include "benchmarks/config_registry.h"
 #include "runner/convert_config.h"
+#include "runner/score_config.h"
 #include "strategies/config_registry.h"
 
 namespace strata::cli {
@@ -24,6 +25,11 @@ std::string lines_of(const std::vector<config::FieldHelp>& fields) {
 
 std::string convert_keys_help() {
   return "Keys (key=value):\n" + lines_of(config::describe(ConvertConfig{}));
+}
+
+std::string score_keys_help() {
+  return "Keys (key=value):\n" + lines_of(config::describe(ScoreConfig{})) +
+         "\njudge=endpoint | official | swaa: configs/judge/\n";
 }
 
 std::string keys_help() {
@@ -87,6 +93,14 @@ void add_activation_memory(CLI::App* command, Arguments& arguments) {
                    "memory for activations; what does not fit is computed a second time; 4096 on a "
                    "CPU, half of what weights leave of a GPU, where not given")
       ->check(above_zero(true));
+}
+
+void add_where(CLI::App* command, Arguments& arguments) {
+  command
+      ->add_option("--where", arguments.where,
+                   "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
+      ->option_text("KEY=VALUE")
+      ->allow_extra_args(false);
 }
 
 void add_training(CLI::App* command, Arguments& arguments) {
@@ -183,6 +197,12 @@ Parsed parse(int argc, char** argv) {
       app.add_subcommand("samples", "what will be asked: the benchmark's samples as jsonl");
   add_composition(samples, arguments, dirs);
 
+  CLI::App* score = app.add_subcommand(
+      "score", "ask a judge (any OpenAI-compatible endpoint) whether stored responses are right");
+  add_composition(score, arguments, dirs);
+  score->footer([] { return score_keys_help(); });
+  add_where(score, arguments);
+
   CLI::App* export_plan = app.add_subcommand(
       "export",
       "a plan for another system, to standard output (hf: config.json, for the weights of model=)");
@@ -210,13 +230,16 @@ Parsed parse(int argc, char** argv) {
       "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
+  CLI::App* longmemeval = report->add_subcommand(
+      "longmemeval", "LongMemEval's questions by type: the checker and each judge side by side");
   CLI::App* compare = report->add_subcommand(
       "compare",
       "two runs, or two database files, on the samples that both answered: differences with "
       "tests, and the samples that changed");
   CLI::App* grid = report->add_subcommand(
       "grid", "answers by length and depth of the needle (benchmark=niah_grid): heat maps");
-  for (CLI::App* command : {ablation, claims, compare, grid, leaderboard, lengths, run_report}) {
+  for (CLI::App* command :
+       {ablation, claims, compare, grid, leaderboard, lengths, longmemeval, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -227,12 +250,7 @@ Parsed parse(int argc, char** argv) {
         "--trace", arguments.trace,
         "instead of the tables: the ids of the rows behind each number, and SQL that gives it");
   for (CLI::App* command : {ablation, claims, grid, leaderboard, lengths}) {
-    command
-        ->add_option(
-            "--where", arguments.where,
-            "KEY=VALUE: only runs with this stored key (calibration.samples=16); repeat it")
-        ->option_text("KEY=VALUE")
-        ->allow_extra_args(false);
+    add_where(command, arguments);
     command
         ->add_option("--by", arguments.by,
                      "KEY: a table for each value of this stored key; repeat it")
@@ -243,6 +261,9 @@ Parsed parse(int argc, char** argv) {
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
         ->option_text("KEY=VALUE");
   }
+  add_where(longmemeval, arguments);
+  longmemeval->add_option("words", arguments.load.overrides, "the database, or db=FILE")
+      ->option_text("[DB]");
   compare
       ->add_option("words", arguments.load.overrides,
                    "two runs by id or its beginning, and db=FILE; or two database files")
@@ -277,13 +298,23 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
-  if (*run_report || *compare) {
+  if (*run_report || *compare || *score || *longmemeval) {
     std::vector<std::string>& words = arguments.load.overrides;
     const auto is_name = [](const std::string& word) {
       return word.find('=') == std::string::npos;
     };
     std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+  }
+  if ((*score || *longmemeval) && arguments.names.size() > 1) {
+    std::fprintf(stderr, "error: %s takes one database, got %zu\n  hint: %s\n",
+                 *score ? "score" : "report longmemeval", arguments.names.size(),
+                 *score ? "strata score FILE judge.url=URL judge.model=NAME"
+                        : "strata report longmemeval FILE");
+    parsed.exit_code = 2;
+    return parsed;
+  }
+  if (*run_report || *compare) {
     const std::size_t expected = *compare ? 2 : 1;
     if (arguments.names.size() != expected) {
       std::fprintf(stderr,
@@ -304,6 +335,7 @@ Parsed parse(int argc, char** argv) {
       {mixer, Command::kBenchMixer},
       {prefill, Command::kBenchPrefill},
       {samples, Command::kSamples},
+      {score, Command::kScore},
       {export_plan, Command::kExport},
       {ablation, Command::kReportAblation},
       {claims, Command::kReportClaims},
@@ -311,6 +343,7 @@ Parsed parse(int argc, char** argv) {
       {grid, Command::kReportGrid},
       {leaderboard, Command::kReportLeaderboard},
       {lengths, Command::kReportLengths},
+      {longmemeval, Command::kReportLongMemEval},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},
       {dump, Command::kDbDump},

@@ -15,6 +15,7 @@
 #include "results/reports/effective_length.h"
 #include "results/reports/heat_map.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
 #include "runner/export.h"
@@ -101,8 +102,18 @@ Result<int> report(const Arguments& arguments) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     return 0;
   }
+  const bool memory = arguments.command == Command::kReportLongMemEval;
+  if (memory && !arguments.names.empty()) keys.db = arguments.names[0];
+  for (const std::string& word : arguments.load.overrides)
+    if (memory && !word.starts_with("db="))
+      return fail(make_error(ErrorKind::kInvalidArgument, "command line: '{}': expected db=", word)
+                      .with_hint("--where " + word));
   ASSIGN_OR_RETURN(const Store store, Store::open(keys.db, Store::Mode::kReadOnly));
-  if (arguments.command == Command::kReportRun) {
+  if (memory) {
+    ASSIGN_OR_RETURN(const std::vector<MemoryBlock> blocks,
+                     memory_report(store, keys.filters.where));
+    text = render(memory_page(blocks, options.format), options);
+  } else if (arguments.command == Command::kReportRun) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
   } else if (arguments.command == Command::kReportAblation) {
     ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
@@ -212,6 +223,7 @@ int run_light(const Arguments& arguments) {
     case Command::kReportGrid:
     case Command::kReportLeaderboard:
     case Command::kReportLengths:
+    case Command::kReportLongMemEval:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:
@@ -221,10 +233,11 @@ int run_light(const Arguments& arguments) {
     case Command::kSelect:
     case Command::kTrain:
     case Command::kConvert:
+    case Command::kScore:
     case Command::kBenchDecode:
     case Command::kBenchGates:
     case Command::kBenchMixer:
-    case Command::kBenchPrefill: STRATA_CHECK(false, "these need a model"); break;
+    case Command::kBenchPrefill: STRATA_CHECK(false, "these have programs of their own"); break;
   }
   return code ? *code : report_error(code.error());
 }

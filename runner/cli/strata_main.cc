@@ -8,14 +8,16 @@
 #include "runner/cli/arguments.h"
 #include "runner/config/yaml_writer.h"
 #include "runner/convert_config.h"
+#include "runner/score_config.h"
 
 namespace strata::cli {
 namespace {
 
 Result<int> show_configuration(const Arguments& arguments) {
-  config::ComposeOptions options = arguments.command == Command::kConvert
-                                       ? convert_options(arguments.load)
-                                       : compose_options(arguments.load);
+  config::ComposeOptions options =
+      arguments.command == Command::kConvert ? convert_options(arguments.load)
+      : arguments.command == Command::kScore ? score_options(arguments.load)
+                                             : compose_options(arguments.load);
   if (arguments.show_defaults) {
     ASSIGN_OR_RETURN(const std::string tree, config::defaults_tree(options));
     std::fputs(tree.c_str(), stdout);
@@ -48,16 +50,28 @@ Status check_jobs(const Arguments& arguments) {
   return {};
 }
 
+// Replaces this program; returns only where that fails.
+Result<int> hand_on(const std::string& program, char** argv) {
+  std::error_code code;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", code);
+  const std::string path = (self.parent_path() / program).string();
+  ::execv(path.c_str(), argv);
+  return fail(
+      make_error(ErrorKind::kNotFound, "cannot start {}: {}", path, std::strerror(errno))
+          .with_hint(fmt::format("build the target {}; it belongs beside strata", program)));
+}
+
 Result<int> with_model(const Arguments& arguments, char** argv) {
   if (arguments.show_job || arguments.show_defaults) return show_configuration(arguments);
   RETURN_IF_ERROR(check_jobs(arguments));
   if (arguments.dry_run) return 0;
-  std::error_code code;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", code);
-  const std::string engine = (self.parent_path() / "strata-engine").string();
-  ::execv(engine.c_str(), argv);
-  return fail(make_error(ErrorKind::kNotFound, "cannot start {}: {}", engine, std::strerror(errno))
-                  .with_hint("build the target strata-engine; it belongs beside strata"));
+  return hand_on("strata-engine", argv);
+}
+
+Result<int> with_judge(const Arguments& arguments, char** argv) {
+  if (arguments.show_job || arguments.show_defaults) return show_configuration(arguments);
+  RETURN_IF_ERROR(load_score(arguments.load));
+  return hand_on("strata-judge", argv);
 }
 
 }  // namespace
@@ -73,6 +87,10 @@ int main(int argc, char** argv) {
       arguments.command == Command::kBenchDecode || arguments.command == Command::kBenchGates ||
       arguments.command == Command::kBenchMixer || arguments.command == Command::kBenchPrefill) {
     const strata::Result<int> code = with_model(arguments, argv);
+    return code ? *code : report_error(code.error());
+  }
+  if (arguments.command == Command::kScore) {
+    const strata::Result<int> code = with_judge(arguments, argv);
     return code ? *code : report_error(code.error());
   }
   if (arguments.command == Command::kSamples && (arguments.show_job || arguments.show_defaults)) {

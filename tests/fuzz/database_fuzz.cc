@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "results/reports/leaderboard.h"
+#include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
 #include "results/store.h"
 #include "tests/fuzz/allocation_meter.h"
@@ -66,12 +67,15 @@ void read_everything(const Store& store) {
     static_cast<void>(render(*table, {}));
     static_cast<void>(render_claims(*table, {}));
   }
+  if (const auto blocks = memory_report(store, {}))
+    static_cast<void>(render(memory_page(*blocks, ReportFormat::kText), {}));
   const auto runs = store.runs();
   if (!runs) return;
   for (const RunRow& run : *runs) {
     static_cast<void>(run_report(store, run.id, {}));
     if (!run.experiment_id) continue;
     static_cast<void>(store.responses_of(*run.experiment_id));
+    static_cast<void>(store.judgements_of(*run.experiment_id));
     const auto experiment = store.experiment(*run.experiment_id);
     if (!experiment) continue;
     static_cast<void>(store.data(experiment->data_id));

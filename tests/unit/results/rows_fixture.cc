@@ -154,6 +154,28 @@ ResponseRow response_row(const std::string& experiment, const std::string& sampl
           .kv_bytes = 1750};
 }
 
+JudgementRow judgement_row(const ResponseRow& response, int second) {
+  JudgementRow row;
+  row.experiment_id = response.experiment_id;
+  row.sample_id = response.sample_id;
+  row.execution_id = response.execution_id;
+  row.judge_model = "judge-1";
+  row.endpoint = "127.0.0.1:8001";
+  row.settings_json = R"({"max_tokens":10,"temperature":0.0})";
+  row.rubric = "longmemeval/answer";
+  row.rubric_hash = sha256_hex("rubric");
+  row.prompt_hash = sha256_hex("prompt " + response.sample_id);
+  row.reported_model = "judge-1-2025";
+  row.reply = "Yes.";
+  row.verdict = JudgedAs::kYes;
+  row.official = true;
+  row.attempts = 2;
+  row.latency_ms = 412.5;
+  row.judged = fmt::format("2025-02-01T12:{:02}:{:02}.000000Z", second / 60, second % 60);
+  row.id = judgement_id(row);
+  return row;
+}
+
 World make_world(const std::string& path, int responses) {
   World world{.store = must(Store::open(path, Store::Mode::kReadWrite)),
               .data = data_row(responses),
@@ -161,13 +183,15 @@ World make_world(const std::string& path, int responses) {
               .selection = {},
               .run = {},
               .execution = {},
-              .responses = {}};
+              .responses = {},
+              .judgement = {}};
   Store& store = world.store;
   const AttentionPlan plan = plan_keeping({1});
   must(store.record(model_row()));
   must(store.record(tokenizer_row()));
   must(store.record(plan_row(plan)));
   std::vector<SampleRow> samples;
+  samples.reserve(static_cast<std::size_t>(responses));
   for (int i = 0; i < responses; ++i) samples.push_back(sample_row(i));
   must(store.record(world.data, samples));
   world.experiment = experiment_row(plan, world.data);
@@ -182,6 +206,10 @@ World make_world(const std::string& path, int responses) {
     world.responses.push_back(
         response_row(world.experiment.id, sample_row(i).id, world.execution.id, 0.1 * i));
     must(store.record(world.responses.back()));
+  }
+  if (responses > 0) {
+    world.judgement = judgement_row(world.responses[0], 0);
+    must(store.record(world.judgement));
   }
   return world;
 }

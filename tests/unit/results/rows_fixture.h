@@ -59,6 +59,8 @@ ExecutionRow execution_row(const std::string& run_id);
 ResponseRow response_row(const std::string& experiment, const std::string& sample,
                          const std::string& execution, double nll);
 
+JudgementRow judgement_row(const ResponseRow& response, int second);
+
 // Opens a new database and records one row of every kind, `responses` answers among them.
 struct World {
   Store store;
@@ -68,6 +70,7 @@ struct World {
   RunRow run;
   ExecutionRow execution;
   std::vector<ResponseRow> responses;
+  JudgementRow judgement;  // of the first response, where there is one
 };
 World make_world(const std::string& path, int responses = 2);
 

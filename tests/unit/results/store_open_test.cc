@@ -77,7 +77,7 @@ TEST(StoreOpen, RefusesANewerSchemaAndLeavesItAlone) {
   run_sql(folder.file("a.db"), "PRAGMA user_version = 7");
   expect_refused_and_untouched(
       folder.file("a.db"),
-      "expected schema version 3 or older, got 7\n  hint: a newer strata wrote this "
+      "expected schema version 4 or older, got 7\n  hint: a newer strata wrote this "
       "database; use that one");
 }
 
@@ -91,7 +91,7 @@ TEST_P(OldSchema, IsReadAfterMigrationWithAllItsRows) {
   run_sql(path, bytes_of(fmt::format("{}/tests/golden/schema_{}.sql", root == nullptr ? "." : root,
                                      GetParam())));
   EXPECT_EQ(error_of(path, Store::Mode::kReadOnly),
-            fmt::format("{}: expected schema version 3, got {}\n  hint: bring it up to date with "
+            fmt::format("{}: expected schema version 4, got {}\n  hint: bring it up to date with "
                         "'strata db migrate'",
                         path, GetParam()));
   { const Store migrated = must(Store::open(path, Store::Mode::kReadWrite)); }
@@ -106,7 +106,7 @@ TEST_P(OldSchema, IsReadAfterMigrationWithAllItsRows) {
   EXPECT_EQ(must(store.responses_of(*run.experiment_id)).size(), 2U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OldSchema, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(Schemas, OldSchema, testing::Values(1, 2, 3));
 
 TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
   const std::string hint =
@@ -120,14 +120,16 @@ TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
       {"CREATE TABLE other (x)", "which does not have the table 'other'"},
       {"ALTER TABLE models ADD COLUMN x TEXT AS (hex(zeroblob(1000)))",
        "which has another table 'models'"},
-      {"DROP TABLE responses", "got one without the index 'sqlite_autoindex_responses_1'"}};
+      {"DROP TABLE responses", "got one without the index 'sqlite_autoindex_responses_1'"},
+      {"DROP INDEX judgements_of_responses",
+       "got one without the index 'judgements_of_responses'"}};
   for (const auto& [sql, message] : cases) {
     const TemporaryFolder folder;
     { const World world = make_world(folder.file("a.db")); }
     run_sql(folder.file("a.db"), sql);
     for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
       EXPECT_EQ(error_of(folder.file("a.db"), mode),
-                fmt::format("{}: expected the schema of version 3, {}{}", folder.file("a.db"),
+                fmt::format("{}: expected the schema of version 4, {}{}", folder.file("a.db"),
                             message, hint));
   }
 }

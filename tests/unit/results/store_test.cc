@@ -49,6 +49,7 @@ TEST(Store, GivesBackEveryRowAsItWasRecorded) {
   std::sort(expected.begin(), expected.end(),
             [](const auto& a, const auto& b) { return a.sample_id < b.sample_id; });
   EXPECT_EQ(must(store.responses_of(world.experiment.id)), expected);
+  EXPECT_THAT(must(store.judgements_of(world.experiment.id)), ElementsAre(world.judgement));
   const PlanRow plan = must(store.plan(world.experiment.plan_id));
   EXPECT_EQ(must(parse_plan(plan)), plan_keeping({1}));
   EXPECT_THAT(must(store.check()), IsEmpty());
@@ -140,6 +141,54 @@ TEST(Store, RefusesRowsWhoseParentsAreMissing) {
   const Status status = world.store.record(orphan);
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message, HasSubstr("FOREIGN KEY constraint failed"));
+}
+
+TEST(Store, KeepsEveryCallOfAJudge) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  JudgementRow failed = judgement_row(world.responses[1], 1);
+  failed.id.clear();
+  failed.reply.clear();
+  failed.reported_model.clear();
+  failed.error = "HTTP status 500";
+  failed.verdict = JudgedAs::kFailed;
+  failed.official.reset();
+  failed.id = must(world.store.record(failed));
+  JudgementRow again = judgement_row(world.responses[1], 2);
+  again.official = false;
+  again.verdict = JudgedAs::kUnparsable;
+  again.id.clear();
+  again.id = must(world.store.record(again));
+  EXPECT_THAT(must(world.store.judgements_of(world.experiment.id)),
+              ElementsAre(world.judgement, failed, again));
+  EXPECT_THAT(must(world.store.check()), IsEmpty());
+  JudgementRow forged = again;
+  forged.reply = "no";
+  EXPECT_THAT(world.store.record(forged).error().message, HasSubstr("judgement: the row says id"));
+  JudgementRow orphan = judgement_row(world.responses[1], 3);
+  orphan.id.clear();
+  orphan.sample_id = "nowhere";
+  EXPECT_THAT(world.store.record(orphan).error().message,
+              HasSubstr("FOREIGN KEY constraint failed"));
+}
+
+TEST(Store, NoticesAVerdictThatWasEdited) {
+  const TemporaryFolder folder;
+  const World world = make_world(folder.file("a.db"));
+  edit(folder.file("a.db"), "UPDATE judgements SET verdict = 'no'");
+  EXPECT_THAT(must(world.store.check()),
+              ElementsAre(HasSubstr(fmt::format("table judgements, row {}: its content has id",
+                                                world.judgement.id))));
+}
+
+TEST(Store, MergingBringsJudgements) {
+  const TemporaryFolder folder;
+  const World world = make_world(folder.file("a.db"));
+  Store other = must(Store::open(folder.file("b.db"), Store::Mode::kReadWrite));
+  must(other.merge(world.store));
+  must(other.merge(world.store));
+  EXPECT_THAT(must(other.judgements_of(world.experiment.id)), ElementsAre(world.judgement));
+  EXPECT_EQ(dump_of(other), dump_of(world.store));
 }
 
 TEST(Store, RefusesNumbersThatAreNotFiniteAndTextThatIsNoJson) {
@@ -425,7 +474,8 @@ TEST(Store, CheckFindsDoneRunsWithoutAllAnswersAndTornRows) {
   run.status = RunStatus::kDone;
   run.experiment_id = world.experiment.id;
   must(world.store.update(run));
-  edit(path, "DELETE FROM responses WHERE sample_id = '" + sample_row(0).id + "'");
+  edit(path, "DELETE FROM responses WHERE sample_id = '" + sample_row(0).id + "'; " +
+                 "DELETE FROM judgements");
   EXPECT_THAT(must(world.store.check()),
               ElementsAre("run " + run.id + " is done, but 1 samples have no response"));
   edit(path, "UPDATE responses SET answer_nll_json = '[0.1,'");
@@ -453,7 +503,7 @@ TEST(Store, EveryQueryOfTheDocumentationRuns) {
     edit(path, page.substr(start, page.find("```", start) - start));
     ++queries;
   }
-  EXPECT_EQ(queries, 3);
+  EXPECT_EQ(queries, 4);
 }
 
 }  // namespace

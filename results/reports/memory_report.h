@@ -1,0 +1,72 @@
+// report longmemeval: how many of LongMemEval's questions each plan answers rightly, by the
+// benchmark's own checker and by each judge that was asked (strata score), by type of question.
+//
+// Built from rows alone. A share is over the questions that have a verdict; those without a
+// response, without a judgement, with a failed call or an unparsable reply are counted beside it
+// and are in no share.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/reports/leaderboard.h"
+#include "results/reports/page.h"
+
+namespace strata {
+
+// Judgements of one identity may be compared.
+struct JudgeIdentity {
+  std::string model, endpoint, settings_json;
+  std::string rubrics;  // "longmemeval", "swaa"
+  auto operator<=>(const JudgeIdentity&) const = default;
+  std::string text() const;  // "gpt-4o at api.openai.com (longmemeval prompts, temperature=0.0)"
+};
+
+// Some 0/1 verdicts: how many, and the share of ones.
+struct VerdictShare {
+  std::size_t n = 0;
+  std::optional<Estimate> share;
+};
+
+// What a judge said of the questions of a row.
+struct JudgedCells {
+  VerdictShare official, strict;
+  std::size_t unparsable = 0;            // by the strict reading
+  std::size_t unreadable = 0;            // of these, by the official one too
+  std::size_t failed = 0;                // every call so far
+  std::size_t unasked = 0;               // answered, and nobody was asked
+  std::size_t compared = 0, agreed = 0;  // with the checker, by the official reading
+};
+
+struct MemoryRow {
+  std::string name;  // a type, "task-averaged", "overall", "abstention"
+  std::size_t questions = 0, missing = 0;
+  VerdictShare checker;
+  JudgedCells judge;
+};
+
+struct MemoryTable {
+  std::optional<JudgeIdentity> judge;  // none: nobody was asked
+  std::vector<std::string> reported_models;
+  std::vector<MemoryRow> rows;  // the types that are asked, task-averaged, overall, abstention
+  std::vector<std::string> notes;
+};
+
+struct MemoryBlock {
+  std::string label, run_id, status, model_name, plan_id, mixer;
+  std::size_t other_runs = 0;  // with the same experiment
+  std::size_t questions = 0, other_samples = 0, clusters = 0;
+  std::vector<std::string> environments;
+  std::vector<MemoryTable> tables;  // one a judge
+};
+
+// By the runs' start. Errors: a filter's; no run asks questions of LongMemEval.
+Result<std::vector<MemoryBlock>> memory_report(const Store& store,
+                                               const std::vector<KeyFilter>& where);
+
+// csv: one table, with run and judge in every row.
+ReportPage memory_page(const std::vector<MemoryBlock>& blocks, ReportFormat format);
+
+}  // namespace strata
