@@ -16,10 +16,9 @@
 namespace strata {
 namespace {
 
-// Rows that are one product's batch at most: chunk states of a slab meet each other, which is
-// quadratic in its chunks, and with the rows of all heads together the temporaries are 5 times 64
-// MiB for heads of 128 halves.
-constexpr std::int64_t kSlabRows = 1 << 15, kRowsAtOnce = 1 << 18;
+// Rows of a slab at most: its chunks' states meet each other, which is quadratic in their number.
+// Rows of all heads of a product: its temporaries are 5 times 64 MiB for heads of 128 halves.
+constexpr std::int64_t kSlabRows = 1 << 16, kRowsAtOnce = 1 << 18;
 
 // Of S heads, n chunks of C rows each: S·n chunks are a batch of products.
 struct Chunks {
@@ -32,39 +31,63 @@ at::Tensor product_in(const at::Tensor& a, const at::Tensor& b, at::ScalarType t
   return a.scalar_type() == type ? at::bmm(a, b) : at::bmm(a, b, type);
 }
 
+// What depends on the decays and the shape of a slab alone, of all S heads at once: a GPU waits for
+// each launch. Factors ≤ 1 in the type of the rows, where not said otherwise.
+struct SlabDecay {
+  at::Tensor late_S1C1;     // from a row to its chunk's last
+  at::Tensor early_S1C1;    // of a chunk's start in a row
+  at::Tensor between_S1CC;  // from row j (column) to row i ≥ j; 0 above
+  // State c is Σ_j λ^(C (c − 1 − j)) added_j over j < c, and λ^(C c) times the first; the last is
+  // the one behind the slab.
+  at::Tensor states_Scn;
+  at::Tensor chunk_S11, slab_S11;  // of a state, over a chunk and over all; in the state's type
+
+  SlabDecay of(std::int64_t head, std::int64_t heads) const {
+    const auto here = [&](const at::Tensor& x) { return x.narrow(0, head, heads); };
+    return {here(late_S1C1),  here(early_S1C1), here(between_S1CC),
+            here(states_Scn), here(chunk_S11),  here(slab_S11)};
+  }
+};
+
+SlabDecay decay_of(const at::Tensor& log_decay_S11, std::int64_t chunk, std::int64_t chunks,
+                   at::ScalarType type) {
+  const at::Tensor row = at::arange(chunk, log_decay_S11.options());
+  const at::Tensor number = at::arange(chunks + 1, log_decay_S11.options());
+  const auto in_rows = [&](const at::Tensor& steps) {
+    return decay_over(log_decay_S11, steps).to(type);
+  };
+  const auto over = [&](std::int64_t rows) {
+    return decay_over(log_decay_S11, number.narrow(0, 0, 1) + rows);
+  };
+  return {in_rows(chunk - 1 - row.unsqueeze(1)).unsqueeze(1),
+          in_rows(row.unsqueeze(1) + 1).unsqueeze(1),
+          in_rows(row.unsqueeze(1) - row).unsqueeze(1),
+          in_rows(chunk * (number.unsqueeze(1) - 1 - number.narrow(0, 0, chunks))),
+          over(chunk),
+          over(chunk * chunks)};
+}
+
 // Writes the rows' outputs, returns the state behind them.
-at::Tensor mix(const Chunks& rows, const at::Tensor& log_decay_S11, const at::Tensor& s_SKV,
+at::Tensor mix(const Chunks& rows, const SlabDecay& decay, const at::Tensor& s_SKV,
                at::Tensor out_XCV) {
   const auto& [q, k, v, heads] = rows;
-  const std::int64_t chunk = q.size(1), chunks = q.size(0) / heads;
-  const auto in_halves = [&](const at::Tensor& x) { return x.to(q.scalar_type()); };
+  const std::int64_t chunks = q.size(0) / heads;
   const auto by_head = [&](const at::Tensor& x) { return x.unflatten(0, {heads, chunks}); };
-  const auto decay = [&](const at::Tensor& steps) {  // [S, 1, …] beside [S, n, …]
-    return in_halves(decay_over(log_decay_S11, steps)).unsqueeze(1);
-  };
-  const at::Tensor row = at::arange(chunk, log_decay_S11.options());
-  const at::Tensor late_k = (by_head(k) * decay(chunk - 1 - row.unsqueeze(1))).flatten(0, 1);
-  at::Tensor added_SnM = at::bmm(late_k.transpose(1, 2), v).view({heads, chunks, -1});  // M = K·V
-
-  // State c is Σ_j λ^(C (c − 1 − j)) added_j over j < c, and λ^(C c) times the first.
-  const at::Tensor number = at::arange(chunks + 1, log_decay_S11.options());
-  const at::Tensor decay_Scn = in_halves(
-      decay_over(log_decay_S11 * chunk, number.unsqueeze(1) - 1 - number.narrow(0, 0, chunks)));
-  const auto start_after = [&](std::int64_t count) {
-    return s_SKV * decay_over(log_decay_S11, number.narrow(0, 0, 1) + chunk * count);
-  };
+  const at::Tensor late_k = (by_head(k) * decay.late_S1C1).flatten(0, 1);
+  const at::Tensor added_SnM =  // M = K·V
+      at::bmm(late_k.transpose(1, 2), v).view({heads, chunks, -1});
   const at::Tensor end_SKV =
-      product_in(decay_Scn.narrow(1, chunks, 1), added_SnM, s_SKV.scalar_type())
+      product_in(decay.states_Scn.narrow(1, chunks, 1), added_SnM, s_SKV.scalar_type())
           .view(s_SKV.sizes()) +
-      start_after(chunks);
-  added_SnM.select(1, 0) += in_halves(start_after(1)).flatten(1);
-  const at::Tensor starts_SnM = at::bmm(decay_Scn.narrow(1, 0, chunks), added_SnM);
+      s_SKV * decay.slab_S11;
+  added_SnM.select(1, 0) += (s_SKV * decay.chunk_S11).flatten(1).to(q.scalar_type());
+  const at::Tensor starts_SnM = at::bmm(decay.states_Scn.narrow(1, 0, chunks), added_SnM);
   starts_SnM.select(1, 0).copy_(s_SKV.flatten(1));
 
   const at::Tensor scores_XCC = at::bmm(q, k.transpose(1, 2));
-  by_head(scores_XCC) *= decay(row.unsqueeze(1) - row);
+  by_head(scores_XCC) *= decay.between_S1CC;
   at::bmm_out(out_XCV, scores_XCC, v);
-  out_XCV.baddbmm_((by_head(q) * decay(row.unsqueeze(1) + 1)).flatten(0, 1),
+  out_XCV.baddbmm_((by_head(q) * decay.early_S1C1).flatten(0, 1),
                    starts_SnM.view({-1, q.size(2), v.size(2)}));
   return end_SKV;
 }
@@ -91,19 +114,21 @@ LinearOutput lightning_in_place(const at::Tensor& q_BHNK, const at::Tensor& k_BH
   for (std::int64_t begin = 0, rows = 0; begin < all_rows; begin += rows) {
     rows = std::min(slab, all_rows - begin);
     if (rows > chunk) rows -= rows % chunk;  // what is left is a chunk of its own
+    const std::int64_t size = std::min(chunk, rows);
+    const SlabDecay decay = decay_of(log_decay_S11, size, rows / size, q.scalar_type());
     const std::int64_t at_once = std::max<std::int64_t>(kRowsAtOnce / rows, 1);
     for (std::int64_t head = 0; head < q.size(0); head += at_once) {
       const std::int64_t heads = std::min(at_once, q.size(0) - head);
       const auto here = [&](const at::Tensor& x) { return x.narrow(0, head, heads); };
       const auto in_chunks = [&](const at::Tensor& x) {  // which copies no rows that lie together
-        return here(x).narrow(1, begin, rows).reshape({-1, std::min(chunk, rows), x.size(2)});
+        return here(x).narrow(1, begin, rows).reshape({-1, size, x.size(2)});
       };
       const at::Tensor target = here(out_SNV).narrow(1, begin, rows);
       const bool together = target.is_contiguous();
       const at::Tensor out_XCV =
           together ? in_chunks(out_SNV) : at::empty_like(in_chunks(v), v.options());
-      here(s_SKV).copy_(mix({in_chunks(q), in_chunks(k), in_chunks(v), heads}, here(log_decay_S11),
-                            here(s_SKV), out_XCV));
+      here(s_SKV).copy_(mix({in_chunks(q), in_chunks(k), in_chunks(v), heads},
+                            decay.of(head, heads), here(s_SKV), out_XCV));
       if (!together) target.copy_(out_XCV.view(target.sizes()));
     }
   }
