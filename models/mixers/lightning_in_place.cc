@@ -70,13 +70,13 @@ SlabDecay decay_of(const at::Tensor& log_decay_S11, std::int64_t chunk, std::int
 // Writes the rows' outputs, returns the state behind them.
 at::Tensor mix(const Chunks& rows, const SlabDecay& decay, const at::Tensor& s_SKV,
                at::Tensor out_XCV) {
-  const auto& [q, k, v, heads] = rows;
-  const std::int64_t chunks = q.size(0) / heads;
+  const at::Tensor &q = rows.q_XCK, &k = rows.k_XCK, &v = rows.v_XCV;
+  const std::int64_t heads = rows.heads, chunks = q.size(0) / heads;
   const auto by_head = [&](const at::Tensor& x) { return x.unflatten(0, {heads, chunks}); };
   const at::Tensor late_k = (by_head(k) * decay.late_S1C1).flatten(0, 1);
   const at::Tensor added_SnM =  // M = K·V
       at::bmm(late_k.transpose(1, 2), v).view({heads, chunks, -1});
-  const at::Tensor end_SKV =
+  at::Tensor end_SKV =
       product_in(decay.states_Scn.narrow(1, chunks, 1), added_SnM, s_SKV.scalar_type())
           .view(s_SKV.sizes()) +
       s_SKV * decay.slab_S11;
