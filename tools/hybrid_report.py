@@ -3,8 +3,8 @@
 
     tools/hybrid_report.py DB [OUTPUT_DIR]      # docs/data by default; STRATA names the program (build/strata)
 
-Writes hybrids.md, and hybrids.csv (strata's own table: every row names its runs). What trainings say of themselves is in
-DB.parts/*/strata.json, copied into hybrids.json.
+Writes hybrids.md, hybrids.csv (strata's own table: every row names its runs), hybrids_losses.csv (the curves of the
+trainings) and hybrids.json (what else trainings say of themselves, in DB.parts/*/strata.json, and what selections cost).
 """
 
 import json
@@ -17,6 +17,7 @@ from sweep_text import NO_VALUE, markdown, number, signed, with_interval
 
 STAGES = {"stage1": "alignment", "stage2": "distillation", "stage3": "longer text"}
 NIAH, TEXT = "niah", "local_text"
+POINTS = 50  # of a stage's curve, at most
 
 
 def name_of(config):
@@ -36,12 +37,30 @@ def cells(database, rows):
             for run, config, benchmark, _ in runs if run in row_of}
 
 
+def loss_of(point):
+    """Of a curve, whose points have a number or a list of one a layer."""
+    values = point["loss"] if isinstance(point["loss"], list) else [point["loss"]]
+    return sum(values) / len(values)
+
+
 def ends_of(curve):
-    """First and last loss, where a point is a number or a list of one a layer."""
-    def loss(point):
-        values = point["loss"] if isinstance(point["loss"], list) else [point["loss"]]
-        return sum(values) / len(values)
-    return (loss(curve[0]), loss(curve[-1])) if curve else (None, None)
+    return (loss_of(curve[0]), loss_of(curve[-1])) if curve else (None, None)
+
+
+def loss_rows(records):
+    for name, record in records.items():
+        for stage, done in record.get("stages", {}).items():
+            curve = done["curve"]
+            shown = {round(i * (len(curve) - 1) / (POINTS - 1)) for i in range(POINTS)} if len(curve) > POINTS else range(len(curve))
+            for i in sorted(shown):
+                yield {"model": name, "stage": STAGES[stage], "step": curve[i]["step"], "loss": f"{loss_of(curve[i]):.5g}"}
+
+
+def without_lists(record):
+    """Nor the curves, nor the sessions' hashes: a hundred times the rest."""
+    stages = {name: {k: v for k, v in done.items() if k != "curve"} for name, done in record.get("stages", {}).items()}
+    text = {k: v for k, v in record.get("text", {}).items() if k != "session_ids"}
+    return record | {"stages": stages, "text": text}
 
 
 def training_rows(records):
@@ -64,8 +83,15 @@ def flops(selections, job):
     return number(cost["flops"], 1, 1e-12) if cost and cost["flops"] else NO_VALUE
 
 
+def prefill_share(row, full):
+    """The table's, or of the run of full attention that stands in another block (of another mixer)."""
+    if row["prefill_flops_share"] or not full:
+        return number(row["prefill_flops_share"], 1, 100)
+    return number(float(row["prefill_flops"]) / float(full["prefill_flops"]), 1, 100)
+
+
 def plan_rows(found, jobs, selections, full_text):
-    table = []
+    table, unconverted = [], found.get(("full", False, NIAH))
     for job in jobs:
         row = found.get((job, True, NIAH)) or found.get((job, False, NIAH))
         if not row:
@@ -75,7 +101,7 @@ def plan_rows(found, jobs, selections, full_text):
             niah, text = found.get((job, trained, NIAH)), found.get((job, trained, TEXT))
             line += [number(niah["answer_nll"], 3), with_interval(niah, "gen_contains", 0, 100)] if niah else 2 * [NO_VALUE]
             line.append(signed(float(text["answer_nll"]) - full_text) if text and full_text is not None else NO_VALUE)
-        line += [number(row["kv_share"], 1, 100), number(row["prefill_flops_share"], 1, 100), flops(selections, job),
+        line += [number(row["kv_share"], 1, 100), prefill_share(row, unconverted), flops(selections, job),
                  selections.get(job, {}).get("supervision", NO_VALUE)]
         table.append(line)
     return table
@@ -85,7 +111,8 @@ PLANS = ["plan", "full attention in", "NLL before", "right % before", "text befo
          "KV bytes %", "prefill FLOPs %", "selection TFLOP", "given"]
 LEGEND = ("*Before*: branches are aligned, nothing else is trained; *after*: each plan's own model, all trained alike. NLL is "
           "nats a token of the teacher-forced answer (niah), *right* generated answers, *text* the NLL of running text minus "
-          "that of the unconverted model. Bytes and FLOPs are of full attention's.")
+          "that of the unconverted model. Bytes (of keys and values, without the states) and FLOPs are of full attention's. A "
+          "digit says how many heads of a layer keep full attention, # all.")
 
 
 def page(found, records, selections, jobs):
@@ -129,10 +156,12 @@ def main():
                   for path in sorted(parts.glob("*.selection.json"))}
     jobs = sorted({job for job, _, _ in found})
     write_csv(out / "hybrids.csv", rows)
-    (out / "hybrids.json").write_text(json.dumps({"trainings": records, "costs": {
-        job: selection["cost"] for job, selection in selections.items()}}, indent=1) + "\n")
+    write_csv(out / "hybrids_losses.csv", list(loss_rows(records)))
+    (out / "hybrids.json").write_text(json.dumps({
+        "trainings": {name: without_lists(record) for name, record in records.items()},
+        "costs": {job: selection["cost"] for job, selection in selections.items()}}) + "\n")
     (out / "hybrids.md").write_text(page(found, records, selections, jobs))
-    print(f"{out}: hybrids.md, hybrids.csv, hybrids.json")
+    print(f"{out}: hybrids.md, hybrids.csv, hybrids_losses.csv, hybrids.json")
     return 0
 
 
