@@ -190,6 +190,27 @@ Estimate cluster_bootstrap(std::span<const double> values, const BootstrapOption
   return {mean, percentiles(std::move(means), options.confidence)};
 }
 
+Estimate mean_of_group_means(std::span<const ValueGroup> groups, const BootstrapOptions& options) {
+  STRATA_CHECK(!groups.empty());
+  const auto n = static_cast<double>(groups.size());
+  std::vector<double> means(static_cast<std::size_t>(options.draws));
+  Estimate out;
+  bool varies = true;
+  BootstrapOptions of_group{options.draws, options.seed, options.confidence};
+  for (const ValueGroup& group : groups) {
+    STRATA_CHECK(!group.values.empty());
+    out.value += mean_of(group.values).value / n;
+    const auto clusters = cluster_sums<1>({group.values}, group.clusters);
+    varies = varies && clusters.size() >= 2;
+    const auto drawn = resampled(clusters, of_group, [](const auto& m) { return m[0]; });
+    for (std::size_t i = 0; i < means.size(); ++i) means[i] += drawn[i] / n;
+    ++of_group.seed;  // groups vary by themselves
+  }
+  const Interval interval = percentiles(std::move(means), options.confidence);
+  if (varies && interval.high > interval.low) out.interval = interval;
+  return out;
+}
+
 std::optional<Estimate> gap_closed(std::span<const double> none, std::span<const double> plan,
                                    std::span<const double> full, const BootstrapOptions& options) {
   STRATA_CHECK(none.size() == plan.size() && none.size() == full.size() && !none.empty(),

@@ -79,6 +79,18 @@ std::vector<double> cluster_means(std::span<const double> values,
 // Student's t where each is its own and some lie between, cluster_bootstrap() otherwise. n ≥ 1.
 Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options);
 
+// A task, of several that are asked.
+struct ValueGroup {
+  std::vector<double> values;         // n ≥ 1
+  std::vector<std::size_t> clusters;  // as in BootstrapOptions, of this group
+};
+
+// Mean of the groups' means, whatever their sizes; clusters are drawn within each group. No
+// interval where a group has one cluster, nor where every draw gives the same (all answers right):
+// that it never varied does not say that it cannot. At least one group; options.clusters and drawn
+// are not looked at.
+Estimate mean_of_group_means(std::span<const ValueGroup> groups, const BootstrapOptions& options);
+
 // mean_estimate() of a − b over pairs; same lengths, n ≥ 1.
 Estimate paired_estimate(std::span<const double> a, std::span<const double> b,
                          const BootstrapOptions& options);

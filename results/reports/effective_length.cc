@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -14,10 +13,7 @@ namespace strata {
 namespace {
 
 constexpr const char* kRuler = "ruler";
-
-double mean_of_all(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
+constexpr double kPercent = 100;
 
 struct Asked {
   std::string task, variant;
@@ -41,7 +37,7 @@ std::optional<Asked> asked_by(const RunRow& run) {
 
 std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
   const RunRow& run = evaluation.run;
-  std::string text = fmt::format("{} · rule {}", mixer_text(run.window, run.sinks, ""),
+  std::string text = fmt::format("{} · rule {}", mixer_text(run.window, run.sinks, linear_of(run, &evaluation.plan)),
                                  to_string(run.decode_rule));
   if (run.budget_fraction) text += fmt::format(" · budget {:g}", *run.budget_fraction);
   if (run.budget_units) text += fmt::format(" · {}", plural(*run.budget_units, "unit"));
@@ -50,17 +46,35 @@ std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
   return text;
 }
 
-void finish(EffectiveLength& row) {
+// Answers by length and task.
+using Answers = std::map<std::int64_t, std::map<std::string, ValueGroup>>;
+
+// Samples of two runs (of two seeds) are never a cluster.
+void add(ValueGroup& group, const std::vector<double>& values,
+         const std::vector<std::size_t>& clusters) {
+  std::size_t next = 0;
+  for (const std::size_t cluster : group.clusters) next = std::max(next, cluster + 1);
+  group.values.insert(group.values.end(), values.begin(), values.end());
+  for (const std::size_t cluster : clusters) group.clusters.push_back(next + cluster);
+}
+
+void score(const Answers& answers, EffectiveLength& row) {
   std::set<std::string> tasks;
-  for (const auto& [length, scores] : row.lengths)
-    for (const auto& [task, score] : scores.tasks) tasks.insert(task);
+  for (const auto& [length, by_task] : answers)
+    for (const auto& [task, group] : by_task) tasks.insert(task);
   row.tasks = tasks.size();
-  for (auto& [length, scores] : row.lengths) {
-    if (scores.tasks.size() != tasks.size()) continue;
-    double sum = 0;
-    for (const auto& [task, score] : scores.tasks) sum += score;
-    scores.average = sum / static_cast<double>(tasks.size());
-    if (*scores.average >= kEffectiveScore) row.effective = length;  // ascending
+  for (const auto& [length, by_task] : answers) {
+    LengthScores& scores = row.lengths[length];
+    std::vector<ValueGroup> groups;
+    for (const auto& [task, group] : by_task) {
+      BootstrapOptions options;
+      options.clusters = group.clusters;
+      scores.tasks[task] = share_estimate(group.values, options);
+      groups.push_back(group);
+    }
+    if (groups.size() != tasks.size()) continue;
+    scores.average = mean_of_group_means(groups, {});
+    if (scores.average->value >= kEffectiveScore) row.effective = length;  // ascending
   }
 }
 
@@ -78,9 +92,7 @@ Result<EffectiveLengths> effective_lengths(const Store& store, const Leaderboard
   ruler.benchmark = kRuler;
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, ruler));
   EffectiveLengths out{{}, data.notes};
-  std::map<std::tuple<std::string, std::string, std::string>,
-           std::map<std::pair<std::int64_t, std::string>, std::vector<double>>>
-      found;
+  std::map<std::tuple<std::string, std::string, std::string>, Answers> found;
   std::size_t without = 0;
   for (const Evaluation& evaluation : data.evaluations) {
     if (!evaluation.shown || evaluation.split != kTestSplit || evaluation.run.benchmark != kRuler)
@@ -91,14 +103,13 @@ Result<EffectiveLengths> effective_lengths(const Store& store, const Leaderboard
       continue;
     }
     const std::string& model = data.models.at(evaluation.experiment.model_id).name;
-    found[{model, setting_of(evaluation, *asked), evaluation.name()}][{asked->length, asked->task}]
-        .push_back(mean_of_all(evaluation.string_match));
+    add(found[{model, setting_of(evaluation, *asked), evaluation.name()}][asked->length]
+             [asked->task],
+        evaluation.string_match, data.data.at(evaluation.experiment.data_id).clusters);
   }
-  for (const auto& [key, scores] : found) {
+  for (const auto& [key, answers] : found) {
     EffectiveLength row{std::get<0>(key), std::get<2>(key), std::get<1>(key), {}, 0, {}};
-    for (const auto& [place, runs] : scores)
-      row.lengths[place.first].tasks[place.second] = mean_of_all(runs);
-    finish(row);
+    score(answers, row);
     out.rows.push_back(std::move(row));
   }
   if (without > 0)
@@ -133,14 +144,14 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
     for (const std::int64_t length : all) {
       const auto at = row.lengths.find(length);
       const bool there = at != row.lengths.end();
-      cells.push_back(there && at->second.average ? percent(*at->second.average)
+      cells.push_back(there && at->second.average ? with_interval(at->second.average, kPercent, 1)
                       : there ? fmt::format("{} of {}", at->second.tasks.size(), row.tasks)
                               : kNoValue);
       for (const auto& [other, scores] : row.lengths)
         for (const auto& [task, unused] : scores.tasks) by_task[task];
       for (auto& [task, values] : by_task) {
         const bool scored = there && at->second.tasks.contains(task);
-        values.push_back(scored ? percent(at->second.tasks.at(task)) : kNoValue);
+        values.push_back(scored ? with_interval(at->second.tasks.at(task), kPercent, 1) : kNoValue);
       }
     }
     cells.push_back(row.effective ? fmt::format("{}", *row.effective) : "none");
@@ -157,7 +168,8 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
         fmt::format("published effective lengths are over all {} tasks of RULER", kRulerTasks));
   averages.notes.emplace_back(
       "\"3 of 13\": tasks answered at that length, which has no average; string_match_all, for qa "
-      "string_match_part");
+      "string_match_part. Intervals are 95 %, of the average over resampled clusters within each "
+      "task; none where all answers are the same, or a task is one cluster");
   ReportPage page{{std::move(averages)}, lengths.notes};
   if (!tasks.table.rows.empty()) page.sections.push_back(std::move(tasks));
   return page;

@@ -10,6 +10,7 @@
 
 #include "results/reports/leaderboard.h"
 #include "results/reports/page.h"
+#include "results/statistics.h"
 
 namespace strata {
 
@@ -17,9 +18,10 @@ inline constexpr double kEffectiveScore = 0.856;
 inline constexpr std::size_t kRulerTasks = 13;
 
 struct LengthScores {
-  std::map<std::string, double> tasks;  // 0 … 1: means over samples, then over runs
-  // Over tasks; none where one is missing that the row has at another length.
-  std::optional<double> average;
+  std::map<std::string, Estimate> tasks;  // 0 … 1: means over the samples of all runs
+  // Over tasks, which stay the same ones (mean_of_group_means()); none where one is missing that
+  // the row has at another length.
+  std::optional<Estimate> average;
 };
 
 // Runs that differ in task, length and seed alone.

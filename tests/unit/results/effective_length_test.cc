@@ -51,9 +51,27 @@ TEST(EffectiveLength, IsTheLongestWhoseAverageOverTasksReachesTheScore) {
   ASSERT_THAT(lengths.rows, SizeIs(1));
   const EffectiveLength& row = lengths.rows[0];
   EXPECT_EQ(row.tasks, 2U);
-  EXPECT_NEAR(*row.lengths.at(4096).average, (1 + 0.875) / 2, 1e-12);
-  EXPECT_NEAR(row.lengths.at(16384).tasks.at("cwe"), 0.7, 1e-12);
+  EXPECT_NEAR(row.lengths.at(4096).average->value, (1 + 0.875) / 2, 1e-12);
+  EXPECT_NEAR(row.lengths.at(16384).tasks.at("cwe").value, 0.7, 1e-12);
   EXPECT_EQ(row.effective, 8192);
+}
+
+TEST(EffectiveLength, AveragesHaveIntervalsWhereAnswersVary) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.add("full", "vt", 4096, {1, 0, 1, 0.5});
+  runs.add("full", "cwe", 4096, {1, 1, 0.5, 1});
+  runs.add("full", "vt", 8192, kAll);
+  runs.add("full", "cwe", 8192, kAll);
+  const EffectiveLength row = runs.lengths().rows.at(0);
+  const LengthScores& varied = row.lengths.at(4096);
+  EXPECT_NEAR(varied.average->value, (0.625 + 0.875) / 2, 1e-12);
+  ASSERT_TRUE(varied.average->interval);
+  EXPECT_LT(varied.average->interval->low, 0.7);
+  EXPECT_GT(varied.average->interval->high, 0.8);
+  EXPECT_TRUE(varied.tasks.at("vt").interval);
+  EXPECT_EQ(row.lengths.at(8192).average->interval, std::nullopt) << "all right";
+  EXPECT_THAT(render(effective_length_page(runs.lengths()), {}), HasSubstr("75.0 ["));
 }
 
 TEST(EffectiveLength, BelowTheScoreEverywhereThereIsNone) {

@@ -154,6 +154,39 @@ TEST(Statistics, OneSampleHasNoInterval) {
   EXPECT_FALSE(paired_bootstrap(Numbers{1, 2}, Numbers{0, 0}, {.clusters = same_cluster}).interval);
 }
 
+TEST(Statistics, MeansOfGroupsWeighTheSameAndVaryAsTheirStandardErrorsSay) {
+  Rng rng(7, "test.groups");
+  ValueGroup wide, narrow;
+  for (int i = 0; i < 400; ++i) wide.values.push_back(rng.uniform());
+  for (int i = 0; i < 100; ++i) narrow.values.push_back(5 + 0.5 * rng.uniform());
+  const Mean a = mean_of(wide.values), b = mean_of(narrow.values);
+  const std::vector<ValueGroup> both = {wide, narrow};
+  const Estimate mean = mean_of_group_means(both, {.draws = 20000});
+  EXPECT_NEAR(mean.value, (a.value + b.value) / 2, 1e-12);
+  const double half = 1.96 * std::hypot(*a.standard_error, *b.standard_error) / 2;
+  EXPECT_NEAR(mean.interval->high - mean.interval->low, 2 * half, 0.06 * half);
+  EXPECT_NEAR(mean.interval->low, mean.value - half, 0.06 * half);
+}
+
+TEST(Statistics, MeanOfOneGroupIsItsClusterBootstrap) {
+  const ValueGroup group{{1, 0, 0, 1, 1, 0, 0.5}, {0, 0, 1, 1, 2, 3, 3}};
+  const Estimate alone = cluster_bootstrap(group.values, {.clusters = group.clusters});
+  const Estimate mean = mean_of_group_means(std::vector<ValueGroup>{group}, {});
+  EXPECT_NEAR(mean.value, alone.value, 1e-12);
+  EXPECT_NEAR(mean.interval->low, alone.interval->low, 1e-12);
+  EXPECT_NEAR(mean.interval->high, alone.interval->high, 1e-12);
+}
+
+TEST(Statistics, MeanOfGroupsHasNoIntervalWhereNothingVaries) {
+  const ValueGroup same{{1, 1, 1}, {}}, one_cluster{{1, 0, 1}, {0, 0, 0}}, varied{{1, 0, 1}, {}};
+  const auto interval = [](const std::vector<ValueGroup>& groups) {
+    return mean_of_group_means(groups, {}).interval;
+  };
+  EXPECT_EQ(interval({same, same}), std::nullopt);
+  EXPECT_EQ(interval({varied, one_cluster}), std::nullopt);
+  EXPECT_TRUE(interval({varied, same}));
+}
+
 TEST(Statistics, BootstrapRepeatsForASeedAndDiffersForAnother) {
   const Numbers a = {1, 2, 4, 8, 16};
   const Numbers b = {0, 0, 0, 0, 0};
