@@ -174,9 +174,14 @@ std::vector<double> cluster_means(std::span<const double> values,
 }
 
 Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options) {
-  if (!independent(values, options)) return cluster_bootstrap(values, options);
   const auto ones = static_cast<std::size_t>(std::count(values.begin(), values.end(), 1.0));
   const auto zeros = static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0));
+  if (!independent(values, options)) {
+    const std::size_t count = cluster_count(options.clusters, values.size());
+    if (count < 2 || std::max(ones, zeros) < values.size())
+      return cluster_bootstrap(values, options);
+    return {values[0], wilson_interval(ones > 0 ? count : 0, count, options.confidence)};
+  }
   if (ones + zeros != values.size()) return t_estimate(values, options.confidence);
   return {mean_of(values).value, wilson_interval(ones, values.size(), options.confidence)};
 }

@@ -57,13 +57,6 @@ class Scores {
     if (values.empty()) return out;
     clusters = renumbered(clusters);
     out.share = share_estimate(values, {.draws = kDraws, .clusters = clusters});
-    // Where all verdicts are the same every resample is, which is no certainty.
-    const bool all_same =
-        std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) == values.end();
-    if (all_same && (values[0] == 0 || values[0] == 1)) {
-      const std::size_t count = 1 + *std::max_element(clusters.begin(), clusters.end());
-      out.share->interval = wilson_interval(values[0] == 1 ? count : 0, count);
-    }
     return out;
   }
 

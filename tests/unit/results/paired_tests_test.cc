@@ -137,6 +137,14 @@ TEST(PairedTests, SharesOfIndependentAnswersAreWilsons) {
   EXPECT_FALSE(share_estimate(values, {.clusters = one}).interval);
 }
 
+TEST(PairedTests, SharesThatNeverVaryAreWilsonsOverTheClusters) {
+  const std::vector<std::size_t> pairs = {0, 0, 1, 1, 2, 2};
+  EXPECT_EQ(share_estimate(Numbers(6, 1.0), {.clusters = pairs}).interval, wilson_interval(3, 3));
+  EXPECT_EQ(share_estimate(Numbers(6, 0.0), {.clusters = pairs}).interval, wilson_interval(0, 3));
+  const std::vector<std::size_t> one(6, 0);
+  EXPECT_FALSE(share_estimate(Numbers(6, 1.0), {.clusters = one}).interval);
+}
+
 TEST(PairedTests, DrawsThatAreSharedGiveTheSameInterval) {
   const Numbers values = {1, 2, 4, 8, 16, 3};
   const std::vector<std::size_t> clusters = {0, 1, 1, 2, 3, 3};
