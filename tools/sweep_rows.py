@@ -22,13 +22,18 @@ BLOCK = ("model", "data_id", "split", "window", "sinks", "linear", "decode_rule"
 NOT_THE_TASK = {"seed", "split"}
 
 
-def strata(*arguments):
-    """What the program prints as csv, as a list of dicts."""
+def strata_tables(*arguments):
+    """What the program prints as csv, each table as a list of dicts."""
     program = os.environ.get("STRATA", str(ROOT / "build" / "strata"))
     done = subprocess.run([program, *arguments, "--format", "csv"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"error: {program} {' '.join(arguments)}\n{done.stderr.strip()}")
-    return list(csv.DictReader(io.StringIO(done.stdout)))
+    return [list(csv.DictReader(io.StringIO(table))) for table in done.stdout.split("\n\n")]
+
+
+def strata(*arguments):
+    """The first table."""
+    return strata_tables(*arguments)[0]
 
 
 def rows_of_runs(rows, experiments):
