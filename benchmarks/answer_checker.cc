@@ -8,6 +8,7 @@
 #include "benchmarks/answer_phrases.h"
 #include "benchmarks/answer_quantity.h"
 #include "benchmarks/answer_text.h"
+#include "benchmarks/final_answer.h"
 
 namespace strata {
 namespace {
@@ -223,7 +224,6 @@ Verdict check_answer(const AnswerKey& key, std::string_view response) {
   if (key.type == QuestionType::kSingleSessionPreference && !key.abstention)
     return Verdict::kUnscored;
   const FinalAnswer given = final_answer(response);
-  if (given.unfinished_thought) return Verdict::kWrong;
   const Context context{key, words_of(given.text), asked_unit(words_of(key.question))};
   if (context.response.empty()) return Verdict::kWrong;
   std::vector<std::string> answers = listed_answers(key.answer);

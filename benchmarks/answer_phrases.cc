@@ -5,6 +5,7 @@
 #include <string>
 
 #include "benchmarks/answer_checker.h"
+#include "benchmarks/final_answer.h"
 
 namespace strata {
 namespace {

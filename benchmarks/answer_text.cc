@@ -314,13 +314,4 @@ std::vector<Word> content_words(const std::vector<Word>& words) {
   return out.empty() ? words : out;
 }
 
-FinalAnswer final_answer(std::string_view response) {
-  constexpr std::string_view kEnd = "</think>";
-  const auto end = response.rfind(kEnd);
-  const std::string_view rest =
-      end == std::string_view::npos ? response : response.substr(end + kEnd.size());
-  if (rest.find("<think>") != std::string_view::npos) return {{}, true};
-  return {rest, false};
-}
-
 }  // namespace strata

@@ -30,10 +30,4 @@ bool is_filler_word(std::string_view word);
 // What is left of the words without these; all, where nothing would be left.
 std::vector<Word> content_words(const std::vector<Word>& words);
 
-struct FinalAnswer {
-  std::string_view text;            // behind the last </think>
-  bool unfinished_thought = false;  // <think> without its end: there is no answer
-};
-FinalAnswer final_answer(std::string_view response);
-
 }  // namespace strata

@@ -7,6 +7,7 @@
 
 #include "benchmarks/answer_checker.h"
 #include "benchmarks/answer_text.h"
+#include "benchmarks/final_answer.h"
 #include "benchmarks/longmemeval_builder.h"
 #include "benchmarks/longmemeval_catalogue.h"
 #include "benchmarks/packed_file.h"

@@ -3,6 +3,7 @@
 #include <array>
 #include <set>
 
+#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/judge_pool.h"
 #include "benchmarks/judge/plain_text.h"
 #include "benchmarks/judge/rubric.h"
@@ -115,7 +116,7 @@ class Scorer {
   Status add(const ResponseRow& response, const MemoryFacts& facts) {
     ASSIGN_OR_RETURN(const Rubric rubric,
                      rubric_for(request_.judge.rubric, facts.question_type, facts.abstention));
-    const std::string answer = without_thinking(response.text);
+    const std::string answer(final_answer(response.text).text);
     std::string prompt = rubric.prompt(facts.question, facts.answer, answer);
     Question question;
     question.rule = rubric.rule;

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/plain_text.h"
 #include "benchmarks/judge/rubric_texts.h"
 #include "core/sha256.h"
@@ -19,15 +20,6 @@ constexpr std::array<TypedText, 6> kByType = {
      {"multi-session", "longmemeval/answer", rubric_texts::kAnswer},
      {"temporal-reasoning", "longmemeval/temporal-reasoning", rubric_texts::kTemporalReasoning},
      {"knowledge-update", "longmemeval/knowledge-update", rubric_texts::kKnowledgeUpdate}}};
-
-constexpr std::string_view kOpen = "<think>", kClose = "</think>";
-constexpr std::string_view kBlank = " \t\r\n\f\v";
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(kBlank);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
-}
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || static_cast<unsigned char>(c) >= 0x80; }
 
@@ -88,14 +80,8 @@ Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool ab
               one_line(question_type, 80));
 }
 
-std::string without_thinking(std::string_view text) {
-  if (const std::size_t end = text.rfind(kClose); end != std::string_view::npos)
-    text.remove_prefix(end + kClose.size());
-  return std::string(trimmed(text.substr(0, text.find(kOpen))));
-}
-
 Verdict read_verdict(VerdictRule rule, std::string_view reply) {
-  const std::string said = lower_case(without_thinking(reply));
+  const std::string said = lower_case(final_answer(reply).text);
   if (said.empty()) return {};
   const bool yes_no = rule == VerdictRule::kYesNo;
   const bool right = has_word(said, yes_no ? "yes" : "correct");

@@ -27,10 +27,6 @@ struct Rubric {
 // Errors: a type of question that LongMemEval does not have.
 Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool abstention);
 
-// What a text says behind its reasoning: after the last </think>, trimmed; nothing where a <think>
-// has no end. (The official code judges reasoning too.)
-std::string without_thinking(std::string_view text);
-
 // A reply, read twice. `official`: "yes" anywhere in it means right (SWAA: "wrong" nowhere in it).
 // `strict`: exactly one of the two words stands in it; none where neither or both do. A reply
 // without a word beside its reasoning says nothing under either.

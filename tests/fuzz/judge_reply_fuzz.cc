@@ -1,5 +1,6 @@
 // A judge's reply is refused with a reason, or gives text that can be stored, and verdicts of which
 // the strict one is never alone.
+#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/chat_reply.h"
 #include "benchmarks/judge/plain_text.h"
 #include "benchmarks/judge/rubric.h"
@@ -11,7 +12,7 @@ namespace {
 void check_verdict(VerdictRule rule, const std::string& text) {
   const Verdict verdict = read_verdict(rule, text);
   STRATA_CHECK(verdict.official || !verdict.strict);
-  STRATA_CHECK(verdict.official.has_value() == !without_thinking(text).empty());
+  STRATA_CHECK(verdict.official.has_value() == !final_answer(text).text.empty());
 }
 
 }  // namespace
@@ -37,8 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     STRATA_CHECK(status == 200 && reply.error.empty());
     fuzz::accepted = true;
     STRATA_CHECK(valid_utf8(reply.text) == reply.text && valid_utf8(reply.model) == reply.model);
-    const std::string said = without_thinking(reply.text);
-    STRATA_CHECK(without_thinking(said) == said);
+    const std::string said(final_answer(reply.text).text);
+    STRATA_CHECK(final_answer(said).text == said);
     for (const VerdictRule rule : {VerdictRule::kYesNo, VerdictRule::kCorrectWrong})
       check_verdict(rule, reply.text);
   }

@@ -1,4 +1,5 @@
 // The judges' prompts, byte for byte, and how their replies are read.
+#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/rubric.h"
 
 #include <gmock/gmock.h>
@@ -81,13 +82,13 @@ TEST(Rubric, OfAnUnknownTypeIsAnError) {
 }
 
 TEST(Verdict, OfReasoningIsThatOfWhatFollowsIt) {
-  EXPECT_EQ(without_thinking(" \n19 days\n"), "19 days");
-  EXPECT_EQ(without_thinking("<think>no, yes</think>\n\nNo."), "No.");
-  EXPECT_EQ(without_thinking("it is so</think>yes"), "yes");
-  EXPECT_EQ(without_thinking("<think>a</think>b<think>c</think>d"), "d");
-  EXPECT_EQ(without_thinking("<think>yes, it"), "");
-  EXPECT_EQ(without_thinking("<think>a</think>b <think>c"), "b");
-  EXPECT_EQ(without_thinking(""), "");
+  EXPECT_EQ(final_answer(" \n19 days\n").text, "19 days");
+  EXPECT_EQ(final_answer("<think>no, yes</think>\n\nNo.").text, "No.");
+  EXPECT_EQ(final_answer("it is so</think>yes").text, "yes");
+  EXPECT_EQ(final_answer("<think>a</think>b<think>c</think>d").text, "d");
+  EXPECT_EQ(final_answer("<think>yes, it").text, "");
+  EXPECT_EQ(final_answer("<think>a</think>b <think>c").text, "");
+  EXPECT_EQ(final_answer("").text, "");
 }
 
 TEST(Verdict, IsReadAsOfficiallyAndStrictly) {
