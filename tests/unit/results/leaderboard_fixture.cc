@@ -13,12 +13,15 @@ Board::Board(const std::string& path, int samples, const std::vector<std::string
   use_samples(0, samples, clusters);
 }
 
-void Board::use_samples(int first, int count, const std::vector<std::string>& clusters) {
+void Board::use_samples(int first, int count, const std::vector<std::string>& clusters,
+                        const std::vector<std::string>& metadata) {
   data_ = {.id = {}, .benchmark = "niah", .items = {}};
   std::vector<SampleRow> rows;
   rows.reserve(static_cast<std::size_t>(count));
   for (int i = first; i < first + count; ++i) {
     rows.push_back(sample_row(i));
+    if (!metadata.empty())
+      rows.back().metadata_json = metadata[static_cast<std::size_t>(i - first)];
     data_.items.push_back({rows.back().id, ""});
   }
   data_.id = data_id(data_);

@@ -44,7 +44,9 @@ class Board {
   void add(const Entry& entry);
   void add_text(Entry entry);  // an answer to running text: likelihoods alone
   // Entries added from here on answer samples [first, first + count): a data set of its own.
-  void use_samples(int first, int count, const std::vector<std::string>& clusters = {});
+  // metadata: one JSON text a sample; empty = the fixture's.
+  void use_samples(int first, int count, const std::vector<std::string>& clusters = {},
+                   const std::vector<std::string>& metadata = {});
   // full: NLL .1 each; none: 2, 2.2, 2, 2.2, …
   void add_references(const std::vector<double>& full_contains = {1, 1, 1, 1},
                       const std::vector<double>& none_contains = {0, 0, 0, 0},
