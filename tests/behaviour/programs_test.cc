@@ -346,6 +346,25 @@ TEST(ProgramsTest, RunningTextIsScoredAndNotGeneratedUnderBothDecodeRules) {
   std::filesystem::remove_all(dir);
 }
 
+TEST(ProgramsTest, TheGridOfLengthsAndDepthsIsAskedAndReported) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const std::filesystem::path dir = std::filesystem::path(::testing::TempDir()) / "strata_grid";
+  std::filesystem::create_directories(dir);
+  const std::string db = " db=" + (dir / "g.db").string();
+  std::string command = "run benchmark=niah_grid calibration=niah strategy=full threads=1 ";
+  command += "benchmark.min_length=160 benchmark.max_length=260 benchmark.lengths=2 ";
+  command += "benchmark.depths=2 benchmark.buffer=60 model.path=" + model_dir();
+  const Outcome ran = strata(command + db);
+  ASSERT_EQ(ran.code, 0) << ran.text;
+  const Outcome cells = strata("report grid --format csv" + db);
+  for (const char* cell : {",160,0,1,", ",160,100,1,", ",260,0,1,", ",260,100,1,"})
+    EXPECT_NE(cells.text.find(cell), std::string::npos) << cell << '\n' << cells.text;
+  const Outcome map = strata("report grid" + db);
+  EXPECT_NE(map.text.find("gen_contains % by depth and length"), std::string::npos) << map.text;
+  std::filesystem::remove_all(dir);
+}
+
 TEST(ProgramsTest, ATruncatedModelFileIsNamed) {
   if (!std::filesystem::exists(model_dir() + "/config.json"))
     GTEST_SKIP() << "no model at " << model_dir();
