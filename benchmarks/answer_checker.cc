@@ -8,7 +8,7 @@
 #include "benchmarks/answer_phrases.h"
 #include "benchmarks/answer_quantity.h"
 #include "benchmarks/answer_text.h"
-#include "benchmarks/final_answer.h"
+#include "core/model_reply.h"
 
 namespace strata {
 namespace {

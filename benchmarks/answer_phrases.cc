@@ -5,7 +5,7 @@
 #include <string>
 
 #include "benchmarks/answer_checker.h"
-#include "benchmarks/final_answer.h"
+#include "core/model_reply.h"
 
 namespace strata {
 namespace {

@@ -7,12 +7,12 @@
 
 #include "benchmarks/answer_checker.h"
 #include "benchmarks/answer_text.h"
-#include "benchmarks/final_answer.h"
 #include "benchmarks/longmemeval_builder.h"
 #include "benchmarks/longmemeval_catalogue.h"
 #include "benchmarks/packed_file.h"
 #include "benchmarks/scoring.h"
 #include "core/config/binder.h"
+#include "core/model_reply.h"
 #include "core/rng.h"
 #include "core/sha256.h"
 

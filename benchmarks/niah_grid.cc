@@ -142,6 +142,7 @@ Result<Sample> NiahGrid::build(const SampleRequest& request, const Haystack& hay
   const auto needle = fitted.tokens_of(fitted.inserted[0]);
   const std::int64_t away = fitted.distance(fitted.inserted.back());
   metadata["cell"] = {{"length", cell.length}, {"depth", cell.depth}};
+  metadata["question"] = config_.question;
   metadata["needle"] = needle;
   metadata["depth"] =
       static_cast<double>(needle[0] - context[0]) / static_cast<double>(context[1] - context[0]);

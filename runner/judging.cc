@@ -3,13 +3,14 @@
 #include <array>
 #include <set>
 
-#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/judge_pool.h"
 #include "benchmarks/judge/plain_text.h"
 #include "benchmarks/judge/rubric.h"
+#include "core/model_reply.h"
 #include "core/sha256.h"
 #include "results/reports/matching_runs.h"
 #include "results/reports/memory_facts.h"
+#include "results/reports/needle_facts.h"
 #include "results/reports/picked_responses.h"
 #include "runner/utc_now.h"
 
@@ -21,6 +22,33 @@ struct Question {
   JudgementRow row;
   VerdictRule rule = VerdictRule::kYesNo;
 };
+
+// What the rubrics ask of a sample; none where it is another benchmark's.
+std::optional<MemoryFacts> facts_for(RubricSet set, const SampleRow& sample) {
+  if (set != RubricSet::kNeedle) return memory_facts(sample);
+  const std::optional<NeedleFacts> needle = needle_facts(sample);
+  if (!needle || needle->question.empty() || needle->answer.empty()) return std::nullopt;
+  return MemoryFacts{.question_id = {},
+                     .question_type = {},
+                     .question = needle->question,
+                     .answer = needle->answer};
+}
+
+Error nothing_to_judge(RubricSet set, std::size_t experiments) {
+  if (set == RubricSet::kNeedle)
+    return make_error(ErrorKind::kNotFound,
+                      "expected responses of benchmark=niah_grid, got {} experiments of other "
+                      "questions",
+                      experiments)
+        .with_hint("judge.rubric=longmemeval judges those of LongMemEval");
+  return make_error(ErrorKind::kNotFound,
+                    "expected responses to questions of LongMemEval, got {} experiments of other "
+                    "questions",
+                    experiments)
+      .with_hint(
+          "samples say so by question_type, question_id and question in their metadata "
+          "(docs/judge.md); judge.rubric=needle judges benchmark=niah_grid");
+}
 
 class Scorer {
  public:
@@ -64,13 +92,7 @@ class Scorer {
       if (run.experiment_id && seen.insert(*run.experiment_id).second)
         RETURN_IF_ERROR(collect_from(*run.experiment_id, executions));
     if (counts_.experiments > 0) return {};
-    return fail(make_error(ErrorKind::kNotFound,
-                           "expected responses to questions of LongMemEval, got {} experiments of "
-                           "other questions",
-                           seen.size())
-                    .at(store_.path())
-                    .with_hint("samples say so by question_type, question_id and question in "
-                               "their metadata (docs/judge.md)"));
+    return fail(nothing_to_judge(request_.judge.rubric, seen.size()).at(store_.path()));
   }
 
   Status collect_from(const std::string& experiment_id, const Executions& executions) {
@@ -78,7 +100,8 @@ class Scorer {
     ASSIGN_OR_RETURN(const std::vector<SampleRow> samples, store_.samples_of(experiment.data_id));
     std::map<std::string, MemoryFacts> questions;
     for (const SampleRow& sample : samples)
-      if (auto facts = memory_facts(sample)) questions.emplace(sample.id, *std::move(facts));
+      if (auto facts = facts_for(request_.judge.rubric, sample))
+        questions.emplace(sample.id, *std::move(facts));
     if (questions.empty()) {
       ++counts_.other_experiments;
       return {};

@@ -13,7 +13,7 @@
 
 namespace strata {
 
-enum class RubricSet { kLongMemEval, kSwaa };
+enum class RubricSet { kLongMemEval, kSwaa, kNeedle };
 enum class TokenField { kMaxTokens, kMaxCompletionTokens };
 
 struct JudgeConfig {
@@ -48,11 +48,11 @@ struct JudgeConfig {
           "machine may go without");
     visit("rubric", self.rubric,
           "longmemeval: the five official prompts, yes or no; swaa: SWAA's one prompt, CORRECT or "
-          "WRONG");
+          "WRONG; needle: answers of benchmark=niah_grid, from 1 to 10");
     visit("temperature", self.temperature, "of the judge; null: not sent", config::between(0, 100));
     visit("max_tokens", self.max_tokens,
-          "of the judge's reply; null: 10 under longmemeval, as officially, no limit under swaa; a "
-          "judge that thinks needs more",
+          "of the judge's reply; null: 10 under longmemeval, as officially, else no limit; a judge "
+          "that thinks needs more",
           config::between(1, 1 << 24));
     visit("token_field", self.token_field, "what the endpoint calls max_tokens");
     visit("allow_http", self.allow_http,
@@ -90,7 +90,8 @@ template <>
 struct strata::config::EnumTable<strata::RubricSet> {
   static constexpr std::array kNames = {
       std::pair{strata::RubricSet::kLongMemEval, std::string_view("longmemeval")},
-      std::pair{strata::RubricSet::kSwaa, std::string_view("swaa")}};
+      std::pair{strata::RubricSet::kSwaa, std::string_view("swaa")},
+      std::pair{strata::RubricSet::kNeedle, std::string_view("needle")}};
 };
 template <>
 struct strata::config::EnumTable<strata::TokenField> {

@@ -2,9 +2,9 @@
 
 #include <array>
 
-#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/plain_text.h"
 #include "benchmarks/judge/rubric_texts.h"
+#include "core/model_reply.h"
 #include "core/sha256.h"
 
 namespace strata {
@@ -47,25 +47,31 @@ std::string Rubric::hash() const { return sha256_hex(text); }
 
 std::string Rubric::prompt(std::string_view question, std::string_view answer,
                            std::string_view response) const {
-  const std::array<std::string_view, 3> values = {question, answer, response};
-  // Python's positional slots, and SWAA's named ones, which stand in the same order.
-  const std::array<std::string_view, 3> slots =
-      text.find("{}") != std::string_view::npos
-          ? std::array<std::string_view, 3>{"{}", "{}", "{}"}
-          : std::array<std::string_view, 3>{"{question}", "{gold_answer}", "{generated_answer}"};
+  struct Slot {
+    std::string_view name, value;
+  };
+  const std::array<Slot, 3> named = {
+      {{"{question}", question}, {"{gold_answer}", answer}, {"{generated_answer}", response}}};
+  const bool positional = text.find("{}") != std::string_view::npos;  // as Python has them
   std::string out;
   std::string_view rest = text;
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    const std::size_t at = rest.find(slots[i]);
-    STRATA_CHECK(at != std::string_view::npos, "rubric {} lacks slot {}", name, i);
+  for (std::size_t filled = 0; filled < named.size(); ++filled) {
+    Slot next = positional ? Slot{"{}", named[filled].value} : named[0];
+    if (!positional)
+      for (const Slot& slot : named)
+        if (rest.find(slot.name) < rest.find(next.name)) next = slot;
+    const std::size_t at = rest.find(next.name);
+    STRATA_CHECK(at != std::string_view::npos, "rubric {} lacks slot {}", name, filled);
     out += rest.substr(0, at);
-    out += values[i];
-    rest.remove_prefix(at + slots[i].size());
+    out += next.value;
+    rest.remove_prefix(at + next.name.size());
   }
   return valid_utf8(out += rest);
 }
 
 Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool abstention) {
+  if (set == RubricSet::kNeedle)
+    return Rubric{"needle", rubric_texts::kNeedle, VerdictRule::kScore};
   std::string known;
   for (const TypedText& typed : kByType) {
     known += (known.empty() ? "" : ", ") + std::string(typed.type);
@@ -81,6 +87,11 @@ Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool ab
 }
 
 Verdict read_verdict(VerdictRule rule, std::string_view reply) {
+  if (rule == VerdictRule::kScore) {
+    const std::optional<int> score = bracketed_score(reply);
+    if (!score) return {};
+    return {*score == 10, *score == 10};
+  }
   const std::string said = lower_case(final_answer(reply).text);
   if (said.empty()) return {};
   const bool yes_no = rule == VerdictRule::kYesNo;

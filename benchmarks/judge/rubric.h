@@ -10,7 +10,7 @@
 
 namespace strata {
 
-enum class VerdictRule { kYesNo, kCorrectWrong };
+enum class VerdictRule { kYesNo, kCorrectWrong, kScore };
 
 struct Rubric {
   std::string name;       // "longmemeval/temporal-reasoning", "swaa"
@@ -24,12 +24,13 @@ struct Rubric {
                      std::string_view response) const;
 };
 
-// Errors: a type of question that LongMemEval does not have.
+// kNeedle asks the same of every question. Errors: a type that LongMemEval does not have.
 Result<Rubric> rubric_for(RubricSet set, std::string_view question_type, bool abstention);
 
 // A reply, read twice. `official`: "yes" anywhere in it means right (SWAA: "wrong" nowhere in it).
 // `strict`: exactly one of the two words stands in it; none where neither or both do. A reply
-// without a word beside its reasoning says nothing under either.
+// without a word beside its reasoning says nothing under either. Of a score both readings are the
+// same: 10 is right.
 struct Verdict {
   std::optional<bool> official, strict;
   bool operator==(const Verdict&) const = default;

@@ -3,7 +3,10 @@
 //
 // LongMemEval: src/evaluation/evaluate_qa.py of github.com/xiaowu0162/LongMemEval at 9e0b455 (MIT,
 // Copyright (c) 2024 Di Wu). SWAA: Eval/gpt_eval.py of
-// github.com/yuyijiong/sliding-window-attention-adaptation at 05afcb8 (Apache-2.0).
+// github.com/yuyijiong/sliding-window-attention-adaptation at 05afcb8 (Apache-2.0). Needle: the
+// criteria of needlehaystack/evaluators/openai.py of github.com/gkamradt/LLMTest_NeedleInAHaystack
+// at 186553d (MIT), spelt as there, in LangChain's template "labeled_score_string" (MIT) without
+// its system line; LangChain puts the reference behind the criteria with nothing between.
 #pragma once
 
 #include <string_view>
@@ -129,5 +132,32 @@ inline constexpr std::string_view kSwaa =
     "\n"
     "First, provide a short (one sentence) explanation of your reasoning, then finish "
     "with CORRECT or WRONG.\n";
+
+inline constexpr std::string_view kNeedle =
+    "[Instruction]\n"
+    "Please act as an impartial judge and evaluate the quality of the response provided "
+    "by an AI assistant to the user question displayed below. For this evaluation, you "
+    "should primarily consider the following criteria:\n"
+    "accuracy: \n"
+    "                Score 1: The answer is completely unrelated to the reference.\n"
+    "                Score 3: The answer has minor relevance but does not align with the "
+    "reference.\n"
+    "                Score 5: The answer has moderate relevance but contains "
+    "inaccuracies.\n"
+    "                Score 7: The answer aligns with the reference but has minor "
+    "omissions.\n"
+    "                Score 10: The answer is completely accurate and aligns perfectly "
+    "with the reference.\n"
+    "                Only respond with a numberical score{gold_answer}Begin your "
+    "evaluation by providing a short explanation. Be as objective as possible. After "
+    "providing your explanation, you must rate the response on a scale of 1 to 10 by "
+    "strictly following this format: \"[[rating]]\", for example: \"Rating: [[5]]\".\n"
+    "\n"
+    "[Question]\n"
+    "{question}\n"
+    "\n"
+    "[The Start of Assistant's Answer]\n"
+    "{generated_answer}\n"
+    "[The End of Assistant's Answer]";
 
 }  // namespace strata::rubric_texts

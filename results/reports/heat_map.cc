@@ -1,33 +1,22 @@
 #include "results/reports/heat_map.h"
 
-#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 
-#include "core/json_reader.h"
+#include "core/model_reply.h"
 #include "results/reports/format.h"
+#include "results/reports/needle_facts.h"
 
 namespace strata {
 namespace {
 
 constexpr double kPercent = 100;
+constexpr const char* kNeedleRubric = "needle";
+constexpr int kLowestScore = 1;  // of an empty response, of which nobody is asked
 
 using Place = std::pair<std::int64_t, double>;  // length, depth
-
-// The cell that a sample's metadata name; metadata may have been edited by hand.
-std::optional<Place> place_of(const SampleRow& sample) {
-  const auto metadata = parse_json(sample.metadata_json);
-  if (!metadata || !metadata->is_object()) return std::nullopt;
-  const auto cell = metadata->find("cell");
-  if (cell == metadata->end() || !cell->is_object()) return std::nullopt;
-  const auto length = cell->find("length"), depth = cell->find("depth");
-  if (length == cell->end() || !length->is_number_integer() || depth == cell->end() ||
-      !depth->is_number())
-    return std::nullopt;
-  return Place{length->get<std::int64_t>(), depth->get<double>()};
-}
 
 class Mean {
  public:
@@ -55,6 +44,42 @@ std::string name_of(const Evaluation& evaluation) {
                            to_string(run.decode_rule));
 }
 
+// Places by sample.
+using Places = std::map<std::string, Place>;
+
+// What judges said of the responses that the evaluation shows; of several times the last that did
+// not fail.
+void add_judgements(const std::vector<JudgementRow>& rows, const Evaluation& evaluation,
+                    const Places& places, HeatMap& map) {
+  std::set<std::pair<std::string, std::string>> shown;  // execution, sample
+  for (const auto& [execution, samples] : evaluation.executions)
+    for (const std::string& sample : samples) shown.emplace(execution, sample);
+  std::map<std::string, std::map<std::string, const JudgementRow*>> latest;  // by judge, sample
+  for (const JudgementRow& row : rows) {                                     // by time
+    if (row.rubric != kNeedleRubric || !shown.contains({row.execution_id, row.sample_id})) continue;
+    const JudgementRow*& last = latest[fmt::format("{} at {} {}", row.judge_model, row.endpoint,
+                                                   row.settings_json)][row.sample_id];
+    if (last == nullptr || row.verdict != JudgedAs::kFailed) last = &row;
+  }
+  for (const auto& [judge, by_sample] : latest) {
+    std::map<Place, std::pair<double, double>> sums;  // of scores, of ones
+    for (const auto& [sample, row] : by_sample) {
+      const std::optional<int> score =
+          row->attempts == 0 ? std::optional(kLowestScore) : bracketed_score(row->reply);
+      if (!score) {
+        ++map.unscored[judge];
+        continue;
+      }
+      auto& [sum, count] = sums[places.at(sample)];
+      sum += *score;
+      ++count;
+    }
+    for (HeatCell& cell : map.cells)
+      if (const auto found = sums.find({cell.length, cell.depth}); found != sums.end())
+        cell.judged[judge] = found->second.first / found->second.second;
+  }
+}
+
 HeatMap map_of(const Evaluation& evaluation, const std::vector<Place>& places) {
   struct Sums {
     std::size_t samples = 0;
@@ -67,33 +92,29 @@ HeatMap map_of(const Evaluation& evaluation, const std::vector<Place>& places) {
     cell.right.add(evaluation.gen_contains, i);
     cell.nll.add(evaluation.nll, i);
   }
-  HeatMap out{name_of(evaluation), evaluation.run.id, {}};
+  HeatMap out{name_of(evaluation), evaluation.run.id, {}, {}};
   for (const auto& [place, sums] : cells)
     out.cells.push_back(
-        {place.first, place.second, sums.samples, sums.right.value(), sums.nll.value()});
+        {place.first, place.second, sums.samples, sums.right.value(), sums.nll.value(), {}});
   return out;
 }
 
-struct Metric {
-  const char* name;
-  std::optional<double> HeatCell::*value;
-  double scale;
-  int decimals;
-};
-constexpr Metric kMetrics[] = {{"gen_contains %", &HeatCell::gen_contains, kPercent, 0},
-                               {"answer NLL", &HeatCell::answer_nll, 1, 2}};
+using Value = std::function<std::optional<double>(const HeatCell&)>;
 
-std::string cell_text(const HeatCell& cell, const Metric& metric) {
-  const std::optional<double>& value = cell.*metric.value;
-  return number(value ? std::optional(*value * metric.scale) : std::nullopt, metric.decimals);
+std::set<std::string> judges_of(const HeatMap& map) {
+  std::set<std::string> out;
+  for (const HeatCell& cell : map.cells)
+    for (const auto& [judge, score] : cell.judged) out.insert(judge);
+  for (const auto& [judge, count] : map.unscored) out.insert(judge);
+  return out;
 }
 
-TextTable grid_of(const HeatMap& map, const Metric& metric) {
+TextTable grid_of(const HeatMap& map, const Value& value, int decimals) {
   std::set<std::int64_t> lengths;
   std::map<double, std::map<std::int64_t, std::string>> by_depth;
   for (const HeatCell& cell : map.cells) {
     lengths.insert(cell.length);
-    by_depth[cell.depth][cell.length] = cell_text(cell, metric);
+    by_depth[cell.depth][cell.length] = number(value(cell), decimals);
   }
   TextTable out{{{"depth %"}}, {}};
   for (const std::int64_t length : lengths) out.columns.push_back({fmt::format("{}", length)});
@@ -108,6 +129,37 @@ TextTable grid_of(const HeatMap& map, const Metric& metric) {
   return out;
 }
 
+void add_grids(const HeatMap& map, ReportPage& page) {
+  const auto add = [&](const std::string& metric, const Value& value, int decimals,
+                       std::vector<std::string> notes) {
+    page.sections.push_back({"grid",
+                             {fmt::format("{} · {} by depth and length · run {}", map.name, metric,
+                                          short_id(map.run_id))},
+                             grid_of(map, value, decimals),
+                             std::move(notes)});
+  };
+  add("gen_contains %",
+      [](const HeatCell& cell) {
+        return cell.gen_contains ? std::optional(*cell.gen_contains * kPercent) : std::nullopt;
+      },
+      0, {});
+  add("answer NLL", [](const HeatCell& cell) { return cell.answer_nll; }, 2, {});
+  for (const std::string& judge : judges_of(map)) {
+    std::vector<std::string> notes;
+    if (const auto unscored = map.unscored.find(judge); unscored != map.unscored.end())
+      notes.push_back(fmt::format(
+          "{} without a score (no [[1]] to [[10]] in the reply, or the call failed): in no cell",
+          plural(static_cast<std::int64_t>(unscored->second), "response")));
+    add(
+        "score of 10 by " + judge,
+        [&](const HeatCell& cell) {
+          const auto score = cell.judged.find(judge);
+          return score == cell.judged.end() ? std::nullopt : std::optional(score->second);
+        },
+        1, std::move(notes));
+  }
+}
+
 }  // namespace
 
 Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request) {
@@ -116,10 +168,17 @@ Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequ
   for (const Evaluation& evaluation : data.evaluations) {
     if (!evaluation.shown) continue;
     std::vector<Place> places;
+    Places by_sample;
     for (const SampleRow& sample : data.data.at(evaluation.experiment.data_id).samples)
-      if (const std::optional<Place> place = place_of(sample)) places.push_back(*place);
-    if (!places.empty() && places.size() == evaluation.nll.size())
-      out.push_back(map_of(evaluation, places));
+      if (const std::optional<NeedleFacts> facts = needle_facts(sample)) {
+        places.emplace_back(facts->length, facts->depth);
+        by_sample[sample.id] = places.back();
+      }
+    if (places.empty() || places.size() != evaluation.nll.size()) continue;
+    out.push_back(map_of(evaluation, places));
+    ASSIGN_OR_RETURN(const std::vector<JudgementRow> judged,
+                     store.judgements_of(evaluation.experiment.id));
+    add_judgements(judged, evaluation, by_sample, out.back());
   }
   if (out.empty())
     return fail(make_error(ErrorKind::kNotFound,
@@ -140,25 +199,34 @@ ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format) 
                         {"depth"},
                         {"samples"},
                         {"gen_contains"},
-                        {"answer_nll"}},
+                        {"answer_nll"},
+                        {"judge", false},
+                        {"score"}},
                        {}},
                       {}};
     for (const HeatMap& map : maps)
-      for (const HeatCell& cell : map.cells)
-        cells.table.rows.push_back({map.run_id, map.name, fmt::format("{}", cell.length),
-                                    fmt::format("{:g}", cell.depth),
-                                    fmt::format("{}", cell.samples), number(cell.gen_contains, 4),
-                                    number(cell.answer_nll, 4)});
+      for (const HeatCell& cell : map.cells) {
+        std::vector<std::string> line = {map.run_id,
+                                         map.name,
+                                         fmt::format("{}", cell.length),
+                                         fmt::format("{:g}", cell.depth),
+                                         fmt::format("{}", cell.samples),
+                                         number(cell.gen_contains, 4),
+                                         number(cell.answer_nll, 4)};
+        if (cell.judged.empty()) {
+          line.insert(line.end(), {"", ""});
+          cells.table.rows.push_back(std::move(line));
+          continue;
+        }
+        for (const auto& [judge, score] : cell.judged) {
+          cells.table.rows.push_back(line);
+          cells.table.rows.back().insert(cells.table.rows.back().end(), {judge, number(score, 2)});
+        }
+      }
     page.sections.push_back(std::move(cells));
     return page;
   }
-  for (const HeatMap& map : maps)
-    for (const Metric& metric : kMetrics)
-      page.sections.push_back({"grid",
-                               {fmt::format("{} · {} by depth and length · run {}", map.name,
-                                            metric.name, short_id(map.run_id))},
-                               grid_of(map, metric),
-                               {}});
+  for (const HeatMap& map : maps) add_grids(map, page);
   page.footer = {
       "Depth 0 is the beginning of the context. A cell is one sample unless it says "
       "otherwise in the csv: differences of single cells are noise."};

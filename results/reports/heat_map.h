@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,19 +20,24 @@ struct HeatCell {
   double depth = 0;         // percent
   std::size_t samples = 0;
   std::optional<double> gen_contains, answer_nll;
+  // From 1 to 10, by the name of the judge; of the responses that it gave a score.
+  std::map<std::string, double> judged;
 };
 
 struct HeatMap {
   std::string name;  // of the plan: label, decode rule, mixer, budget
   std::string run_id;
   std::vector<HeatCell> cells;  // by length, then depth
+  // What judges were asked (judge.rubric=needle): "MODEL at HOST settings".
+  std::map<std::string, std::size_t> unscored;  // replies without a score, and calls that failed
 };
 
 // Of every run whose samples say their cell (benchmark=niah_grid), by start. Errors: the store's,
 // and a database in which no run does.
 Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request);
 
-// Depths × lengths for each map and metric; as csv one line a cell, as plotting programs like it.
+// Depths × lengths for each map and metric; as csv one line a cell and judge, as plotting programs
+// like it.
 ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format);
 
 }  // namespace strata

@@ -1,9 +1,9 @@
 // A judge's reply is refused with a reason, or gives text that can be stored, and verdicts of which
 // the strict one is never alone.
-#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/chat_reply.h"
 #include "benchmarks/judge/plain_text.h"
 #include "benchmarks/judge/rubric.h"
+#include "core/model_reply.h"
 #include "tests/fuzz/target.h"
 
 namespace strata {

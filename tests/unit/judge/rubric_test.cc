@@ -1,10 +1,10 @@
 // The judges' prompts, byte for byte, and how their replies are read.
-#include "benchmarks/final_answer.h"
 #include "benchmarks/judge/rubric.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/model_reply.h"
 #include "core/sha256.h"
 
 namespace strata::test {
@@ -51,7 +51,10 @@ const Original kOriginals[] = {
      kAbstentionPrompt},
     {"temporal-reasoning", true, RubricSet::kSwaa, "swaa",
      "56ddeefc3ca0b0b3b9b6577422800643de266664d7b93d6336da4d0d3b536ce8",
-     "e6ddae96433e84e8b28d4a541e9a5ae816a13600e116d3933fc25907db8e6ac2"}};
+     "e6ddae96433e84e8b28d4a541e9a5ae816a13600e116d3933fc25907db8e6ac2"},
+    {"", false, RubricSet::kNeedle, "needle",
+     "27c8e36cd26a4024becc93f1e148a6851ec2873ee69d3569a4e736602a867dc9",
+     "a70e9d40921d4c19bac806c5ecc5e43f5370beae9c1cd77ac77519a9506e5b67"}};
 
 TEST(Rubric, IsTheOriginalByteForByte) {
   for (const Original& original : kOriginals) {
@@ -89,6 +92,18 @@ TEST(Verdict, OfReasoningIsThatOfWhatFollowsIt) {
   EXPECT_EQ(final_answer("<think>yes, it").text, "");
   EXPECT_EQ(final_answer("<think>a</think>b <think>c").text, "");
   EXPECT_EQ(final_answer("").text, "");
+}
+
+TEST(Verdict, ScoresStandInDoubleBrackets) {
+  EXPECT_EQ(bracketed_score("It is all there.\nRating: [[10]]"), 10);
+  EXPECT_EQ(bracketed_score("[[1]]"), 1);
+  EXPECT_EQ(bracketed_score("<think>[[3]]</think>Rating: [[7]], not [[10]]"), 7);
+  for (const char* none : {"", "10", "Rating: 7", "[[0]]", "[[11]]", "[[7.5]]", "[[ 7 ]]", "[[7]",
+                           "[[]]", "[[seven]]", "]]7[[", "[[7]]<think>no"})
+    EXPECT_EQ(bracketed_score(none), std::nullopt) << none;
+  EXPECT_EQ(read_verdict(VerdictRule::kScore, "[[10]]"), (Verdict{true, true}));
+  EXPECT_EQ(read_verdict(VerdictRule::kScore, "[[7]]"), (Verdict{false, false}));
+  EXPECT_EQ(read_verdict(VerdictRule::kScore, "7"), Verdict{});
 }
 
 TEST(Verdict, IsReadAsOfficiallyAndStrictly) {

@@ -132,6 +132,37 @@ TEST_F(Score, RecordsWhatTheJudgeSaysOfEachResponse) {
   EXPECT_THAT(about("q6"), HasSubstr("Explanation: answer to q6_abs\n\nModel Response: "));
 }
 
+TEST_F(Score, ScoresNeedlesFromOneToTen) {
+  record_memory_run(store_, "memory", six_answers());
+  const std::string experiment = record_needle_run(store_, "needle");
+  BadServer server([](const ServerRequest& request) {
+    const std::string prompt = prompt_of(request);
+    return completion(prompt.find("response 0") != std::string::npos   ? "All of it. Rating: [[10]]"
+                      : prompt.find("response 1") != std::string::npos ? "[[3]]"
+                                                                       : "ten");
+  });
+  ScoreRequest request = request_to(server);
+  request.judge.rubric = RubricSet::kNeedle;
+  const Scored scored = score(request);
+  EXPECT_FALSE(scored.error);
+  EXPECT_EQ(scored.counts.asked, 3U) << "no question of LongMemEval";
+  EXPECT_EQ(scored.counts.yes, 1U);
+  EXPECT_EQ(scored.counts.no, 1U);
+  EXPECT_EQ(scored.counts.unparsable, 1U);
+  for (const JudgementRow& row : judgements(experiment)) {
+    EXPECT_EQ(row.rubric, "needle");
+    EXPECT_EQ(row.settings_json, R"({"temperature":0.0})");
+  }
+  EXPECT_THAT(prompt_of(server.requests().at(0)),
+              HasSubstr("numberical scoreEat a sandwich.Begin your evaluation"));
+  EXPECT_THAT(prompt_of(server.requests().at(0)), HasSubstr("[Question]\nWhat is best?\n"));
+  request.where = {{"label", "memory"}};
+  SilentProgress progress;
+  const auto none = score_responses(store_, request, progress);
+  ASSERT_FALSE(none);
+  EXPECT_THAT(none.error().text(), HasSubstr("expected responses of benchmark=niah_grid, got 1"));
+}
+
 TEST_F(Score, AsksNothingTwice) {
   record_memory_run(store_, "full", six_answers());
   BadServer server([](const ServerRequest&) { return completion("yes"); });

@@ -67,7 +67,7 @@ TEST(HeatMap, PagesHaveDepthsDownAndLengthsAcross) {
   EXPECT_LT(page.find("| 0 |"), page.find("| 100 |")) << page;
   const std::string csv =
       render(heat_map_page(maps, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
-  EXPECT_THAT(csv, HasSubstr(",2000,100,2,0.5000,0.6000"));
+  EXPECT_THAT(csv, HasSubstr(",2000,100,2,0.5000,0.6000,,"));
 }
 
 TEST(HeatMap, RunsWhoseSamplesNameNoCellAreNoMaps) {
@@ -79,6 +79,52 @@ TEST(HeatMap, RunsWhoseSamplesNameNoCellAreNoMaps) {
     ASSERT_FALSE(maps) << odd;
     EXPECT_THAT(maps.error().text(), HasSubstr("a length and a depth, got none"));
   }
+}
+
+TEST(HeatMap, ScoresOfJudgesAreMeansOfTheLastThatCame) {
+  Grid grid;
+  grid.add("full", {1, 1, 1, 1, 1}, {1, 1, 1, 1, 1});
+  const std::string experiment = *must(grid.board.store().runs()).at(0).experiment_id;
+  const std::vector<ResponseRow> responses = must(grid.board.store().responses_of(experiment));
+  ASSERT_THAT(responses, SizeIs(5));
+  const std::string& execution = responses[0].execution_id;
+  int second = 0;
+  const auto judge = [&](int i, const std::string& model, const std::string& reply,
+                         JudgedAs verdict = JudgedAs::kYes) {
+    JudgementRow row{.experiment_id = experiment,
+                     .sample_id = sample_row(100 + i).id,
+                     .execution_id = execution,
+                     .judge_model = model,
+                     .endpoint = "localhost:1",
+                     .settings_json = "{}",
+                     .rubric = "needle",
+                     .rubric_hash = "r",
+                     .prompt_hash = "p",
+                     .reply = reply,
+                     .verdict = verdict,
+                     .attempts = 1,
+                     .judged = fmt::format("2026-01-01T00:00:{:02}.000000Z", second++)};
+    if (verdict == JudgedAs::kFailed) row.error = "no answer";
+    must(grid.board.store().record(std::move(row)));
+  };
+  judge(0, "a", "[[5]]");
+  judge(0, "a", "Rating: [[7]]");
+  judge(0, "a", "", JudgedAs::kFailed);
+  judge(3, "a", "[[10]]");
+  judge(4, "a", "[[1]]");
+  judge(1, "a", "good", JudgedAs::kUnparsable);
+  judge(0, "b", "[[3]]");
+  const std::vector<HeatMap> maps = must(grid.maps());
+  const std::string a = "a at localhost:1 {}", b = "b at localhost:1 {}";
+  EXPECT_EQ(maps.at(0).cells.at(0).judged, (std::map<std::string, double>{{a, 7}, {b, 3}}));
+  EXPECT_EQ(maps.at(0).cells.at(1).judged, (std::map<std::string, double>{}));
+  EXPECT_EQ(maps.at(0).cells.at(3).judged.at(a), 5.5);
+  EXPECT_EQ(maps.at(0).unscored, (std::map<std::string, std::size_t>{{a, 1}}));
+  const std::string page = render(heat_map_page(maps, ReportFormat::kText), {});
+  EXPECT_THAT(page, AllOf(HasSubstr("score of 10 by " + a), HasSubstr("1 response without a score"),
+                          HasSubstr("5.5")));
+  EXPECT_THAT(render(heat_map_page(maps, ReportFormat::kCsv), {.format = ReportFormat::kCsv}),
+              HasSubstr(",1000,0,1,1.0000,1.0000,b at localhost:1 {},3.00"));
 }
 
 TEST(HeatMap, AnswersThatWereOnlyTeacherForcedHaveNoVerdict) {

@@ -1,4 +1,5 @@
-// Databases with runs of LongMemEval's questions, for tests of judging and of its report.
+// Databases with runs of LongMemEval's questions, and of needles, for tests of judging and of its
+// report.
 #pragma once
 
 #include <optional>
@@ -20,6 +21,10 @@ struct MemoryAnswer {
 // label's length: labels of one database have different lengths); returns the experiment's id.
 std::string record_memory_run(Store& store, const std::string& label,
                               const std::vector<MemoryAnswer>& answers);
+
+// Three cells of benchmark=niah_grid, at depths 0, 50 and 100 %: "What is best?", of which the
+// answer is "Eat a sandwich."; responses are "response 0" to "response 2".
+std::string record_needle_run(Store& store, const std::string& label);
 
 // Six questions, one of each type, the last an abstention: "q1" to "q5" and "q6_abs", answered
 // "response to q1" and so on.

@@ -30,7 +30,7 @@ TEST(ScoreConfigTest, EveryShippedJudgeBinds) {
         load({"judge=" + option, "judge.url=http://localhost:8001/v1", "judge.model=m"});
     EXPECT_TRUE(bound) << option << ": " << bound.error().text();
   }
-  EXPECT_EQ(options, 3);
+  EXPECT_EQ(options, 4);
 }
 
 TEST(ScoreConfigTest, TheOfficialJudgeIsThePapers) {

@@ -1,6 +1,7 @@
-// What a response says beside its reasoning, the same for every checker and judge.
+// What the text of a model says: the same for every checker, judge and report.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 namespace strata {
@@ -12,5 +13,9 @@ struct FinalAnswer {
   bool unfinished_thought = false;  // a <think> without its end: what stands before is not final
 };
 FinalAnswer final_answer(std::string_view response);
+
+// What stands between the first "[[" and "]]" of the final answer, an integer from 1 to 10 (the
+// form that LangChain asks judges for); none where it is no such.
+std::optional<int> bracketed_score(std::string_view reply);
 
 }  // namespace strata
