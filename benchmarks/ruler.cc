@@ -68,6 +68,11 @@ Status Ruler::check(const SampleRequest& request) const {
     return fail(ErrorKind::kInvalidArgument,
                 "RULER's {} has no end: expected at least 1 sample, got {}",
                 config::enum_name(config_.task), request.count);
+  if (config_.distractors > 0 && !is_ruler_niah(config_.task) && config_.task != RulerTask::kVt)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "expected 0 (needles and chains have distractors, {} has none), got {}",
+                           config::enum_name(config_.task), config_.distractors)
+                    .at("benchmark.distractors"));
   if (request.max_positions > 0 && config_.length > request.max_positions) {
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "expected at most {} (the model's positions), got {}",

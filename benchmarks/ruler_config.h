@@ -31,6 +31,7 @@ enum class RulerVariant { kRuler, kLmEval };
 struct RulerConfig {
   RulerTask task = RulerTask::kNiahSingle1;
   std::int64_t length = 4096;
+  std::int64_t distractors = 0;
   RulerVariant variant = RulerVariant::kRuler;
   TextSource essays = TextSource::kEssay;
   KeyWordSource words = KeyWordSource::kWonderwords;
@@ -47,6 +48,10 @@ struct RulerConfig {
           "prompt, answer prefix and tokens to generate together, in tokens, at most; published: "
           "4096 to 131072",
           config::between(1, 1 << 24));
+    visit("distractors", self.distractors,
+          "of the same type as what is asked for, besides the published ones: keys with as many "
+          "values (niah_*), chains (vt); published: 0",
+          config::between(0, 100));
     visit("variant", self.variant,
           "ruler: NVIDIA/RULER; lm_eval: the prompts and scores of lm-evaluation-harness where "
           "they differ");

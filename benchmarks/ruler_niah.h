@@ -18,7 +18,7 @@ struct RulerNiahTask {
   RulerHaystack haystack = RulerHaystack::kNoise;
   RulerWord key = RulerWord::kWords;
   RulerWord value = RulerWord::kNumbers;
-  std::size_t keys = 1;     // in the haystack, besides the lines of a needle haystack
+  std::size_t keys = 1;     // in the haystack, besides distractors and a needle haystack's lines
   std::size_t values = 1;   // of each key
   std::size_t queries = 1;  // keys asked for
 };

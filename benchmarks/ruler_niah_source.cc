@@ -41,10 +41,11 @@ struct Hidden {
   std::vector<std::size_t> wanted;  // needles of the asked keys
 };
 
-Hidden draw_hidden(const RulerNiahTask& task, const NeedlePool& pool, Rng& rng, Used& used) {
+Hidden draw_hidden(const RulerNiahTask& task, std::size_t distractors, const NeedlePool& pool,
+                   Rng& rng, Used& used) {
   Hidden hidden;
   std::vector<std::string> keys;
-  for (std::size_t k = 0; k < task.keys; ++k)
+  for (std::size_t k = 0; k < task.keys + distractors; ++k)
     for (std::size_t v = 0; v < task.values; ++v) {
       Needle needle = draw_needle(task, pool, rng, used);
       if (v == 0) keys.push_back(needle.key);
@@ -268,7 +269,14 @@ class NiahSource final : public RulerSource {
 };
 
 Status NiahSource::draw(std::int64_t count) {
-  const auto most = static_cast<std::int64_t>(pool_.key_count() / 2 / (task_.keys * task_.values));
+  const auto distractors = static_cast<std::size_t>(setting_.config.distractors);
+  const std::size_t needles = (task_.keys + distractors) * task_.values;
+  if (essays_ && needles > kDepths)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "expected at most {} (needles stand at {} depths, a key has {}), got {}",
+                           kDepths / task_.values - task_.keys, kDepths, task_.values, distractors)
+                    .at("benchmark.distractors"));
+  const auto most = static_cast<std::int64_t>(pool_.key_count() / 2 / needles);
   if (count > most)
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "the {} split has keys for {} samples, got {}",
@@ -278,7 +286,8 @@ Status NiahSource::draw(std::int64_t count) {
   // No two samples hide the same key or value.
   Rng rng(setting_.request.seed, setting_.stream(-1));
   Used used;
-  for (std::int64_t i = 0; i < count; ++i) hidden_.push_back(draw_hidden(task_, pool_, rng, used));
+  for (std::int64_t i = 0; i < count; ++i)
+    hidden_.push_back(draw_hidden(task_, distractors, pool_, rng, used));
   return {};
 }
 

@@ -14,7 +14,7 @@ constexpr std::size_t kNameLetters = 5;
 constexpr std::size_t kExampleLetters = 3;
 constexpr std::int64_t kLowestValue = 10'000, kHighestValue = 99'998;
 constexpr std::int64_t kExampleTokens = 500;  // of the worked example's question, at most
-constexpr auto kFewestLines = static_cast<std::int64_t>(kVtVariables);
+constexpr auto kChainLines = static_cast<std::int64_t>(kVtVariables);
 
 using Used = std::set<std::string, std::less<>>;
 
@@ -34,9 +34,10 @@ VtChain draw_chain(Rng& rng, Split split, std::size_t letters, Used& used) {
 
 class VtDraft final : public RulerDraft {
  public:
-  VtDraft(const RulerSetting& setting, VtChain chain, std::int64_t index)
+  // The first chain is asked for.
+  VtDraft(const RulerSetting& setting, std::vector<VtChain> chains, std::int64_t index)
       : setting_(setting),
-        chain_(std::move(chain)),
+        chains_(std::move(chains)),
         places_(setting.request.seed, setting.stream(index) + "/places") {
     // lm_eval's lines end in a newline, and are joined by spaces.
     line_tokens_ = tokens_behind(setting.request.tokenizer, ".",
@@ -44,37 +45,48 @@ class VtDraft final : public RulerDraft {
     Rng rng(setting.request.seed, setting.stream(index) + "/example");
     example_ = example_of(rng);
   }
-  std::int64_t min_units() const override { return kFewestLines; }
+  std::int64_t min_units() const override { return std::ssize(chains_) * kChainLines; }
   std::int64_t tokens(std::int64_t units) override { return units * line_tokens_; }
   Result<RulerText> text(std::int64_t units) override;
 
  private:
-  RulerText haystack(const VtChain& chain, std::int64_t lines, Rng places) const;
+  RulerText haystack(const std::vector<VtChain>& chains, std::int64_t lines, Rng places) const;
   std::string example_of(Rng& rng) const;
 
   const RulerSetting setting_;
-  const VtChain chain_;
+  const std::vector<VtChain> chains_;
   const Rng places_;
   std::int64_t line_tokens_ = 0;
   std::string example_;
 };
 
-// Noise with the chain in it, in its order.
-RulerText VtDraft::haystack(const VtChain& chain, std::int64_t lines, Rng places) const {
-  const std::vector<std::string> statements = vt_statements(chain);
+// Noise with the chains in it, each in its order.
+RulerText VtDraft::haystack(const std::vector<VtChain>& chains, std::int64_t lines,
+                            Rng places) const {
   const auto count = static_cast<std::size_t>(lines);
-  std::vector<std::size_t> before = places.sample(count, statements.size());
+  std::vector<std::size_t> before = places.sample(count, chains.size() * kVtVariables);
   std::sort(before.begin(), before.end());
+  std::vector<std::vector<std::string>> statements;
+  std::vector<std::size_t> turns;  // the chain of each statement
+  for (std::size_t c = 0; c < chains.size(); ++c) {
+    statements.push_back(vt_statements(chains[c]));
+    turns.insert(turns.end(), kVtVariables, c);
+  }
+  if (chains.size() > 1) places.shuffle(turns);
   const char join = setting_.lm_eval() ? ' ' : '\n';
   RulerText text;
+  std::vector<std::size_t> said(chains.size());
   std::size_t next = 0;
   for (std::size_t line = 0; line < count; ++line) {
     if (next < before.size() && before[next] == line) {
+      const std::size_t chain = turns[next];
+      const std::string& statement = statements[chain][said[chain]++];
       if (!text.context.empty()) text.context += join;
       const std::size_t begin = text.context.size();
-      text.context += statements[next];
-      text.evidence.push_back({begin, begin + statements[next].find_last_not_of(' ') + 1});
-      text.asked.push_back(next++);
+      text.context += statement;
+      text.evidence.push_back({begin, begin + statement.find_last_not_of(' ') + 1});
+      if (chain == 0) text.asked.push_back(next);
+      ++next;
     }
     if (!text.context.empty()) text.context += join;
     text.context += kNoiseUnit;
@@ -83,36 +95,40 @@ RulerText VtDraft::haystack(const VtChain& chain, std::int64_t lines, Rng places
   return text;
 }
 
-// A question of the same kind with its answer: as many lines as kExampleTokens hold.
+// A question about one chain with its answer: as many lines as kExampleTokens hold.
 std::string VtDraft::example_of(Rng& rng) const {
   Used used;
   const VtChain chain = draw_chain(rng, setting_.request.split, kExampleLetters, used);
   const Rng places = rng;
   const auto question = [&](std::int64_t lines) {
-    return std::string(kVtHead) + haystack(chain, lines, places).context +
+    return std::string(kVtHead) + haystack({chain}, lines, places).context +
            vt_question(chain.value) + vt_answer_prefix(setting_.config.variant, chain.value);
   };
   const std::string answer = fmt::format(" {}", fmt::join(chain.names, " "));
-  const std::string least = question(kFewestLines) + (setting_.lm_eval() ? answer : "");
+  const std::string least = question(kChainLines) + (setting_.lm_eval() ? answer : "");
   const std::int64_t room =
       kExampleTokens - (setting_.lm_eval() ? ruler_generation(RulerTask::kVt) : 0);
   const auto taken = std::ssize(setting_.request.tokenizer.encode_plain(least));
   const std::int64_t more = std::max<std::int64_t>(0, room - taken) / line_tokens_;
-  return question(kFewestLines + more) + answer + (setting_.lm_eval() ? "\n\n\n\n" : "\n\n");
+  return question(kChainLines + more) + answer + (setting_.lm_eval() ? "\n\n\n\n" : "\n\n");
 }
 
 Result<RulerText> VtDraft::text(std::int64_t units) {
-  RulerText text = haystack(chain_, units, places_);
+  const VtChain& asked = chains_[0];
+  RulerText text = haystack(chains_, units, places_);
   text.head = example_ + std::string(kVtHead);
-  text.tail = vt_question(chain_.value);
+  text.tail = vt_question(asked.value);
   text.answer_prefix =
-      ruler_answer_prefix(setting_, vt_answer_prefix(setting_.config.variant, chain_.value));
-  text.references = chain_.names;
-  text.answer = fmt::format(" {}", fmt::join(chain_.names, " "));
-  std::vector<std::string> own = chain_.names;
-  own.push_back(chain_.value);
+      ruler_answer_prefix(setting_, vt_answer_prefix(setting_.config.variant, asked.value));
+  text.references = asked.names;
+  text.answer = fmt::format(" {}", fmt::join(asked.names, " "));
+  std::vector<std::string> own;
+  for (const VtChain& chain : chains_) {
+    own.insert(own.end(), chain.names.begin(), chain.names.end());
+    own.push_back(chain.value);
+  }
   text.metadata = {{"own_words", std::move(own)},
-                   {"value", chain_.value},
+                   {"value", asked.value},
                    {"fixed_wording", true},
                    {"source", {{"kind", "noise"}}}};
   return text;
@@ -123,8 +139,11 @@ class VtSource final : public RulerSource {
   explicit VtSource(const RulerSetting& setting) : setting_(setting) {
     Rng rng(setting.request.seed, setting.stream(-1));
     Used used;  // no two samples share a name or value
-    for (std::int64_t i = 0; i < setting.request.count; ++i)
-      chains_.push_back(draw_chain(rng, setting.request.split, kNameLetters, used));
+    for (std::int64_t i = 0; i < setting.request.count; ++i) {
+      std::vector<VtChain>& chains = chains_.emplace_back();
+      for (std::int64_t c = 0; c <= setting.config.distractors; ++c)
+        chains.push_back(draw_chain(rng, setting.request.split, kNameLetters, used));
+    }
   }
   Result<std::unique_ptr<RulerDraft>> draft(std::int64_t index) const override {
     return std::make_unique<VtDraft>(setting_, chains_[static_cast<std::size_t>(index)], index);
@@ -132,7 +151,7 @@ class VtSource final : public RulerSource {
 
  private:
   const RulerSetting setting_;
-  std::vector<VtChain> chains_;
+  std::vector<std::vector<VtChain>> chains_;  // of each sample
 };
 
 }  // namespace
@@ -158,7 +177,7 @@ std::string vt_answer_prefix(RulerVariant variant, std::string_view value) {
 
 Result<std::unique_ptr<RulerSource>> make_vt_source(const RulerSetting& setting) {
   // Half of the values, so that drawing without repetition stays quick.
-  const std::int64_t most = (kHighestValue - kLowestValue) / 10;
+  const std::int64_t most = (kHighestValue - kLowestValue) / 10 / (1 + setting.config.distractors);
   if (setting.request.count > most)
     return fail(make_error(ErrorKind::kInvalidArgument, "vt has values for {} samples, got {}",
                            most, setting.request.count)

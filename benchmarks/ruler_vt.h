@@ -1,5 +1,5 @@
 // Variable tracking: RULER's texts (NVIDIA/RULER, Apache-2.0: data/synthetic/constants.py and
-// variable_tracking.py), one chain of five variables.
+// variable_tracking.py), chains of five variables, one of which is asked for.
 #pragma once
 
 #include <string>

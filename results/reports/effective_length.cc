@@ -17,7 +17,7 @@ constexpr double kPercent = 100;
 
 struct Asked {
   std::string task, variant;
-  std::int64_t length = 0;
+  std::int64_t length = 0, distractors = 0;
 };
 
 // What a run's benchmark configuration asks; none where it is no RULER configuration.
@@ -28,19 +28,24 @@ std::optional<Asked> asked_by(const RunRow& run) {
   if (task == config->end() || !task->is_string() || length == config->end() ||
       !length->is_number_integer())
     return std::nullopt;
-  const auto variant = config->find("variant");
+  const auto variant = config->find("variant"), distractors = config->find("distractors");
   return Asked{
       task->get<std::string>(),
       variant != config->end() && variant->is_string() ? variant->get<std::string>() : kRuler,
-      length->get<std::int64_t>()};
+      length->get<std::int64_t>(),
+      distractors != config->end() && distractors->is_number_integer()
+          ? distractors->get<std::int64_t>()
+          : 0};
 }
 
 std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
   const RunRow& run = evaluation.run;
-  std::string text = fmt::format("{} · rule {}", mixer_text(run.window, run.sinks, linear_of(run, &evaluation.plan)),
-                                 to_string(run.decode_rule));
+  std::string text = fmt::format(
+      "{} · rule {}", mixer_text(run.window, run.sinks, linear_of(run, &evaluation.plan)),
+      to_string(run.decode_rule));
   if (run.budget_fraction) text += fmt::format(" · budget {:g}", *run.budget_fraction);
   if (run.budget_units) text += fmt::format(" · {}", plural(*run.budget_units, "unit"));
+  if (asked.distractors > 0) text += " · " + plural(asked.distractors, "distractor");
   if (asked.variant != kRuler) text += " · " + asked.variant;
   if (!evaluation.by.empty()) text += " · " + evaluation.by;
   return text;

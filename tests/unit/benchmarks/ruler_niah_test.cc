@@ -106,6 +106,41 @@ TEST(RulerNiah, EachTaskHidesAndAsksAsManyAsPublished) {
   }
 }
 
+TEST(RulerNiah, DistractorsAreOtherKeysWithAsManyValues) {
+  const Model model = small_model();
+  for (const RulerTask task : {RulerTask::kNiahMultivalue, RulerTask::kNiahSingle1}) {
+    RulerConfig config = bundled_ruler(task, 1500);
+    config.distractors = 3;
+    const std::size_t values = task == RulerTask::kNiahMultivalue ? 4 : 1;
+    for (const Sample& sample : ruler_samples(config, model.request(5))) {
+      const auto keys = sample.metadata["keys"].get<std::vector<std::string>>();
+      EXPECT_EQ(std::set(keys.begin(), keys.end()).size(), 4U);
+      EXPECT_EQ(keys.size(), 4 * values);
+      ASSERT_EQ(sample.metadata["asked"].size(), 1U);
+      const std::string asked = sample.metadata["asked"][0];
+      EXPECT_EQ(sample.answers.size(), values);
+      const std::string context = context_of(sample);
+      for (const std::string& answer : sample.answers)
+        EXPECT_EQ(count_of(context, "for " + asked + " is: " + answer + "."), 1);
+      EXPECT_EQ(count_of(context, "One of the special magic numbers for "),
+                static_cast<std::int64_t>(4 * values));
+      EXPECT_EQ(sample.metadata["asked_needles"].size(), values);
+      for (const std::size_t needle : sample.metadata["asked_needles"])
+        EXPECT_EQ(keys[needle], asked);
+    }
+  }
+  RulerConfig config = bundled_ruler(RulerTask::kNiahMultivalue, 1500);
+  config.distractors = 10;
+  EXPECT_EQ(ruler_error(config, model.request(5)),
+            "benchmark.distractors: expected at most 9 (needles stand at 40 depths, a key has 4), "
+            "got 10");
+  config = bundled_ruler(RulerTask::kFwe, 1500);
+  config.distractors = 1;
+  EXPECT_EQ(ruler_error(config, model.request(5)),
+            "benchmark.distractors: expected 0 (needles and chains have distractors, fwe has "
+            "none), got 1");
+}
+
 TEST(RulerNiah, KeysAndValuesHaveThePublishedForms) {
   const Model model = small_model();
   const std::regex uuid("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}");

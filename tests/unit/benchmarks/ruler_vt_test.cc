@@ -65,6 +65,45 @@ TEST(RulerVt, TheHaystackIsNoiseWithOneChainInItsOrder) {
   }
 }
 
+TEST(RulerVt, DistractorsAreChainsOfTheirOwnEachInItsOrder) {
+  const Model model = small_model();
+  RulerConfig config = vt(2500);
+  config.distractors = 2;
+  bool mixed = false;
+  for (const Sample& sample : ruler_samples(config, model.request(6))) {
+    const std::string question = parts_of(sample)[1];
+    const std::string asked = sample.metadata["value"];
+    std::map<std::string, std::string> value_of;             // by variable
+    std::map<std::string, std::vector<std::string>> chains;  // by value
+    std::vector<std::string> order;
+    const auto end = question.rfind(vt_question(asked));
+    for (const std::string& line :
+         split_text(question.substr(kVtHead.size(), end - kVtHead.size()), '\n')) {
+      if (line == kNoiseUnit) continue;
+      const std::vector<std::string> words = split_words(line);  // VAR name = [VAR] value
+      ASSERT_GE(words.size(), 4U) << line;
+      const bool first = words.size() == 4;
+      ASSERT_TRUE(first || value_of.contains(words[4])) << line << ": not in order";
+      const std::string value = first ? words[3] : value_of.at(words[4]);
+      value_of[words[1]] = value;
+      chains[value].push_back(words[1]);
+      order.push_back(value);
+    }
+    ASSERT_EQ(chains.size(), 3U);
+    for (const auto& [value, names] : chains) EXPECT_EQ(names.size(), 5U);
+    EXPECT_EQ(chains.at(asked), sample.answers);
+    mixed = mixed || std::count(order.begin(), order.begin() + 5, order[0]) < 5;
+    EXPECT_EQ(sample.metadata["needles"].size(), 15U);
+    std::size_t place = 0;
+    for (const std::size_t needle : sample.metadata["asked_needles"]) {
+      EXPECT_EQ(order[needle], asked);
+      ++place;
+    }
+    EXPECT_EQ(place, 5U);
+  }
+  EXPECT_TRUE(mixed) << "chains stand one behind the other";
+}
+
 TEST(RulerVt, TheWorkedExampleHasItsAnswerAndAtMostFiveHundredTokens) {
   const Model model = small_model();
   for (const Sample& sample : ruler_samples(vt(2500), model.request(6))) {

@@ -102,14 +102,21 @@ TEST(EffectiveLength, StrategiesVariantsAndOtherBenchmarksAreNotMixed) {
   runs.add("a", "vt", 4096, kAll);
   runs.add("b", "vt", 4096, kFewer);
   runs.add("a", "vt", 8192, kFewer, R"(,"variant":"lm_eval")");
+  runs.add("a", "vt", 16384, kFewer, R"(,"distractors":2)");
   runs.board.use_samples(1000, 4);
   runs.board.add({.label = "a", .group = {}, .layers = {1}, .nll = {1, 1, 1, 1}});  // niah
   const EffectiveLengths lengths = runs.lengths();
   SCOPED_TRACE(render(effective_length_page(lengths), {}));
-  ASSERT_THAT(lengths.rows, SizeIs(3));
+  ASSERT_THAT(lengths.rows, SizeIs(4));
+  EXPECT_EQ(std::count_if(
+                lengths.rows.begin(), lengths.rows.end(),
+                [](const EffectiveLength& row) { return row.setting.ends_with("2 distractors"); }),
+            1);
   std::map<std::string, std::optional<std::int64_t>> effective;
   for (const EffectiveLength& row : lengths.rows)
-    effective[row.strategy + (row.setting.ends_with("lm_eval") ? " lm_eval" : "")] = row.effective;
+    effective[row.strategy + (row.setting.ends_with("lm_eval")       ? " lm_eval"
+                              : row.setting.ends_with("distractors") ? " distractors"
+                                                                     : "")] = row.effective;
   EXPECT_EQ(effective["a"], 4096);
   EXPECT_EQ(effective["b"], std::nullopt);
   EXPECT_EQ(effective["a lm_eval"], std::nullopt);
