@@ -48,6 +48,7 @@ class Conversion {
   Status load();
   Status start_branches();
   Status read_plan();
+  Status check_alignment();
   Status read_text();
   Status align();
   Status train_hybrid(const char* name, const HybridStage& stage);
@@ -76,6 +77,7 @@ class Conversion {
   std::optional<AttentionPlan> plan_;
   TextStream stream_;
   std::vector<LayerBranch> branches_;
+  std::string alignment_title_;
   std::unique_ptr<Model> student_;                 // may share the teacher's weights
   std::shared_ptr<const StudentMasters> masters_;  // of student_; null: the teacher's weights
   nlohmann::json record_;  // every number that the result depends on, then what came of it
@@ -151,6 +153,16 @@ Status Conversion::read_plan() {
         config_.plan.empty() ? "none" : fmt::format("plan[{:.8}]", plan_->id());
     record_["selected"] = {{"label", name}, {"group", name}, {"supervision", "unknown"}};
   }
+  return {};
+}
+
+// Before text is sampled, which takes minutes.
+Status Conversion::check_alignment() {
+  if (config_.stage1.training.steps == 0 || branches_.empty()) return {};
+  ASSIGN_OR_RETURN(alignment_title_,
+                   title_of("stage1", config_.stage1,
+                            branch_training_bytes(teacher_->shape(), branches_,
+                                                  config_.stage1.training, config_.stage1.length)));
   return {};
 }
 
@@ -262,12 +274,8 @@ Status Conversion::align() {
   for (const LayerBranch& branch : branches_) record_["layers"].push_back(branch.layer());
   record_["stage1"] = config::to_json(config_.stage1);
   if (config_.stage1.training.steps == 0 || branches_.empty()) return {};
-  ASSIGN_OR_RETURN(const std::string title,
-                   title_of("stage1", config_.stage1,
-                            branch_training_bytes(teacher_->shape(), branches_,
-                                                  config_.stage1.training, config_.stage1.length)));
   BranchTrainer trainer(*teacher_, branches_, config_.stage1.training);
-  return train("stage1", config_.stage1, title, trainer);
+  return train("stage1", config_.stage1, alignment_title_, trainer);
 }
 
 Status Conversion::train_hybrid(const char* name, const HybridStage& stage) {
@@ -313,6 +321,7 @@ Result<Converted> Conversion::run() {
   RETURN_IF_ERROR(load());
   RETURN_IF_ERROR(read_plan());
   if (branches_.empty()) RETURN_IF_ERROR(start_branches());
+  RETURN_IF_ERROR(check_alignment());
   RETURN_IF_ERROR(read_text());
   RETURN_IF_ERROR(align());
   RETURN_IF_ERROR(train_hybrid("stage2", config_.stage2));

@@ -189,9 +189,9 @@ Result<TextStream> from_teacher(const ConvertConfig& config, const Tokenizer& to
                      sample_texts(model, how, done, config.text.sample_batch));
     for (const Tokens& text : more)
       stream.tokens.insert(stream.tokens.end(), text.begin(), text.end());
-    done += std::ssize(more);
     RETURN_IF_ERROR(file.save(stream.tokens, model.meter() - before));
-    progress.advance(std::ssize(more));
+    progress.advance(std::min(std::ssize(more), texts - done));
+    done += std::ssize(more);
   }
   progress.end();
   stream.tokens.resize(static_cast<std::size_t>(texts * how.length));
