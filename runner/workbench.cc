@@ -9,6 +9,15 @@
 #include "runner/training.h"
 
 namespace strata {
+namespace {
+
+std::vector<std::string> notices_of(const std::vector<Sample>& samples) {
+  TruncationNotices notices;
+  for (const Sample& sample : samples) notices.add(sample.metadata);
+  return notices.lines();
+}
+
+}  // namespace
 
 int worker_threads(const ExperimentConfig& config) {
   if (config.threads > 0) return config.threads;
@@ -77,9 +86,7 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
   ASSIGN_OR_RETURN(task->samples, draw_samples(config, *task->benchmark, *tools, positions,
                                                config.benchmark_split()));
   RETURN_IF_ERROR(check_not_trained_on(config.model.path, task->samples));
-  TruncationNotices notices;
-  for (const Sample& sample : task->samples) notices.add(sample.metadata);
-  task->notices = notices.lines();
+  task->notices = notices_of(task->samples);
   std::unique_ptr<Benchmark> other;
   if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {
     ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,
@@ -89,6 +96,7 @@ Result<const Task*> Workbench::task(const ExperimentConfig& config) {
                                                    *tools, positions, Split::kCalibration);
   if (!drawn) return fail(std::move(drawn).error().at("calibration"));
   task->calibration.samples = *std::move(drawn);
+  task->calibration_notices = notices_of(task->calibration.samples);
   RETURN_IF_ERROR(check_disjoint(task->calibration.samples, task->samples));
   task->calibration.id = content_id(task->calibration.samples);
   entry = std::move(task);

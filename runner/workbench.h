@@ -22,7 +22,8 @@ struct Task {
   std::unique_ptr<Benchmark> benchmark;
   std::vector<Sample> samples;
   CalibrationSet calibration;
-  std::vector<std::string> notices;  // what was left out of the samples to make them fit
+  // What was left out of the samples to make them fit.
+  std::vector<std::string> notices, calibration_notices;
   std::string benchmark_data_id;
 };
 

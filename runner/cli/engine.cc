@@ -36,6 +36,10 @@ void warn_of_signs(const std::string& who, const std::vector<std::string>& signs
     std::fprintf(stderr, "warning: %s shows a sign of a bug: %s\n", who.c_str(), sign.c_str());
 }
 
+void note_all(const std::vector<std::string>& notices) {
+  for (const std::string& notice : notices) std::fprintf(stderr, "note: %s\n", notice.c_str());
+}
+
 Status select(const Arguments& arguments, const std::vector<Job>& jobs,
               TerminalProgress& progress) {
   if (jobs.size() != 1)
@@ -46,6 +50,7 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   const ExperimentConfig& config = jobs[0].config;
   ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
+  ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   RETURN_IF_ERROR(write_atomically(arguments.plan_out, selected.plan.to_json().dump(1) + "\n"));
   if (!arguments.selection_out.empty())
     RETURN_IF_ERROR(write_atomically(arguments.selection_out,
@@ -53,6 +58,7 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n",
               selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),
               selected.selection.mask.size(), arguments.plan_out.c_str());
+  if (selected.supervision != "none") note_all(task->calibration_notices);
   warn_of_signs(config.strategy_name(), signs_in(selected.selection.diagnostics));
   return {};
 }
@@ -95,8 +101,7 @@ void report_done(const RunOutcome& outcome) {
                          outcome.answered_before, outcome.samples);
   std::printf("%s\n", words.c_str());
   std::fflush(stdout);
-  for (const std::string& notice : outcome.notices)
-    std::fprintf(stderr, "note: %s\n", notice.c_str());
+  note_all(outcome.notices);
   warn_of_signs("run " + outcome.run_id.substr(0, 12) + " " + outcome.label, outcome.signs);
 }
 
