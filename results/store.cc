@@ -25,7 +25,8 @@ constexpr std::string_view kSelectRunsOfConfig =
 constexpr std::string_view kSelectExecutionsOfRun =
     "SELECT * FROM executions WHERE run_id = ?1 ORDER BY id";
 constexpr std::string_view kSelectAnswered =
-    "SELECT sample_id FROM responses WHERE experiment_id = ?1 AND execution_id = ?2";
+    "SELECT DISTINCT sample_id FROM responses JOIN executions ON executions.id = execution_id "
+    "WHERE experiment_id = ?1 AND device = ?2 AND threads = ?3 AND dtype = ?4 AND cpu = ?5";
 constexpr std::string_view kUpdateRun =
     "UPDATE runs SET finished = ?2, status = ?3, error = ?4, selection_id = ?5, experiment_id = "
     "?6, calibration_nll = ?7, decode_rule = ?8, window = ?9, sinks = ?10 WHERE id = ?1";
@@ -257,10 +258,11 @@ Result<std::vector<ExecutionRow>> Store::executions_of(std::string_view run_id) 
 }
 
 Result<std::set<std::string>> Store::answered(std::string_view experiment_id,
-                                              std::string_view execution_id) const {
+                                              const ExecutionRow& execution) const {
   ASSIGN_OR_RETURN(
       const auto found,
-      connection_->query(kSelectAnswered, {std::string(experiment_id), std::string(execution_id)}));
+      connection_->query(kSelectAnswered, {std::string(experiment_id), execution.device,
+                                           execution.threads, execution.dtype, execution.cpu}));
   std::set<std::string> samples;
   for (const SqlRow& row : found) samples.insert(printable(row[0]));
   return samples;

@@ -70,9 +70,11 @@ class Store {
   // Runs of one configuration, by start.
   Result<std::vector<RunRow>> runs_of_config(std::string_view config_hash) const;
   Result<std::vector<ExecutionRow>> executions_of(std::string_view run_id) const;
-  // The samples that an execution has answered (what a run that is carried on skips).
+  // The samples of an experiment that have been answered on this device (with these threads, in
+  // this dtype, on this processor), whichever run that was: what no further run asks again. Model,
+  // tokenizer, plan, samples, generation and numerics are the experiment's.
   Result<std::set<std::string>> answered(std::string_view experiment_id,
-                                         std::string_view execution_id) const;
+                                         const ExecutionRow& execution) const;
 
   // Inserts every row of `other`, in one transaction; nothing is kept where a row conflicts. Doing
   // it again changes nothing. A run that is unfinished here and finished there becomes finished.

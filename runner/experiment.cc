@@ -211,9 +211,9 @@ Status carry_out(const Job& job, RunRow& run, Workbench& workbench, Store& store
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   ASSIGN_OR_RETURN(const AttentionPlan plan, plan_of(job, run, workbench, store, progress));
   ASSIGN_OR_RETURN(ExecutionRow execution, execution_row(config, workbench, run.id, build));
-  ASSIGN_OR_RETURN(const std::string execution_id, store.record(std::move(execution)));
+  ASSIGN_OR_RETURN(const std::string execution_id, store.record(execution));
   ASSIGN_OR_RETURN(const std::set<std::string> answered,
-                   store.answered(*run.experiment_id, execution_id));
+                   store.answered(*run.experiment_id, execution));
   std::vector<bool> known;
   for (const Sample& sample : task->samples) known.push_back(answered.contains(sample.id));
   outcome.samples = known.size();

@@ -247,8 +247,8 @@ TEST_F(RunKillTest, OneInterruptFinishesTheSampleAndTheSameCommandCarriesOn) {
   EXPECT_LT(answered, 400U);
 
   ASSERT_EQ(run(one_long_run(database)), 0) << output();
-  EXPECT_THAT(output(), HasSubstr("carried on: " + std::to_string(answered) +
-                                  " of 400 samples were answered already"));
+  EXPECT_THAT(output(),
+              HasSubstr("(" + std::to_string(answered) + " of 400 samples were answered before)"));
   EXPECT_EQ(only_run(database).status, RunStatus::kDone);
   ASSERT_EQ(run(one_long_run(db("undisturbed.db"))), 0) << output();
   expect_same_rows(rows_of(database), rows_of(db("undisturbed.db")));
@@ -325,7 +325,7 @@ TEST_F(RunKillTest, ResumeCarriesOnByTheRecordedConfigurationOrSaysWhatDiffers) 
   fs::copy_file(folder() / "kept.jsonl", folder() / "many.jsonl",
                 fs::copy_options::overwrite_existing);
   ASSERT_EQ(run(resume), 0) << output();
-  EXPECT_THAT(output(), HasSubstr("carried on: "));
+  EXPECT_THAT(output(), HasSubstr("samples were answered before)"));
   ASSERT_EQ(run(one_long_run(db("undisturbed.db"))), 0) << output();
   expect_same_rows(rows_of(database), rows_of(db("undisturbed.db")));
   EXPECT_EQ(run(resume), 0);

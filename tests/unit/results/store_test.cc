@@ -258,14 +258,35 @@ TEST(Store, FindsARunByTheBeginningOfItsId) {
   }));
 }
 
-TEST(Store, KnowsWhatARunThatIsCarriedOnNeedNotDoAgain) {
+TEST(Store, KnowsWhatNoFurtherRunNeedAskAgain) {
   const TemporaryFolder folder;
   World world = make_world(folder.file("a.db"), 1);
-  const std::string other =
-      must(world.store.record(execution_row(must(world.store.record(run_row("other", 1))))));
-  EXPECT_THAT(must(world.store.answered(world.experiment.id, world.execution.id)),
-              ElementsAre(sample_row(0).id));
-  EXPECT_THAT(must(world.store.answered(world.experiment.id, other)), IsEmpty());
+  const auto answered = [&](const ExperimentRow& experiment, const ExecutionRow& execution) {
+    return must(world.store.answered(experiment_id(experiment), execution));
+  };
+  const ExecutionRow other = execution_row(must(world.store.record(run_row("other", 1))));
+  EXPECT_THAT(answered(world.experiment, world.execution), ElementsAre(sample_row(0).id));
+  EXPECT_THAT(answered(world.experiment, other), ElementsAre(sample_row(0).id)) << "of another run";
+  for (auto& [what, change] : std::vector<std::pair<const char*, void (*)(ExecutionRow&)>>{
+           {"device", [](ExecutionRow& row) { row.device = "cuda:NVIDIA H100"; }},
+           {"threads", [](ExecutionRow& row) { ++row.threads; }},
+           {"dtype", [](ExecutionRow& row) { row.dtype = "float64"; }},
+           {"cpu", [](ExecutionRow& row) { row.cpu = "another"; }}}) {
+    ExecutionRow changed = world.execution;
+    change(changed);
+    EXPECT_THAT(answered(world.experiment, changed), IsEmpty()) << what;
+  }
+  for (auto& [what, change] : std::vector<std::pair<const char*, void (*)(ExperimentRow&)>>{
+           {"model", [](ExperimentRow& row) { row.model_id[0] ^= 1; }},
+           {"tokenizer", [](ExperimentRow& row) { row.tokenizer_id[0] ^= 1; }},
+           {"plan", [](ExperimentRow& row) { row.plan_id[0] ^= 1; }},
+           {"generation", [](ExperimentRow& row) { row.generation_json = R"({"limit":7})"; }},
+           {"samples", [](ExperimentRow& row) { row.data_id[0] ^= 1; }},
+           {"numerics", [](ExperimentRow& row) { ++row.numerics_version; }}}) {
+    ExperimentRow changed = world.experiment;
+    change(changed);
+    EXPECT_THAT(answered(changed, world.execution), IsEmpty()) << what;
+  }
   EXPECT_THAT(must(world.store.executions_of(world.run.id)), ElementsAre(world.execution));
   EXPECT_THAT(must(world.store.runs_of_config(world.run.config_hash)), ElementsAre(world.run));
   EXPECT_THAT(must(world.store.runs_of_config("unknown")), IsEmpty());
