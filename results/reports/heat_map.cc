@@ -110,8 +110,7 @@ TextTable grid_of(const HeatMap& map, const Metric& metric) {
 
 }  // namespace
 
-Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request) {
-  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+std::vector<HeatMap> heat_maps(const LeaderboardData& data) {
   std::vector<HeatMap> out;
   for (const Evaluation& evaluation : data.evaluations) {
     if (!evaluation.shown) continue;
@@ -121,6 +120,12 @@ Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequ
     if (!places.empty() && places.size() == evaluation.nll.size())
       out.push_back(map_of(evaluation, places));
   }
+  return out;
+}
+
+Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request) {
+  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+  std::vector<HeatMap> out = heat_maps(data);
   if (out.empty())
     return fail(make_error(ErrorKind::kNotFound,
                            "expected a finished run whose samples have a length and a depth, got "

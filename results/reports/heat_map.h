@@ -29,6 +29,7 @@ struct HeatMap {
 
 // Of every run whose samples say their cell (benchmark=niah_grid), by start. Errors: the store's,
 // and a database in which no run does.
+std::vector<HeatMap> heat_maps(const LeaderboardData& data);  // may be none
 Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request);
 
 // Depths × lengths for each map and metric; as csv one line a cell, as plotting programs like it.

@@ -14,6 +14,7 @@
 #include "results/reports/compare.h"
 #include "results/reports/effective_length.h"
 #include "results/reports/heat_map.h"
+#include "results/reports/html_leaderboard.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
@@ -126,6 +127,12 @@ Result<int> report(const Arguments& arguments) {
     text = render(effective_length_page(lengths), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
+    if (options.format == ReportFormat::kHtml && !arguments.trace &&
+        arguments.command == Command::kReportLeaderboard) {
+      ASSIGN_OR_RETURN(text, html_leaderboard(store, keys.filters, table));
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      return 0;
+    }
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
            : arguments.trace                           ? render_trace(table, options)
                                                        : render(table, options);
