@@ -70,7 +70,8 @@ std::vector<const Evaluation*> selections_of(const LeaderboardData& data) {
 std::string selection_name(const Evaluation& evaluation) {
   std::string out = evaluation.name();
   if (evaluation.run.budget_units) out += fmt::format(" · budget {}", *evaluation.run.budget_units);
-  return out + fmt::format(" · selection {}", short_id(evaluation.selection->id));
+  const SelectionRow& selection = *evaluation.selection;
+  return out + fmt::format(" · seed {} · selection {}", selection.seed, short_id(selection.id));
 }
 
 std::optional<double> number_at(const json& grid, std::size_t layer, std::size_t unit) {
@@ -95,7 +96,7 @@ std::string numbers(const TextTable& table, const std::string& caption) {
 struct Scores {
   json points = json::array();  // [layer, unit, score, error, kept]
   TextTable table{{{"layer"}, {"unit"}, {"kept", false}, {"score"}, {"standard error"}}, {}};
-  std::size_t units = 0, kept = 0;
+  std::size_t layers = 0, units = 0, kept = 0;
   std::optional<std::tuple<double, std::size_t, std::size_t>> highest;  // score, layer, unit
 };
 
@@ -104,6 +105,7 @@ Scores scores_of(const SelectionRow& selection) {
   const json errors = parse_json(selection.standard_errors_json).value_or(json());
   const json mask = parse_json(selection.mask_json).value_or(json());
   Scores out;
+  out.layers = scores.is_array() ? scores.size() : 0;
   for (std::size_t layer = 0; scores.is_array() && layer < scores.size(); ++layer)
     for (std::size_t unit = 0; scores[layer].is_array() && unit < scores[layer].size(); ++unit) {
       const auto score = number_at(scores, layer, unit), error = number_at(errors, layer, unit);
@@ -216,7 +218,10 @@ std::string score_figures(const LeaderboardData& data, ChartSet& charts) {
         "Scores of {} units by layer, {} of them kept; the highest is {:.4g}, of layer {}{}.",
         scores.points.size(), scores.kept, highest, layer,
         scores.units > 1 ? fmt::format(" unit {}", unit) : "");
-    out += charts.figure({{"type", "scores"}, {"units", scores.units}, {"points", scores.points}},
+    out += charts.figure({{"type", "scores"},
+                          {"layers", scores.layers},
+                          {"units", scores.units},
+                          {"points", scores.points}},
                          name, words, {}, numbers(scores.table, "scores of " + name));
   }
   return out.empty() ? out

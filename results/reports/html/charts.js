@@ -34,7 +34,8 @@
 
   const pareto = (chart, {x = 'kv', y = chart.y} = {}) => {
     const points = chart.points.filter(p => p[x] != null && p[y] != null);
-    const front = front_of(points, x, y);
+    const front = front_of(points, x, y), costs = points.map(p => p[x]);
+    const middle = (Math.min(...costs) + Math.max(...costs)) / 2;
     const position = {
       x: {...AXES[x], type: 'quantitative', scale: {zero: false, nice: true}},
       y: {...AXES[y], type: 'quantitative', scale: {zero: false}},
@@ -52,8 +53,10 @@
          encoding: {x: position.x, y: {...position.y, field: `${y}_low`}, y2: {field: `${y}_high`}, color: kind_color}},
         {data: {values: points}, mark: {type: 'point', filled: true, size: 70, opacity: 0.9},
          encoding: {...position, color: kind_color, shape: kind_shape, tooltip: tip}},
-        {data: {values: front}, mark: {type: 'text', align: 'left', dx: 8, dy: -8, limit: 150},
-         encoding: {...position, text: {field: 'name'}}},
+        // Names towards the middle, so that none leaves the chart.
+        ...[['left', 8], ['right', -8]].map(([align, dx]) => ({
+          data: {values: front.filter(p => (p[x] > middle) === (align === 'right'))},
+          mark: {type: 'text', align, dx, dy: -8, limit: 150}, encoding: {...position, text: {field: 'name'}}})),
       ],
     };
   };
@@ -65,7 +68,8 @@
       error, state: kept ? 'kept' : 'not kept'}));
     const tip = [{field: 'layer'}, {field: 'unit'}, {field: 'score', format: '.4~g'},
                  {field: 'error', title: 'standard error', format: '.3~g'}, {field: 'state', title: 'selection'}];
-    const layer = {field: 'layer', type: 'ordinal', title: 'layer', axis: {labelAngle: 0}};
+    const layer = {field: 'layer', type: 'ordinal', title: 'layer', axis: {labelAngle: 0},
+                   scale: {domain: Array.from({length: chart.layers}, (_, i) => i)}};
     if (chart.units > 4)
       return {
         height: 14 * chart.units, data: {values},
@@ -108,7 +112,7 @@
     const title = chart.value;
     const light = chart.reverse ? {lt: (low + high) / 2} : {gt: (low + high) / 2};
     return {
-      height: {step: 26}, data: {values},
+      height: 26 * new Set(values.map(v => v.depth)).size, data: {values},
       layer: [
         {mark: 'rect', encoding: {...place, tooltip: [{field: 'length'}, {field: 'depth'}, {field: 'value', title}],
           color: {field: 'value', type: 'quantitative', title, scale: {scheme: 'viridis', domain: [low, high],

@@ -35,6 +35,17 @@
     if (header && event.target.closest('button')) sort(header);
   });
 
+  // Tables out of sight are laid out one at a time; all of them before a link within the page is followed, as it
+  // would miss its place else.
+  const blocks = [...document.querySelectorAll('.block')];
+  const lay_out = () => blocks.shift()?.classList.add('laid');
+  const idle = window.requestIdleCallback ?? (work => setTimeout(work, 20));
+  const later = () => { lay_out(); if (blocks.length) idle(later); };
+  addEventListener('load', () => setTimeout(() => idle(later), 500));
+  document.addEventListener('click', event => {
+    if (event.target.closest?.('a[href^="#"]')) while (blocks.length) lay_out();
+  });
+
   // Of a group of samples, those on which the two chosen plans differ; "any" is every plan.
   const narrow = group => {
     const [a, b] = [...group.querySelectorAll('select')].map(select => select.value);
