@@ -149,9 +149,10 @@ Curve curve_of(const SelectionRow& selection) {
 std::string ChartSet::figure(json chart, const std::string& caption, const std::string& words,
                              const std::string& controls, const std::string& below) {
   std::string out = fmt::format(
-      "<figure data-chart=\"{}\">\n<figcaption>{}</figcaption>\n{}"
+      "<figure data-chart=\"{}\" data-type=\"{}\">\n<figcaption>{}</figcaption>\n{}"
       "<div class=\"plot\" role=\"img\" aria-label=\"{}\"></div>\n{}</figure>\n",
-      charts_.size(), html_text(caption), controls, html_text(words), below);
+      charts_.size(), html_text(chart.value("type", "")), html_text(caption), controls,
+      html_text(words), below);
   charts_.push_back(std::move(chart));
   return out;
 }

@@ -10,6 +10,7 @@
 #include "results/reports/html_mask.h"
 #include "results/reports/html_page.h"
 #include "results/reports/html_samples.h"
+#include "results/reports/leaderboard_block.h"
 #include "results/reports/leaderboard_data.h"
 
 namespace strata {
@@ -120,9 +121,11 @@ struct Part {
 
 }  // namespace
 
-Result<std::string> html_leaderboard(const Store& store, const LeaderboardRequest& request,
-                                     const LeaderboardTable& table) {
+Result<std::string> html_leaderboard(const Store& store, const LeaderboardRequest& request) {
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+  const auto made = leaderboard_of(data, request);
+  if (!made) return fail(Error(made.error()).at(store.path()));
+  const LeaderboardTable& table = *made;
   ASSIGN_OR_RETURN(std::string samples, sample_browser(store, data));
   const ReportPage page = leaderboard_page(table);
   ChartSet charts;

@@ -10,9 +10,8 @@
 
 namespace strata {
 
-// `table` as leaderboard(store, request) made it. The page's size is bounded, whatever the number
-// of samples (html_samples.h, html_charts.h). Errors: the store's.
-Result<std::string> html_leaderboard(const Store& store, const LeaderboardRequest& request,
-                                     const LeaderboardTable& table);
+// The page's size is bounded, whatever the number of samples (html_samples.h, html_charts.h).
+// Errors: those of leaderboard().
+Result<std::string> html_leaderboard(const Store& store, const LeaderboardRequest& request);
 
 }  // namespace strata

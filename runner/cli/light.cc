@@ -122,17 +122,14 @@ Result<int> report(const Arguments& arguments) {
   } else if (arguments.command == Command::kReportGrid) {
     ASSIGN_OR_RETURN(const std::vector<HeatMap> maps, heat_maps(store, keys.filters));
     text = render(heat_map_page(maps, options.format), options);
+  } else if (arguments.command == Command::kReportLeaderboard && !arguments.trace &&
+             options.format == ReportFormat::kHtml) {
+    ASSIGN_OR_RETURN(text, html_leaderboard(store, keys.filters));
   } else if (arguments.command == Command::kReportLengths) {
     ASSIGN_OR_RETURN(const EffectiveLengths lengths, effective_lengths(store, keys.filters));
     text = render(effective_length_page(lengths), options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
-    if (options.format == ReportFormat::kHtml && !arguments.trace &&
-        arguments.command == Command::kReportLeaderboard) {
-      ASSIGN_OR_RETURN(text, html_leaderboard(store, keys.filters, table));
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      return 0;
-    }
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)
            : arguments.trace                           ? render_trace(table, options)
                                                        : render(table, options);

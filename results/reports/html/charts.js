@@ -110,7 +110,8 @@
     const place = {x: {field: 'length', type: 'ordinal', title: 'length, tokens', axis: {labelAngle: 0}},
                    y: {field: 'depth', type: 'ordinal', title: 'depth, %'}};
     const title = chart.value;
-    const light = chart.reverse ? {lt: (low + high) / 2} : {gt: (low + high) / 2};
+    // Black on the lighter part of viridis, white on the darker.
+    const light = chart.reverse ? {lt: low + 0.55 * (high - low)} : {gt: low + 0.45 * (high - low)};
     return {
       height: 26 * new Set(values.map(v => v.depth)).size, data: {values},
       layer: [
