@@ -158,7 +158,7 @@ Result<std::string> group_html(const Store& store, const LeaderboardData& data, 
       fmt::format("{} of {} samples on which plans disagree, of {} in all.", group.shown.size(),
                   group.disagreed.size(), facts.samples.size());
   if (group.more > 0)
-    facts_line += fmt::format(" {} are left out.",
+    facts_line += fmt::format(" Not shown: {}.",
                               plural(static_cast<std::int64_t>(group.more), "further plan"));
   out += html_lines({facts_line}, "facts");
   out += fmt::format("<div class=\"choices\">{}{}<output role=\"status\">{} shown</output></div>\n",
