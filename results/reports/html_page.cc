@@ -170,11 +170,16 @@ std::string html_document(const HtmlDocument& document) {
 }
 
 std::string as_html(const ReportPage& page) {
-  std::string body = "<main id=\"main\">\n";
+  std::string body = "<main id=\"main\">\n", previous;
   for (const PageSection& section : page.sections) {
-    body += "<section>\n" + html_lines(section.lines, "facts");
+    body += "<section>\n";
+    if (section.name != previous) body += "<h2>" + html_text(section.name) + "</h2>\n";
+    previous = section.name;
+    body += html_lines(section.lines, "facts");
+    // The line above a table says what it is of.
     if (!section.table.rows.empty())
-      body += html_table(section.table, section.lines.empty() ? section.name : section.lines[0]);
+      body +=
+          html_table(section.table, section.lines.empty() ? section.name : section.lines.back());
     body += html_lines(section.notes, "notes") + "</section>\n";
   }
   body += "</main>\n<footer>\n" + html_lines(page.footer, "notes") + "</footer>\n";

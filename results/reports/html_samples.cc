@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
@@ -119,6 +120,24 @@ Result<std::map<std::string, std::string>> texts_of(const Store& store, const Ev
   return out;
 }
 
+// What judges said of the same responses, by sample: "judge gpt-4o: yes".
+Result<std::map<std::string, std::string>> judged(const Store& store, const Evaluation& plan,
+                                                  const std::set<std::string>& wanted) {
+  ASSIGN_OR_RETURN(const std::vector<JudgementRow> rows, store.judgements_of(plan.experiment.id));
+  std::map<std::pair<std::string, std::string>, std::string> latest;  // sample, judge
+  for (const JudgementRow& row : rows) {
+    const auto shown = plan.executions.find(row.execution_id);
+    if (!wanted.contains(row.sample_id) || shown == plan.executions.end()) continue;
+    if (std::find(shown->second.begin(), shown->second.end(), row.sample_id) == shown->second.end())
+      continue;
+    latest[{row.sample_id, row.judge_model}] = to_string(row.verdict);
+  }
+  std::map<std::string, std::string> out;
+  for (const auto& [key, said] : latest)
+    out[key.first] += fmt::format(" · judge {}: {}", key.second, said);
+  return out;
+}
+
 std::string plan_name(const Evaluation& plan) {
   std::string out = plan.name();
   if (plan.run.budget_units) out += fmt::format(" · {} units", *plan.run.budget_units);
@@ -145,9 +164,10 @@ Result<std::string> group_html(const Store& store, const LeaderboardData& data, 
   const DataFacts& facts = data.data.at(first.experiment.data_id);
   std::set<std::string> wanted;
   for (const std::size_t position : group.shown) wanted.insert(facts.samples[position].id);
-  std::vector<std::map<std::string, std::string>> texts;
+  std::vector<std::map<std::string, std::string>> texts, judgements;
   for (const Evaluation* plan : group.plans) {
     ASSIGN_OR_RETURN(texts.emplace_back(), texts_of(store, *plan, wanted));
+    ASSIGN_OR_RETURN(judgements.emplace_back(), judged(store, *plan, wanted));
   }
   const auto model = data.models.find(first.experiment.model_id);
   std::string out = fmt::format(
@@ -178,7 +198,8 @@ Result<std::string> group_html(const Store& store, const LeaderboardData& data, 
       const auto text = texts[i].find(sample.id);
       out += fmt::format(
           "<div><dt>{}</dt><dd>{}</dd><dd dir=\"auto\">{}</dd></div>\n",
-          html_text(plan_name(*group.plans[i])), verdict_html(all[i]),
+          html_text(plan_name(*group.plans[i])),
+          verdict_html(all[i]) + html_text(judgements[i][sample.id]),
           text == texts[i].end() ? "–" : html_text(excerpt(text->second, limits.text, 0)));
     }
     out += "</dl>\n</article>\n";

@@ -31,6 +31,8 @@ class Browser:
     """Messages are JSON with a zero byte behind each, as --remote-debugging-pipe has them on descriptors 3 and 4."""
 
     def __init__(self):
+        if program() is None:
+            raise BrowserError("no Chromium; tools/setup --tests installs it")
         self.profile = tempfile.TemporaryDirectory()
         to_browser, self.out = os.pipe()
         self.into, from_browser = os.pipe()

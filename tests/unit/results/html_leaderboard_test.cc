@@ -101,6 +101,24 @@ TEST(HtmlSamples, ShowsThoseOnWhichPlansDisagreeSpreadEvenly) {
   EXPECT_THAT(some, HasSubstr("2 of 4 samples"));
 }
 
+TEST(HtmlSamples, SaysWhatAJudgeSaidOfTheResponse) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 1);
+  board.add({.label = "a", .layers = {1}, .nll = {1}, .contains = {1}});
+  board.add({.label = "b", .layers = {2}, .nll = {1}, .contains = {0}});
+  const LeaderboardData data = data_of(board.store());
+  const std::vector<ResponseRow> responses =
+      must(board.store().responses_of(data.evaluations[0].experiment.id));
+  JudgementRow judgement = judgement_row(responses[0], 1);
+  judgement.judge_model = "<judge>";
+  judgement.id = judgement_id(judgement);
+  must(board.store().record(judgement));
+  const std::string html = must(sample_browser(board.store(), data));
+  EXPECT_THAT(html, HasSubstr("✓ right</span> · judge &lt;judge&gt;: " +
+                              std::string(to_string(judgement.verdict)) + "</dd>"));
+  EXPECT_THAT(html, HasSubstr("✗ wrong</span></dd>"));
+}
+
 TEST(HtmlSamples, CutsLongTextsAtCharacters) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 1);
