@@ -158,7 +158,8 @@ std::string ChartSet::figure(json chart, const std::string& caption, const std::
 }
 
 std::string pareto_figures(const LeaderboardTable& table, ChartSet& charts) {
-  using Task = std::tuple<std::string, std::string, std::string>;  // model, data, split
+  // Model, data, split; a model with weights of its own has the id of what it was trained from.
+  using Task = std::tuple<std::string, std::string, std::string, std::string>;
   struct Points {
     std::string caption;
     json points = json::array();
@@ -168,7 +169,7 @@ std::string pareto_figures(const LeaderboardTable& table, ChartSet& charts) {
   std::map<Task, Points> tasks;
   std::vector<Task> order;
   for (const LeaderboardBlock& block : table.blocks) {
-    const Task task{block.model_id, block.data_id, block.split};
+    const Task task{block.model_id, block.model_name, block.data_id, block.split};
     if (!tasks.contains(task)) order.push_back(task);
     Points& points = tasks[task];
     points.caption = fmt::format("{} · {} · {}", block.model_name, block.benchmark,

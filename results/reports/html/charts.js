@@ -56,7 +56,8 @@
         // Names towards the middle, so that none leaves the chart.
         ...[['left', 8], ['right', -8]].map(([align, dx]) => ({
           data: {values: front.filter(p => (p[x] > middle) === (align === 'right'))},
-          mark: {type: 'text', align, dx, dy: -8, limit: 150}, encoding: {...position, text: {field: 'name'}}})),
+          mark: {type: 'text', align, dx, dy: -8, limit: 150}, encoding: {...position, text: {field: 'name'}},
+        })).filter(layer => layer.data.values.length),
       ],
     };
   };

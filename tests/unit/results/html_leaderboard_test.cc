@@ -61,6 +61,19 @@ TEST(HtmlCharts, ParetoHasEachRowOnceWithItsCostAndInterval) {
   EXPECT_THAT(html, HasSubstr("<option value=\"accuracy\">"));
 }
 
+TEST(HtmlCharts, ParetoKeepsTrainedWeightsApartFromWhatTheyWereTrainedFrom) {
+  const TemporaryFolder folder;
+  LeaderboardTable table = Small(folder).table();
+  table.blocks.push_back(table.blocks[0]);
+  ChartSet together;
+  static_cast<void>(pareto_figures(table, together));
+  EXPECT_EQ(together.all().size(), 1U);
+  table.blocks[1].model_name = "trained from toy";
+  ChartSet apart;
+  static_cast<void>(pareto_figures(table, apart));
+  EXPECT_EQ(apart.all().size(), 2U);
+}
+
 TEST(HtmlCharts, ScoresAreOneFigureASelectionWithTheirNumbers) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);
