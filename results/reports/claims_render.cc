@@ -102,7 +102,8 @@ std::string render_csv(const LeaderboardTable& table) {
 
 std::string render_claims(const LeaderboardTable& table, const RenderOptions& options) {
   if (options.format == ReportFormat::kCsv) return render_csv(table);
-  if (options.format == ReportFormat::kLatex) return render(claims_page(table), options);
+  if (options.format == ReportFormat::kLatex || options.format == ReportFormat::kHtml)
+    return render(claims_page(table), options);
   return render_page(table, options.format == ReportFormat::kMarkdown, options.utf8);
 }
 

@@ -160,10 +160,8 @@ void add_grids(const HeatMap& map, ReportPage& page) {
   }
 }
 
-}  // namespace
-
-Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request) {
-  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+// With what judges said, where there is a store to ask.
+Result<std::vector<HeatMap>> maps_of(const LeaderboardData& data, const Store* store) {
   std::vector<HeatMap> out;
   for (const Evaluation& evaluation : data.evaluations) {
     if (!evaluation.shown) continue;
@@ -176,10 +174,21 @@ Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequ
       }
     if (places.empty() || places.size() != evaluation.nll.size()) continue;
     out.push_back(map_of(evaluation, places));
+    if (store == nullptr) continue;
     ASSIGN_OR_RETURN(const std::vector<JudgementRow> judged,
-                     store.judgements_of(evaluation.experiment.id));
+                     store->judgements_of(evaluation.experiment.id));
     add_judgements(judged, evaluation, by_sample, out.back());
   }
+  return out;
+}
+
+}  // namespace
+
+std::vector<HeatMap> heat_maps(const LeaderboardData& data) { return *maps_of(data, nullptr); }
+
+Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request) {
+  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+  ASSIGN_OR_RETURN(std::vector<HeatMap> out, maps_of(data, &store));
   if (out.empty())
     return fail(make_error(ErrorKind::kNotFound,
                            "expected a finished run whose samples have a length and a depth, got "

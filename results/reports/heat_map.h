@@ -34,6 +34,8 @@ struct HeatMap {
 
 // Of every run whose samples say their cell (benchmark=niah_grid), by start. Errors: the store's,
 // and a database in which no run does.
+// The first: may be none, and without judges.
+std::vector<HeatMap> heat_maps(const LeaderboardData& data);
 Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequest& request);
 
 // Depths × lengths for each map and metric; as csv one line a cell and judge, as plotting programs

@@ -58,8 +58,8 @@ BlockKey key_of(const Evaluation& evaluation) {
           .by = evaluation.by};
 }
 
-Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request) {
-  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+Result<LeaderboardTable> leaderboard_of(const LeaderboardData& data,
+                                        const LeaderboardRequest& request) {
   Blocks blocks;
   std::map<BlockKey, const Evaluation*> fulls, nones;  // runs come by start: the latest stays
   for (const Evaluation& evaluation : data.evaluations) {
@@ -94,7 +94,6 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
       reference_block(full.first);
   if (blocks.empty())
     return fail(make_error(ErrorKind::kNotFound, "no finished run to show")
-                    .at(store.path())
                     .with_hint(data.notes.empty() ? "'strata run' records runs; check the filters"
                                                   : data.notes[0]));
   LeaderboardTable table;
@@ -120,6 +119,13 @@ Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardReques
                      return order(a) < order(b);
                    });
   table.notes = data.notes;
+  return table;
+}
+
+Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request) {
+  ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, request));
+  auto table = leaderboard_of(data, request);
+  if (!table) return fail(std::move(table).error().at(store.path()));
   return table;
 }
 

@@ -161,13 +161,13 @@ struct LeaderboardTable {
 // Errors: no finished run matches; the database cannot be read.
 Result<LeaderboardTable> leaderboard(const Store& store, const LeaderboardRequest& request);
 
-enum class ReportFormat { kText, kMarkdown, kCsv, kLatex };
+enum class ReportFormat { kText, kMarkdown, kCsv, kLatex, kHtml };
 Result<ReportFormat> parse_report_format(
-    std::string_view text);  // text, md or markdown, csv, latex
+    std::string_view text);  // text, md or markdown, csv, latex, html
 
 struct RenderOptions {
   ReportFormat format = ReportFormat::kText;
-  bool utf8 = true;  // false: plain ASCII (csv always is)
+  bool utf8 = true;  // false: plain ASCII (csv always is, html never)
 };
 // Text is at most 160 columns wide; masks that do not fit follow the table.
 std::string render(const LeaderboardTable& table, const RenderOptions& options);

@@ -66,4 +66,8 @@ struct BlockTools {
 LeaderboardBlock build_block(const LeaderboardData& data, const BlockKey& key,
                              const BlockMembers& members, const BlockTools& tools);
 
+// leaderboard() of rows that were read already. Errors: no finished run matches.
+Result<LeaderboardTable> leaderboard_of(const LeaderboardData& data,
+                                        const LeaderboardRequest& request);
+
 }  // namespace strata

@@ -410,8 +410,9 @@ Result<ReportFormat> parse_report_format(std::string_view text) {
   if (text == "md" || text == "markdown") return ReportFormat::kMarkdown;
   if (text == "csv") return ReportFormat::kCsv;
   if (text == "latex") return ReportFormat::kLatex;
+  if (text == "html") return ReportFormat::kHtml;
   return fail(ErrorKind::kInvalidArgument,
-              "report format: expected text, md, csv or latex, got '{}'", text);
+              "report format: expected text, md, csv, latex or html, got '{}'", text);
 }
 
 std::string render(const LeaderboardTable& table, const RenderOptions& options) {
@@ -419,7 +420,8 @@ std::string render(const LeaderboardTable& table, const RenderOptions& options) 
     case ReportFormat::kText: return render_text(table, options.utf8);
     case ReportFormat::kMarkdown: return render_markdown(table, options.utf8);
     case ReportFormat::kCsv: return render_csv(table);
-    case ReportFormat::kLatex: return render(leaderboard_page(table), options);
+    case ReportFormat::kLatex:
+    case ReportFormat::kHtml: return render(leaderboard_page(table), options);
   }
   return {};
 }

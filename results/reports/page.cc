@@ -2,6 +2,7 @@
 
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
+#include "results/reports/html_page.h"
 
 namespace strata {
 namespace {
@@ -63,6 +64,7 @@ std::string render(const ReportPage& page, const RenderOptions& options) {
     case ReportFormat::kMarkdown: return spelt(laid_out(page, markdown_line, as_markdown));
     case ReportFormat::kLatex: return laid_out(page, latex_line, as_latex);
     case ReportFormat::kCsv: return as_csv(page);
+    case ReportFormat::kHtml: return as_html(page);
   }
   return {};
 }

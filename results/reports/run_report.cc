@@ -112,7 +112,7 @@ void describe_selection(const SelectionRow& selection, Lines& lines) {
 
 std::string laid_out(const Lines& lines, const std::vector<TextTable>& tables,
                      const RenderOptions& options) {
-  if (options.format == ReportFormat::kLatex) {
+  if (options.format == ReportFormat::kLatex || options.format == ReportFormat::kHtml) {
     ReportPage page{{{"run", lines.text, {}, {}}}, {}};
     for (const TextTable& table : tables) page.sections.push_back({"run", {}, table, {}});
     return render(page, options);

@@ -5,6 +5,7 @@
 
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
+#include "results/reports/html_page.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/text_table.h"
 
@@ -138,6 +139,11 @@ std::string render_trace(const LeaderboardTable& table, const RenderOptions& opt
     }
     if (!csv) out += "\n";
   }
+  if (options.format == ReportFormat::kHtml)
+    return html_document(
+        {.title = "strata · trace",
+         .body = "<main id=\"main\">\n<pre>" + html_text(out) + "</pre>\n</main>\n",
+         .charts_json = {}});
   return csv || !options.utf8 ? to_ascii(out) : out;
 }
 

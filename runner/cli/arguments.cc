@@ -240,8 +240,8 @@ Parsed parse(int argc, char** argv) {
       "grid", "answers by length and depth of the needle (benchmark=niah_grid): heat maps");
   for (CLI::App* command :
        {ablation, claims, compare, grid, leaderboard, lengths, longmemeval, run_report}) {
-    command->add_option("--format", arguments.format, "text, md (or markdown), csv or latex")
-        ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex"}));
+    command->add_option("--format", arguments.format, "text, md (or markdown), csv, latex or html")
+        ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex", "html"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
   }
 

@@ -14,6 +14,7 @@
 #include "results/reports/compare.h"
 #include "results/reports/effective_length.h"
 #include "results/reports/heat_map.h"
+#include "results/reports/html_leaderboard.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
@@ -121,6 +122,9 @@ Result<int> report(const Arguments& arguments) {
   } else if (arguments.command == Command::kReportGrid) {
     ASSIGN_OR_RETURN(const std::vector<HeatMap> maps, heat_maps(store, keys.filters));
     text = render(heat_map_page(maps, options.format), options);
+  } else if (arguments.command == Command::kReportLeaderboard && !arguments.trace &&
+             options.format == ReportFormat::kHtml) {
+    ASSIGN_OR_RETURN(text, html_leaderboard(store, keys.filters));
   } else if (arguments.command == Command::kReportLengths) {
     ASSIGN_OR_RETURN(const EffectiveLengths lengths, effective_lengths(store, keys.filters));
     text = render(effective_length_page(lengths), options);

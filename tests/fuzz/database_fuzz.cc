@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "results/reports/html_leaderboard.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/memory_report.h"
 #include "results/reports/run_report.h"
@@ -67,6 +68,7 @@ void read_everything(const Store& store) {
     static_cast<void>(render(*table, {}));
     static_cast<void>(render_claims(*table, {}));
   }
+  static_cast<void>(html_leaderboard(store, {}));
   if (const auto blocks = memory_report(store, {}))
     static_cast<void>(render(memory_page(*blocks, ReportFormat::kText), {}));
   const auto runs = store.runs();
