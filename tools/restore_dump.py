@@ -69,6 +69,9 @@ def main():
         for sample in samples_of(json.loads(config), sys.argv[3:]):
             connection.execute("UPDATE samples SET prompt_text = ? WHERE id = ?", (sample["prompt"], sample["id"]))
     connection.commit()
+    migrated = subprocess.run([STRATA, "db", "migrate", str(database)], capture_output=True, text=True)
+    if migrated.returncode:
+        sys.exit(migrated.stderr.strip())
     (empty,) = connection.execute("SELECT count(*) FROM samples WHERE prompt_text = ''").fetchone()
     if empty:
         sys.exit(f"error: {database}: {empty} samples did not come out again; expected none (another model or strata?)")
