@@ -20,9 +20,9 @@ using testing::run_strata;
 
 constexpr const char* kReused = "(4 of 4 samples were answered before)";
 
-class ReuseTest : public ::testing::Test {
+class AnsweredTest : public ::testing::Test {
  protected:
-  ReuseTest() {
+  AnsweredTest() {
     testing::write_tiny_model(folder() / "model");
     testing::write_questions(folder() / "questions.jsonl", 4, 4);
   }
@@ -59,7 +59,7 @@ class ReuseTest : public ::testing::Test {
   testing::TemporaryDirectory folder_;
 };
 
-TEST_F(ReuseTest, TheSamePlanIsNotAskedTwiceWhoeverChoseIt) {
+TEST_F(AnsweredTest, TheSamePlanIsNotAskedTwiceWhoeverChoseIt) {
   EXPECT_THAT(first(), Not(HasSubstr("answered before")));
   const std::string recorded = answers();
   EXPECT_THAT(second(), HasSubstr(kReused));
@@ -70,7 +70,7 @@ TEST_F(ReuseTest, TheSamePlanIsNotAskedTwiceWhoeverChoseIt) {
   EXPECT_THAT(report.text, HasSubstr(",full,"));
 }
 
-TEST_F(ReuseTest, WhatChangesAnswersIsAskedAnew) {
+TEST_F(AnsweredTest, WhatChangesAnswersIsAskedAnew) {
   first();
   for (const char* more : {"mixer.window=17 strategy=none", "dtype=float64", "threads=2",
                            "model.chat_template=chatml", "benchmark.generation_limit=3"}) {
@@ -83,7 +83,7 @@ TEST_F(ReuseTest, WhatChangesAnswersIsAskedAnew) {
 }
 
 // What caches that know a model by its name or path get wrong.
-TEST_F(ReuseTest, OtherWeightsUnderTheSamePathAreAskedAnew) {
+TEST_F(AnsweredTest, OtherWeightsUnderTheSamePathAreAskedAnew) {
   first();
   const std::string before = answers();
   {
