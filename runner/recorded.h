@@ -2,8 +2,9 @@
 // what a run was made of differs from what the same configuration leads to now.
 //
 // A configuration names files and a device; what is behind them may change. A run counts as the
-// job's own only while model, tokenizer, samples, calibration and numerics are what they were, and
-// is carried on only by the build, on the processor and with the threads that began it.
+// job's own only while model, tokenizer, plan, samples, calibration, generation, numerics, device
+// and dtype are what they were, and is carried on only by the build, on the processor and with the
+// threads that began it.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
