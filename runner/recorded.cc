@@ -173,18 +173,19 @@ Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store
   return recorded;
 }
 
+Result<Job> recorded_job(const RunRow& run) {
+  // What was recorded is JSON, which is YAML too: one set of rules for types and unknown keys.
+  auto value = config::read_yaml(run.config_json,
+                                 "run " + shown_id(run.id) + " (its recorded configuration)");
+  if (!value) return fail(std::move(value).error());
+  ASSIGN_OR_RETURN(ExperimentConfig bound, bind_experiment(*value));
+  return Job{std::move(bound), *std::move(value), {}};
+}
+
 Result<Job> job_to_resume(const RunRow& run, const std::string& db, const std::optional<Job>& given,
                           Workbench& workbench, const Store& store, const std::string& build) {
   const std::string name = "run " + shown_id(run.id);
-  Job job;
-  {
-    // What was recorded is JSON, which is YAML too: one set of rules for types and unknown keys.
-    auto value = config::read_yaml(run.config_json, name + " (its recorded configuration)");
-    if (!value) return fail(std::move(value).error());
-    auto bound = bind_experiment(*value);
-    if (!bound) return fail(std::move(bound).error());
-    job = {*std::move(bound), *std::move(value), {}};
-  }
+  ASSIGN_OR_RETURN(Job job, recorded_job(run));
   job.config.db = db;
   std::vector<Difference> found;
   if (given) compare_keys(found, "", job_keys(job.config), job_keys(given->config));

@@ -48,6 +48,9 @@ struct Recorded {
 Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store& store,
                                const std::string& build);
 
+// A run's job by its recorded configuration, which has no db.
+Result<Job> recorded_job(const RunRow& run);
+
 // The job of an unfinished run, by its recorded configuration, for --resume. `given`: the job of
 // the command line where it says more than db=; it must not differ. Errors: every difference, each
 // on a line.
