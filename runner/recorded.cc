@@ -6,6 +6,7 @@
 #include "core/json_reader.h"
 #include "runner/config/yaml_reader.h"
 #include "runner/experiment.h"
+#include "strategies/registry.h"
 
 namespace strata {
 namespace {
@@ -45,6 +46,19 @@ void compare_keys(std::vector<Difference>& out, const std::string& path, const j
   }
 }
 
+// The id of the job's plan where finding it takes no pass of the model; else none. A configuration
+// names a plan's file, whose content may have changed.
+Result<std::optional<std::string>> cheap_plan_id(const Job& job, Workbench& workbench) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SelectionStrategy> strategy,
+                   make_strategy(job.config.strategy));
+  const CalibrationNeeds needs = strategy->needs();
+  if (needs.model || needs.any_samples()) return std::optional<std::string>();
+  SilentProgress silent;
+  const Result<SelectedPlan> selected = run_selection(job.config, workbench, silent);
+  // What keeps it from selecting is the new run's error, and no other job's.
+  return std::optional(selected ? selected->plan.id() : "");
+}
+
 Status compare_inputs(const RunRow& run, const Job& job, Workbench& workbench, const Store& store,
                       std::vector<Difference>& out) {
   if (run.experiment_id) {
@@ -53,6 +67,8 @@ Status compare_inputs(const RunRow& run, const Job& job, Workbench& workbench, c
                      experiment_row(job.config, workbench, /*plan_id=*/was.plan_id));
     compare_ids(out, "model", was.model_id, is.model_id);
     compare_ids(out, "tokenizer", was.tokenizer_id, is.tokenizer_id);
+    ASSIGN_OR_RETURN(const std::optional<std::string> plan, cheap_plan_id(job, workbench));
+    if (plan) compare_ids(out, "plan", was.plan_id, *plan);
     compare_ids(out, "samples", was.data_id, is.data_id);
     // The column may have been edited by hand.
     compare_keys(out, "generation", parse_json(was.generation_json).value_or(json()),
@@ -86,6 +102,19 @@ void compare_executions(const ExecutionRow& was, const ExecutionRow& is,
   compare(out, "threads", std::to_string(was.threads), std::to_string(is.threads));
   compare(out, "dtype", was.dtype, is.dtype);
   compare(out, "processor", was.cpu, is.cpu);
+}
+
+// Whether the run's answers are of the device and the dtype that would compute them now. The
+// configuration does not say: device=cuda is whatever GPU there is, and the same numbers are not
+// to be had from another one. A new build, other threads or another processor do not count here:
+// numerics (kNumericsVersion) changes wherever they are meant to.
+Result<bool> same_device(const RunRow& run, const Job& job, Workbench& workbench,
+                         const Store& store, const std::string& build) {
+  ASSIGN_OR_RETURN(const std::vector<ExecutionRow> executions, store.executions_of(run.id));
+  ASSIGN_OR_RETURN(const ExecutionRow now, execution_row(job.config, workbench, run.id, build));
+  return std::any_of(executions.begin(), executions.end(), [&](const ExecutionRow& was) {
+    return was.device == now.device && was.dtype == now.dtype;
+  });
 }
 
 }  // namespace
@@ -134,26 +163,29 @@ Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store
     if (!checked_enough(run, job.config)) continue;
     ASSIGN_OR_RETURN(const RunDifferences found, differences(run, job, workbench, store, build));
     if (!found.inputs.empty()) continue;
-    if (run.status == RunStatus::kDone)
-      recorded.finished = true;
-    else if (found.execution.empty())
+    if (run.status == RunStatus::kDone) {
+      ASSIGN_OR_RETURN(const bool same, same_device(run, job, workbench, store, build));
+      recorded.finished = recorded.finished || same;
+    } else if (found.execution.empty()) {
       recorded.unfinished = run;
+    }
   }
   return recorded;
+}
+
+Result<Job> recorded_job(const RunRow& run) {
+  // What was recorded is JSON, which is YAML too: one set of rules for types and unknown keys.
+  auto value = config::read_yaml(run.config_json,
+                                 "run " + shown_id(run.id) + " (its recorded configuration)");
+  if (!value) return fail(std::move(value).error());
+  ASSIGN_OR_RETURN(ExperimentConfig bound, bind_experiment(*value));
+  return Job{std::move(bound), *std::move(value), {}};
 }
 
 Result<Job> job_to_resume(const RunRow& run, const std::string& db, const std::optional<Job>& given,
                           Workbench& workbench, const Store& store, const std::string& build) {
   const std::string name = "run " + shown_id(run.id);
-  Job job;
-  {
-    // What was recorded is JSON, which is YAML too: one set of rules for types and unknown keys.
-    auto value = config::read_yaml(run.config_json, name + " (its recorded configuration)");
-    if (!value) return fail(std::move(value).error());
-    auto bound = bind_experiment(*value);
-    if (!bound) return fail(std::move(bound).error());
-    job = {*std::move(bound), *std::move(value), {}};
-  }
+  ASSIGN_OR_RETURN(Job job, recorded_job(run));
   job.config.db = db;
   std::vector<Difference> found;
   if (given) compare_keys(found, "", job_keys(job.config), job_keys(given->config));

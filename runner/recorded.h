@@ -2,8 +2,9 @@
 // what a run was made of differs from what the same configuration leads to now.
 //
 // A configuration names files and a device; what is behind them may change. A run counts as the
-// job's own only while model, tokenizer, samples, calibration and numerics are what they were, and
-// is carried on only by the build, on the processor and with the threads that began it.
+// job's own only while model, tokenizer, plan, samples, calibration, generation, numerics, device
+// and dtype are what they were, and is carried on only by the build, on the processor and with the
+// threads that began it.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -46,6 +47,9 @@ struct Recorded {
 };
 Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store& store,
                                const std::string& build);
+
+// A run's job by its recorded configuration, which has no db.
+Result<Job> recorded_job(const RunRow& run);
 
 // The job of an unfinished run, by its recorded configuration, for --resume. `given`: the job of
 // the command line where it says more than db=; it must not differ. Errors: every difference, each

@@ -120,6 +120,25 @@ void add_training(CLI::App* command, Arguments& arguments) {
       ->check(above_zero(true));
 }
 
+void add_verification(CLI::App* command, Arguments& arguments) {
+  command->add_option("--plan", arguments.plan_in, "plan.json, or selection.json")->required();
+  command->add_option("--samples", arguments.verify_samples, "stored samples to rerun")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->add_option("--seed", arguments.verify_seed, "of which samples are drawn")
+      ->capture_default_str();
+  command
+      ->add_option("--tolerance", arguments.tolerance,
+                   "nats by which the NLL may differ at an answer position")
+      ->check(above_zero(true))
+      ->capture_default_str();
+  command
+      ->add_option("--changes", arguments.allowed_changes,
+                   "samples whose likeliest tokens or text may have changed")
+      ->capture_default_str();
+  command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> default_config_dirs() {
@@ -156,6 +175,10 @@ Parsed parse(int argc, char** argv) {
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();
   select->add_option("--selection", arguments.selection_out,
                      "where selection.json (scores, cost) goes");
+  CLI::App* verify = app.add_subcommand(
+      "verify", "rerun stored samples of a plan and report how far the numbers have drifted");
+  add_composition(verify, arguments, dirs);
+  add_verification(verify, arguments);
   CLI::App* train = app.add_subcommand(
       "train",
       "select, train all weights on the calibration prompts under the mask, save the model");
@@ -328,6 +351,7 @@ Parsed parse(int argc, char** argv) {
   const std::vector<std::pair<CLI::App*, Command>> commands = {
       {run, Command::kRun},
       {select, Command::kSelect},
+      {verify, Command::kVerify},
       {train, Command::kTrain},
       {convert, Command::kConvert},
       {decode, Command::kBenchDecode},

@@ -14,6 +14,7 @@ namespace strata::cli {
 enum class Command {
   kRun,
   kSelect,
+  kVerify,
   kTrain,
   kConvert,
   kBenchDecode,
@@ -44,13 +45,16 @@ struct Arguments {
   bool resolve = false;        // --resolve
   bool show_defaults = false;  // --info defaults-tree
   bool dry_run = false;
-  std::string resume;                             // run --resume: a run's id, or its beginning
-  int repeats = 7;                                // bench
-  int new_tokens = 32;                            // bench decode
-  std::string plan_in;                            // export
-  std::string plan_out;                           // select -o
-  std::string selection_out;                      // select --selection
-  std::string model_out;                          // train, convert -o
+  std::string resume;         // run --resume: a run's id, or its beginning
+  int repeats = 7;            // bench
+  int new_tokens = 32;        // bench decode
+  std::string plan_in;        // export, verify --plan
+  std::string plan_out;       // select -o
+  std::string selection_out;  // select --selection
+  std::string model_out;      // train, convert -o
+  std::size_t verify_samples = 20, allowed_changes = 0;  // verify
+  std::uint64_t verify_seed = 0;
+  double tolerance = 1e-3;                        // nats
   std::int64_t train_steps = 0, train_batch = 1;  // train
   std::optional<std::int64_t> activation_mib;
   double train_rate = 1e-4, train_clip = 1, checkpoint_seconds = 300;

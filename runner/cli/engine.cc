@@ -12,6 +12,7 @@
 #include "runner/cli/arguments.h"
 #include "runner/cli/bench.h"
 #include "runner/cli/terminal_progress.h"
+#include "runner/cli/verify.h"
 #include "runner/convert.h"
 #include "runner/experiment.h"
 #include "runner/recorded.h"
@@ -202,6 +203,7 @@ int run_engine(const Arguments& arguments) {
   Status status;
   switch (arguments.command) {
     case Command::kSelect: status = select(arguments, *jobs, progress); break;
+    case Command::kVerify: status = verify(arguments, *jobs, build_id(), progress); break;
     case Command::kTrain: status = train(arguments, *jobs, progress); break;
     case Command::kBenchDecode:
     case Command::kBenchGates:

@@ -235,6 +235,7 @@ int run_light(const Arguments& arguments) {
     case Command::kDbMigrate: code = database(arguments); break;
     case Command::kRun:
     case Command::kSelect:
+    case Command::kVerify:
     case Command::kTrain:
     case Command::kConvert:
     case Command::kScore:

@@ -83,9 +83,10 @@ int main(int argc, char** argv) {
   if (parsed.exit_code >= 0) return parsed.exit_code;
   const Arguments& arguments = parsed.arguments;
   if (arguments.command == Command::kRun || arguments.command == Command::kSelect ||
-      arguments.command == Command::kTrain || arguments.command == Command::kConvert ||
-      arguments.command == Command::kBenchDecode || arguments.command == Command::kBenchGates ||
-      arguments.command == Command::kBenchMixer || arguments.command == Command::kBenchPrefill) {
+      arguments.command == Command::kVerify || arguments.command == Command::kTrain ||
+      arguments.command == Command::kConvert || arguments.command == Command::kBenchDecode ||
+      arguments.command == Command::kBenchGates || arguments.command == Command::kBenchMixer ||
+      arguments.command == Command::kBenchPrefill) {
     const strata::Result<int> code = with_model(arguments, argv);
     return code ? *code : report_error(code.error());
   }
