@@ -49,7 +49,7 @@ struct RunOutcome {
   std::string run_id;
   std::string label;
   std::size_t samples = 0;
-  std::size_t answered_before = 0;   // by the run that was carried on
+  std::size_t answered_before = 0;   // by this run or another of its experiment
   std::vector<std::string> signs;    // of a bug, that its selection shows
   std::vector<std::string> notices;  // what was left out of the samples to make them fit
 };

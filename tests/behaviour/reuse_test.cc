@@ -185,7 +185,7 @@ TEST_F(ReuseTest, AStoppedRunIsCarriedOnOnTheSameDeviceOnly) {
   answer_once("strategy=full");
   stop_after_two_answers();
   const Outcome same = job_.strata("run", "strategy=full");
-  EXPECT_THAT(same.text, HasSubstr("carried on: 2 of 6 samples were answered already"));
+  EXPECT_THAT(same.text, HasSubstr("(2 of 6 samples were answered before)"));
   EXPECT_EQ(job_.runs().size(), 1U);
   stop_after_two_answers();
   job_.edit(kAnotherDevice);
