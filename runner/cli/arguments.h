@@ -30,6 +30,7 @@ enum class Command {
   kReportLeaderboard,
   kReportLengths,
   kReportLongMemEval,
+  kReportPaper,
   kReportRun,
   kDbCheck,
   kDbDump,
