@@ -33,6 +33,13 @@ std::int64_t length_of(const OurRuns& ours, const Evaluation& evaluation) {
   return std::llround(tokens / static_cast<double>(std::max<std::size_t>(facts.samples.size(), 1)));
 }
 
+// A model that was given as a directory is named by its path.
+std::string short_name(const std::string& name) {
+  const std::size_t end = name.find_last_not_of('/');
+  const std::size_t slash = name.find_last_of('/', end);
+  return slash == std::string::npos ? name : name.substr(slash + 1, end - slash);
+}
+
 class Reasons {
  public:
   template <typename T>
@@ -70,7 +77,7 @@ void compare_mixer(const Evaluation& evaluation, const PaperSetting& published, 
 std::vector<std::string> setting_reasons(const OurRuns& ours, const Evaluation& evaluation,
                                          const PaperSetting& published) {
   Reasons reasons;
-  reasons.compare("model", ours.data.models.at(evaluation.experiment.model_id).name,
+  reasons.compare("model", short_name(ours.data.models.at(evaluation.experiment.model_id).name),
                   published.model);
   reasons.compare("benchmark", evaluation.run.benchmark, published.benchmark);
   if (published.benchmark == evaluation.run.benchmark) {
@@ -158,6 +165,17 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
   return out;
 }
 
+// "nll_restore[x]" and "nll_restore_x" are of nll_restore, "periodic_stride[1]" is of periodic[1].
+bool is_of_method(const std::string& label, const std::string& method) {
+  if (label == method) return true;
+  const std::size_t bracket = method.find('[');
+  const std::string base = method.substr(0, bracket);
+  if (!label.starts_with(base) || label.size() == base.size()) return false;
+  const char next = label[base.size()];
+  if (bracket == std::string::npos) return next == '[' || next == '_';
+  return next == '_' && label.ends_with(method.substr(bracket));
+}
+
 double order_of(const Evaluation& evaluation) {
   return evaluation.run.calibration_nll.value_or(std::numeric_limits<double>::infinity());
 }
@@ -189,10 +207,7 @@ bool is_reference(const Evaluation& evaluation, std::string_view name) {
 std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::string& method) {
   std::vector<const Evaluation*> found;
   for (const Evaluation& evaluation : ours.data.evaluations) {
-    const std::string& label = evaluation.run.label;
-    if (label == method ||
-        (label.starts_with(method) && (label[method.size()] == '[' || label[method.size()] == '_')))
-      found.push_back(&evaluation);
+    if (is_of_method(evaluation.run.label, method)) found.push_back(&evaluation);
   }
   std::stable_sort(found.begin(), found.end(), [&](const Evaluation* a, const Evaluation* b) {
     const bool a_exact = a->run.label == method, b_exact = b->run.label == method;

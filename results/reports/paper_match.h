@@ -18,8 +18,8 @@ struct OurRuns {
 };
 Result<OurRuns> our_runs(const Store& store, const LeaderboardRequest& request);
 
-// Those of a method ("nll_restore", "periodic[1]"): by label, or what it begins with up to '[' or
-// '_'. The exact label first, then the lowest calibration NLL, then the latest.
+// Those of a method ("nll_restore", "periodic[1]") and of its variants, by label. The exact label
+// first, then the lowest calibration NLL, then the latest.
 std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::string& method);
 
 bool is_reference(const Evaluation& evaluation, std::string_view name);  // "full", "none"
