@@ -111,6 +111,7 @@ std::vector<std::string> setting_reasons(const OurRuns& ours, const Evaluation& 
 struct Judged {
   Estimate share;
   JudgeIdentity judge;
+  std::size_t without = 0;  // questions without a verdict
 };
 std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
                              const PaperSetting& published) {
@@ -123,7 +124,7 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
           table.judge->model == published.judge && table.judge->rubrics == kSwaaRubrics;
       for (const MemoryRow& row : table.rows)
         if (row.name == "overall" && row.judge.official.share && (same || !found))
-          found = {*row.judge.official.share, *table.judge};
+          found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n};
     }
   }
   return found;
@@ -142,6 +143,9 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
         out.reasons.push_back(fmt::format("judge {}, published {} (swaa prompts)",
                                           found->judge.text(),
                                           published.judge.value_or("not stated")));
+      if (found->without > 0)
+        out.reasons.push_back(plural(static_cast<std::int64_t>(found->without), "question") +
+                              " without a verdict");
       return out;
     }
   }

@@ -131,6 +131,7 @@ ReportPage paper_page(const Paper& paper, const PaperComparison& comparison, Rep
   std::map<PaperVerdict, std::size_t> counts;
   for (const PaperLine& line : comparison.lines) ++counts[line.verdict];
   std::vector<std::string> parts;
+  parts.reserve(kPaperVerdicts.size());
   for (const PaperVerdict verdict : kPaperVerdicts)
     parts.push_back(fmt::format("{} {}", counts[verdict], to_string(verdict)));
   page.footer.push_back(

@@ -319,8 +319,7 @@ Parsed parse(int argc, char** argv) {
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
   }
   if (*paper && arguments.names.size() > 1) {
-    std::fprintf(stderr, "error: report paper takes one paper, got %zu\n",
-                 arguments.names.size());
+    std::fprintf(stderr, "error: report paper takes one paper, got %zu\n", arguments.names.size());
     parsed.exit_code = 2;
     return parsed;
   }

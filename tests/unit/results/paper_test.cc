@@ -3,6 +3,7 @@
 
 #include "core/config/value.h"
 #include "leaderboard_fixture.h"
+#include "memory_fixture.h"
 #include "results/reports/paper_compare.h"
 
 namespace strata::test {
@@ -17,9 +18,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-Value map_of(std::vector<std::pair<std::string, Value>> entries) {
+Value map_of(const std::vector<std::pair<std::string, Value>>& entries) {
   Map map;
-  for (auto& [key, value] : entries) map.set(key, std::move(value));
+  for (const auto& [key, value] : entries) map.set(key, value);
   return Value(std::move(map));
 }
 
@@ -82,7 +83,7 @@ class PaperVerdicts : public ::testing::Test {
   PaperComparison compare(const Paper& paper) {
     return must(compare_paper(paper, &board.store(), {}));
   }
-  PaperLine only_line(const PaperSetting& setting, PublishedValue value,
+  PaperLine only_line(const PaperSetting& setting, const PublishedValue& value,
                       const std::string& method = "nll_restore") {
     const PaperComparison comparison = compare(paper_of(setting, {row("m", method, {value})}));
     EXPECT_THAT(comparison.lines, SizeIs(1));
@@ -251,6 +252,51 @@ TEST_F(PaperVerdicts, PageCountsVerdictsInEveryFormat) {
   for (const ReportFormat format : {ReportFormat::kMarkdown, ReportFormat::kLatex})
     EXPECT_THAT(render(paper_page(paper, comparison, format), {.format = format}),
                 HasSubstr("reproduced"));
+}
+
+// Six questions, of which a judge calls four right: Wilson's interval [30.0, 90.3].
+TEST(PaperJudged, IsThePublishedJudgesVerdictWithThePublishedPrompt) {
+  const TemporaryFolder folder;
+  Store store = must(Store::open(folder.file("j.db"), Store::Mode::kReadWrite));
+  const std::string experiment = record_memory_run(store, "nll_restore", six_answers());
+  const auto judge = [&](const std::string& rubric, std::size_t first) {
+    const std::vector<ResponseRow> responses = must(store.responses_of(experiment));
+    for (std::size_t i = first; i < responses.size(); ++i) {
+      JudgementRow row = judgement_row(responses[i], static_cast<int>(i));
+      row.id.clear();
+      row.judge_model = "gpt-5-mini";
+      row.rubric = rubric;
+      row.verdict = i < 4 ? JudgedAs::kYes : JudgedAs::kNo;
+      row.official = i < 4;
+      must(store.record(row));
+    }
+  };
+  PaperSetting setting = same_as_ours();
+  setting.benchmark = "longmemeval";
+  setting.length = 512;
+  setting.metric = "judged";
+  setting.judge = "gpt-5-mini";
+  const auto line = [&] {
+    const RunRow run = must(store.runs()).at(0);
+    setting.decode_rule = to_string(run.decode_rule);
+    setting.window = run.window;
+    setting.sinks = run.sinks;
+    return must(compare_paper(paper_of(setting, {row("m", "nll_restore", {{{64.6}, ""}})}), &store,
+                              {}))
+        .lines.at(0);
+  };
+  setting.task = "single";  // of the fixture's run
+  EXPECT_THAT(line().reasons, Contains("metric gen_contains, published judged")) << "not judged";
+  judge("longmemeval/multi-session", 0);
+  EXPECT_THAT(line().reasons, ElementsAre(HasSubstr("(longmemeval prompts"))) << "another prompt";
+  judge("swaa", 1);
+  EXPECT_THAT(line().reasons, ElementsAre("1 question without a verdict"));
+  judge("swaa", 0);
+  const PaperLine whole = line();
+  EXPECT_EQ(whole.verdict, PaperVerdict::kReproduced) << fmt::format("{}", whole.reasons.at(0));
+  EXPECT_NEAR(whole.ours->value, 4.0 / 6, 1e-12);
+  setting.judge = "gpt-4o";
+  EXPECT_EQ(line().verdict, PaperVerdict::kNotComparable);
 }
 
 // A paper as YAML gives it; `values` are those of its one row.
