@@ -84,16 +84,25 @@ std::string setting_text(const OurRuns& ours, const Evaluation& evaluation) {
       to_string(run.decode_rule));
   if (run.budget_fraction) text += fmt::format(" · budget {:g}", *run.budget_fraction);
   if (run.budget_units) text += " · " + plural(*run.budget_units, "unit");
+  if (!evaluation.training.empty()) text += " · tuned weights";
   return text;
 }
 
-// In how many columns the first row is published above and below the second.
-PaperOrder published_order(const PaperTable& table, std::size_t first, std::size_t second) {
+// Where no budget is published, any may stand beside it.
+bool fits(const Evaluation& evaluation, const PaperSetting& published) {
+  return !published.fraction || is_at_budget(evaluation, published.fraction);
+}
+
+// In how many columns of our budget the first row is published above and below the second.
+PaperOrder published_order(const PaperTable& table, std::size_t first, std::size_t second,
+                           const Evaluation& our_first, const Evaluation& our_second) {
   PaperOrder order{.first = first, .second = second};
   for (std::size_t column = 0; column < table.columns.size(); ++column) {
     const std::vector<double>& a = table.rows[first].values[column].values;
     const std::vector<double>& b = table.rows[second].values[column].values;
-    if (a.size() != 1 || b.size() != 1 || !is_share(table.setting_of(table.rows[first], column)))
+    const PaperSetting setting = table.setting_of(table.rows[first], column);
+    if (a.size() != 1 || b.size() != 1 || !is_share(setting) || !fits(our_first, setting) ||
+        !fits(our_second, table.setting_of(table.rows[second], column)))
       continue;
     if (a[0] > b[0]) ++order.above;
     if (a[0] < b[0]) ++order.below;
@@ -111,13 +120,13 @@ void add_orders(const OurRuns& ours, const PaperTable& table, std::size_t table_
       if (!a.strategy || !b.strategy || a.strategy == b.strategy || a.strategy == "random" ||
           b.strategy == "random" || !same_published(a, b))
         continue;
-      PaperOrder order = published_order(table, i, j);
-      if (order.columns == 0) continue;
-      order.table = table_index;
       std::set<std::string> seen;  // of several masks under one setting, the first
       for (const Evaluation* first : runs_of_method(ours, *a.strategy)) {
         for (const Evaluation* second : runs_of_method(ours, *b.strategy)) {
           if (first == second || !same_setting(*first, *second)) continue;
+          PaperOrder order = published_order(table, i, j, *first, *second);
+          if (order.columns == 0) continue;
+          order.table = table_index;
           const Evaluation& budgeted =
               is_reference(*first, "full") || is_reference(*first, "none") ? *second : *first;
           order.setting = setting_text(ours, budgeted);

@@ -40,6 +40,10 @@ std::string short_name(const std::string& name) {
   return slash == std::string::npos ? name : name.substr(slash + 1, end - slash);
 }
 
+double budget_of(const Evaluation& evaluation) {
+  return evaluation.run.budget_fraction.value_or(kv_share(evaluation.plan));
+}
+
 class Reasons {
  public:
   template <typename T>
@@ -91,12 +95,9 @@ std::vector<std::string> setting_reasons(const OurRuns& ours, const Evaluation& 
       published.length && std::abs(static_cast<double>(length - *published.length)) <=
                               kLengthTolerance * static_cast<double>(*published.length));
   if (!is_reference(evaluation, "full")) {
-    if (!is_reference(evaluation, "none")) {
-      const double fraction = evaluation.run.budget_fraction.value_or(kv_share(evaluation.plan));
-      reasons.compare(
-          "budget", std::round(fraction * 1e4) / 1e4, published.fraction,
-          published.fraction && std::abs(fraction - *published.fraction) <= kBudgetTolerance);
-    }
+    if (!is_reference(evaluation, "none"))
+      reasons.compare("budget", std::round(budget_of(evaluation) * 1e4) / 1e4, published.fraction,
+                      is_at_budget(evaluation, published.fraction));
     compare_mixer(evaluation, published, reasons);
   }
   if (!published.trained)
@@ -206,6 +207,11 @@ Result<OurRuns> our_runs(const Store& store, const LeaderboardRequest& request) 
 
 bool is_reference(const Evaluation& evaluation, std::string_view name) {
   return evaluation.run.group == name;
+}
+
+bool is_at_budget(const Evaluation& evaluation, const std::optional<double>& fraction) {
+  return is_reference(evaluation, "full") || is_reference(evaluation, "none") ||
+         (fraction && std::abs(budget_of(evaluation) - *fraction) <= kBudgetTolerance);
 }
 
 std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::string& method) {

@@ -23,6 +23,8 @@ Result<OurRuns> our_runs(const Store& store, const LeaderboardRequest& request);
 std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::string& method);
 
 bool is_reference(const Evaluation& evaluation, std::string_view name);  // "full", "none"
+// Whether its budget is the published one; full and none have none.
+bool is_at_budget(const Evaluation& evaluation, const std::optional<double>& fraction);
 
 // 0 to 1, a sample each; null where it was not measured.
 const std::vector<double>* metric_values(const Evaluation& evaluation, std::string_view metric);

@@ -87,7 +87,8 @@ PageSection table_section(const Paper& paper, std::size_t index,
   return section;
 }
 
-PageSection order_section(const Paper& paper, const std::vector<PaperOrder>& orders) {
+PageSection order_section(const Paper& paper, const std::vector<PaperOrder>& orders,
+                          ReportFormat format) {
   PageSection section{"order",
                       {"whether the published order of two methods holds in ours, each pair under "
                        "one setting of ours"},
@@ -100,17 +101,20 @@ PageSection order_section(const Paper& paper, const std::vector<PaperOrder>& ord
                         {"setting", false}},
                        {}},
                       {"published: in how many columns the first is above the second; columns on "
-                       "which sources disagree are left out",
+                       "which sources disagree are left out; ours is of the same budget, but of "
+                       "the model, task, window and weights that its setting says",
                        "not resolved: the paired 95 % interval of the difference contains 0. Each "
                        "method is one mask here: report claims has them over calibration seeds"}};
+  Footnotes notes(format == ReportFormat::kCsv);
   for (const PaperOrder& order : orders) {
     const PaperTable& table = paper.tables[order.table];
     section.table.rows.push_back(
         {table.name, table.rows[order.first].name, table.rows[order.second].name,
          fmt::format("above in {} of {}", order.above, order.columns),
          with_interval(order.difference, 100, 1, true) + " " + order.metric, order.verdict(),
-         order.setting});
+         notes.mark(order.setting)});
   }
+  notes.append_to(section.notes);
   return section;
 }
 
@@ -123,7 +127,8 @@ ReportPage paper_page(const Paper& paper, const PaperComparison& comparison, Rep
   page.sections[0].lines.insert(
       page.sections[0].lines.begin(),
       fmt::format("{} (arXiv {}): published and ours", paper.title, paper.arxiv));
-  if (!comparison.orders.empty()) page.sections.push_back(order_section(paper, comparison.orders));
+  if (!comparison.orders.empty())
+    page.sections.push_back(order_section(paper, comparison.orders, format));
   page.footer = paper.notes;
   page.footer.emplace_back(
       "reproduced, differs: the published value lies inside, outside our 95 % interval, where "

@@ -229,6 +229,22 @@ TEST_F(PaperVerdicts, NoOrderBetweenPublishedSettings) {
   EXPECT_THAT(compare(paper).orders, IsEmpty());
 }
 
+TEST_F(PaperVerdicts, OrdersAreOfThePublishedBudget) {
+  add("flashmorph", {2}, {0, 0, 0, 0, 0, 0, 0, 0});
+  Paper paper = paper_of(same_as_ours(),
+                         {row("a", "nll_restore", {{{60}, ""}, {{60}, ""}}),
+                          row("b", "flashmorph", {{{50}, ""}, {{80}, ""}})},
+                         2);
+  paper.tables[0].setting.fraction.reset();
+  EXPECT_EQ(compare(paper).orders.at(0).columns, 2U) << "none is published";
+  paper.tables[0].columns[0].setting.fraction = 0.25;
+  paper.tables[0].columns[1].setting.fraction = 0.5;
+  EXPECT_EQ(compare(paper).orders.at(0).verdict(), "holds");
+  EXPECT_EQ(compare(paper).orders.at(0).columns, 1U);
+  paper.tables[0].columns[0].setting.fraction = 0.125;
+  EXPECT_THAT(compare(paper).orders, IsEmpty());
+}
+
 TEST_F(PaperVerdicts, NoOrderAcrossOurModels) {
   add("flashmorph", {2}, {0, 0, 0, 0, 0, 0, 0, 0}, "another");
   const Paper paper = paper_of(same_as_ours(), {row("a", "nll_restore", {{{60}, ""}}),
