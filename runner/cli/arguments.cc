@@ -54,10 +54,14 @@ std::filesystem::path program_dir() {
   return code ? std::filesystem::path(".") : self.parent_path();
 }
 
-void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::string>& dirs) {
+void add_config_dirs(CLI::App* command, std::vector<std::string>& dirs) {
   command
       ->add_option("--config-dir", dirs, "another folder with configuration groups; searched first")
       ->allow_extra_args(false);
+}
+
+void add_composition(CLI::App* command, Arguments& arguments, std::vector<std::string>& dirs) {
+  add_config_dirs(command, dirs);
   command->add_flag("-m,--multirun", arguments.load.multirun,
                     "sweep: a=1,2 b=range(3) gives a job for each combination");
   command->add_option("--cfg", "print the job's configuration and stop")
@@ -255,6 +259,8 @@ Parsed parse(int argc, char** argv) {
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
   CLI::App* longmemeval = report->add_subcommand(
       "longmemeval", "LongMemEval's questions by type: the checker and each judge side by side");
+  CLI::App* paper = report->add_subcommand(
+      "paper", "a paper's published tables beside ours, with a verdict each; no NAME: the papers");
   CLI::App* compare = report->add_subcommand(
       "compare",
       "two runs, or two database files, on the samples that both answered: differences with "
@@ -262,7 +268,7 @@ Parsed parse(int argc, char** argv) {
   CLI::App* grid = report->add_subcommand(
       "grid", "answers by length and depth of the needle (benchmark=niah_grid): heat maps");
   for (CLI::App* command :
-       {ablation, claims, compare, grid, leaderboard, lengths, longmemeval, run_report}) {
+       {ablation, claims, compare, grid, leaderboard, lengths, longmemeval, paper, run_report}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv, latex or html")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex", "html"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -287,6 +293,12 @@ Parsed parse(int argc, char** argv) {
   add_where(longmemeval, arguments);
   longmemeval->add_option("words", arguments.load.overrides, "the database, or db=FILE")
       ->option_text("[DB]");
+  add_where(paper, arguments);
+  paper
+      ->add_option("words", arguments.load.overrides,
+                   "a paper of configs/paper, or a YAML file; db=FILE and filters as above")
+      ->option_text("[NAME] [KEY=VALUE]");
+  add_config_dirs(paper, dirs);
   compare
       ->add_option("words", arguments.load.overrides,
                    "two runs by id or its beginning, and db=FILE; or two database files")
@@ -321,13 +333,18 @@ Parsed parse(int argc, char** argv) {
   if (*db)
     for (std::string& name : arguments.names)  // db=FILE, as every other command has it
       if (name.starts_with("db=")) name.erase(0, 3);
-  if (*run_report || *compare || *score || *longmemeval) {
+  if (*run_report || *compare || *score || *longmemeval || *paper) {
     std::vector<std::string>& words = arguments.load.overrides;
     const auto is_name = [](const std::string& word) {
       return word.find('=') == std::string::npos;
     };
     std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+  }
+  if (*paper && arguments.names.size() > 1) {
+    std::fprintf(stderr, "error: report paper takes one paper, got %zu\n", arguments.names.size());
+    parsed.exit_code = 2;
+    return parsed;
   }
   if ((*score || *longmemeval) && arguments.names.size() > 1) {
     std::fprintf(stderr, "error: %s takes one database, got %zu\n  hint: %s\n",
@@ -368,6 +385,7 @@ Parsed parse(int argc, char** argv) {
       {leaderboard, Command::kReportLeaderboard},
       {lengths, Command::kReportLengths},
       {longmemeval, Command::kReportLongMemEval},
+      {paper, Command::kReportPaper},
       {run_report, Command::kReportRun},
       {check, Command::kDbCheck},
       {dump, Command::kDbDump},

@@ -31,6 +31,7 @@ enum class Command {
   kReportLeaderboard,
   kReportLengths,
   kReportLongMemEval,
+  kReportPaper,
   kReportRun,
   kDbCheck,
   kDbDump,

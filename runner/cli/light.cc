@@ -20,6 +20,7 @@
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
 #include "runner/export.h"
+#include "runner/paper.h"
 #include "runner/samples.h"
 
 namespace strata::cli {
@@ -87,6 +88,23 @@ Result<std::string> comparison(const Arguments& arguments, const ReportKeys& key
   return render(arguments.trace ? compare_trace(runs) : compare_page(runs), options);
 }
 
+// Published tables need no database; a default one that is not there is none.
+Result<std::string> published(const Arguments& arguments, const ReportKeys& keys,
+                              const RenderOptions& options) {
+  if (arguments.names.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<NamedPaper> papers, all_papers(arguments.load.config_dirs));
+    return render(papers_page(papers), options);
+  }
+  ASSIGN_OR_RETURN(const Paper paper, read_paper(arguments.load.config_dirs, arguments.names[0]));
+  std::optional<Store> store;
+  if (keys.db != ReportKeys{}.db || std::filesystem::exists(keys.db)) {
+    ASSIGN_OR_RETURN(store, Store::open(keys.db, Store::Mode::kReadOnly));
+  }
+  ASSIGN_OR_RETURN(const PaperComparison comparison,
+                   compare_paper(paper, store ? &*store : nullptr, keys.filters));
+  return render(paper_page(paper, comparison, options.format), options);
+}
+
 Result<int> report(const Arguments& arguments) {
   ASSIGN_OR_RETURN(ReportKeys keys, report_keys(arguments.load.overrides));
   for (const std::string& text : arguments.where) {
@@ -100,6 +118,11 @@ Result<int> report(const Arguments& arguments) {
   std::string text;
   if (arguments.command == Command::kReportCompare) {
     ASSIGN_OR_RETURN(text, comparison(arguments, keys, options));
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return 0;
+  }
+  if (arguments.command == Command::kReportPaper) {
+    ASSIGN_OR_RETURN(text, published(arguments, keys, options));
     std::fwrite(text.data(), 1, text.size(), stdout);
     return 0;
   }
@@ -228,6 +251,7 @@ int run_light(const Arguments& arguments) {
     case Command::kReportLeaderboard:
     case Command::kReportLengths:
     case Command::kReportLongMemEval:
+    case Command::kReportPaper:
     case Command::kReportRun: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:

@@ -1,0 +1,43 @@
+// Which of our evaluations stands beside a published number, and in what it differs from it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/reports/leaderboard_data.h"
+#include "results/reports/memory_report.h"
+#include "results/reports/paper_table.h"
+
+namespace strata {
+
+// Everything that was run and may be compared: finished, on the test split.
+struct OurRuns {
+  LeaderboardData data;
+  std::vector<MemoryBlock> memory;  // LongMemEval's questions with their judges
+};
+Result<OurRuns> our_runs(const Store& store, const LeaderboardRequest& request);
+
+// Those of a method ("nll_restore", "periodic[1]") and of its variants, by label. The exact label
+// first, then the lowest calibration NLL, then the latest.
+std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::string& method);
+
+bool is_reference(const Evaluation& evaluation, std::string_view name);  // "full", "none"
+// Whether its budget is the published one; full and none have none.
+bool is_at_budget(const Evaluation& evaluation, const std::optional<double>& fraction);
+
+// 0 to 1, a sample each; null where it was not measured.
+const std::vector<double>* metric_values(const Evaluation& evaluation, std::string_view metric);
+inline constexpr const char* kMetrics[] = {"string_match", "gen_contains", "gen_exact", "tf_exact"};
+
+struct OurNumber {
+  const Evaluation* evaluation = nullptr;
+  std::optional<Estimate> estimate;  // none: nothing was measured that could be shown
+  std::string metric;                // the published one, or what we have in its place
+  std::vector<std::string> reasons;  // why it is not comparable; none: it is
+};
+// The one with the fewest reasons, of those the first; of random draws the median. None: not run.
+std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& method,
+                                     const PaperSetting& published);
+
+}  // namespace strata
