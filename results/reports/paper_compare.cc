@@ -21,6 +21,7 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
     line.ours = number->estimate;
     line.metric = number->metric;
     line.label = number->evaluation->name();
+    line.samples = ours->data.data.at(number->evaluation->experiment.data_id).samples.size();
   }
   if (value.values.size() > 1) {
     line.verdict = PaperVerdict::kConflicting;

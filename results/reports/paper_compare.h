@@ -34,6 +34,7 @@ struct PaperLine {
   std::vector<std::string> reasons;
   std::optional<Estimate> ours;  // 0 to 1
   std::string metric, label;     // of ours
+  std::size_t samples = 0;       // that ours answers
 };
 
 // Two methods of a table of one published setting, and of ours under one setting.

@@ -77,10 +77,14 @@ PageSection table_section(const Paper& paper, std::size_t index,
     if (!line.reasons.empty()) verdict += " " + notes.mark(joined(line.reasons));
     std::string name = row.name;
     if (!row.notes.empty()) name += " " + notes.mark(joined(row.notes));
-    section.table.rows.push_back({std::move(name), table.columns[line.column].name,
-                                  published_text(row.values[line.column], notes),
-                                  ours_text(line, setting),
-                                  line.label.empty() ? kNoValue : line.label, std::move(verdict)});
+    section.table.rows.push_back(
+        {std::move(name), table.columns[line.column].name,
+         published_text(row.values[line.column], notes), ours_text(line, setting),
+         line.label.empty()
+             ? kNoValue
+             : fmt::format("{}, {}", line.label,
+                           plural(static_cast<std::int64_t>(line.samples), "sample")),
+         std::move(verdict)});
   }
   section.notes = table.notes;
   notes.append_to(section.notes);

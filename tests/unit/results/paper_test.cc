@@ -262,6 +262,7 @@ TEST_F(PaperVerdicts, PageCountsVerdictsInEveryFormat) {
                               "not run: method not in strata, 0 conflicting sources"));
   EXPECT_THAT(text, HasSubstr("doubtful: smudged"));
   EXPECT_THAT(text, HasSubstr("62.5 ["));
+  EXPECT_THAT(text, HasSubstr("nll_restore, 8 samples"));
   const std::string csv =
       render(paper_page(paper, comparison, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
   EXPECT_THAT(csv, HasSubstr("t,c,c0,2.5 (doubtful: smudged),,,not run: method not in strata\n"));
