@@ -18,8 +18,10 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
   std::optional<OurNumber> number;
   if (row.strategy && ours != nullptr) number = closest_run(*ours, *row.strategy, setting);
   if (number) {
-    line.ours = number->estimate;
-    line.metric = number->metric;
+    if (is_share(setting)) {  // beside seconds or FLOPs a share would only mislead
+      line.ours = number->estimate;
+      line.metric = number->metric;
+    }
     line.label = number->evaluation->name();
     line.samples = ours->data.data.at(number->evaluation->experiment.data_id).samples.size();
   }
