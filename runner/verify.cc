@@ -18,6 +18,7 @@ namespace strata {
 namespace {
 
 constexpr std::uint64_t kMaxPlanBytes = 16 << 20;
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
 
 struct RecordedExperiment {
   RunRow run;
@@ -115,13 +116,12 @@ SampleDrift drift_of(const ResponseRow& was, const Evaluated& is, const Tokenize
   drift.is = mean(is.answer.nll);
   drift.positions = is.answer.nll.size();
   if (was.answer_nll.size() != drift.positions)
-    drift.largest = std::numeric_limits<double>::infinity();
+    drift.largest = kInfinite;
   else
     for (std::size_t i = 0; i < drift.positions; ++i) {
       const double here = std::abs(is.answer.nll[i] - was.answer_nll[i]);
       // A NaN would compare as no drift.
-      drift.largest = std::max(drift.largest,
-                               std::isnan(here) ? std::numeric_limits<double>::infinity() : here);
+      drift.largest = std::max(drift.largest, std::isnan(here) ? kInfinite : here);
     }
   for (std::size_t i = 0; i < drift.positions; ++i)
     if (i >= was.argmax.size() || was.argmax[i] != is.answer.argmax[i]) ++drift.changed_argmax;

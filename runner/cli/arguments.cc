@@ -302,14 +302,12 @@ Parsed parse(int argc, char** argv) {
   compare
       ->add_option("words", arguments.load.overrides,
                    "two runs by id or its beginning, and db=FILE; or two database files")
-      ->option_text("A B [db=FILE]")
-      ->required();
+      ->option_text("A B [db=FILE]");
   compare->add_option("--samples", arguments.changed_samples, "changed samples to show")
       ->capture_default_str();
   run_report
       ->add_option("words", arguments.load.overrides, "a run's id or its beginning, and db=FILE")
-      ->option_text("RUN [db=FILE]")
-      ->required();
+      ->option_text("RUN [db=FILE]");
 
   CLI::App* db = app.add_subcommand("db", "look after a database");
   db->require_subcommand(1);
@@ -357,10 +355,13 @@ Parsed parse(int argc, char** argv) {
   if (*run_report || *compare) {
     const std::size_t expected = *compare ? 2 : 1;
     if (arguments.names.size() != expected) {
-      std::fprintf(stderr,
-                   "error: report %s takes %s, got %zu\n  hint: strata report %s [db=FILE]\n",
+      std::fprintf(stderr, "error: report %s takes %s, got %zu\n  hint: %s\n",
                    *compare ? "compare" : "run", *compare ? "two runs or files" : "one run",
-                   arguments.names.size(), *compare ? "compare A B" : "run RUN");
+                   arguments.names.size(),
+                   *compare ? "strata report compare RUN RUN [db=FILE] (ids, or their beginnings, "
+                              "of `runs`), or strata report compare A.db B.db"
+                            : "strata report run RUN [db=FILE] (an id of `runs`, or its "
+                              "beginning)");
       parsed.exit_code = 2;
       return parsed;
     }

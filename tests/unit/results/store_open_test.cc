@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <map>
 #include <utility>
 #include <vector>
 
 #include "full_disk.h"
+#include "results/sqlite.h"
 #include "rows_fixture.h"
 
 namespace strata::test {
@@ -81,6 +83,19 @@ TEST(StoreOpen, RefusesANewerSchemaAndLeavesItAlone) {
       "database; use that one");
 }
 
+std::map<std::string, std::int64_t> rows_by_table(const std::string& path) {
+  const auto connection = must(Connection::open(path, Connection::Open::kReadOnly));
+  std::map<std::string, std::int64_t> counts;
+  for (const SqlRow& table :
+       must(connection->query("SELECT name FROM sqlite_master WHERE type = 'table'"))) {
+    const std::string& name = std::get<std::string>(table[0]);
+    const std::vector<SqlRow> count =
+        must(connection->query(fmt::format("SELECT count(*) FROM \"{}\"", name)));
+    counts[name] = std::get<std::int64_t>(count[0][0]);
+  }
+  return counts;
+}
+
 // tests/golden/schema_N.sql is what older releases wrote.
 class OldSchema : public testing::TestWithParam<int> {};
 
@@ -94,7 +109,11 @@ TEST_P(OldSchema, IsReadAfterMigrationWithAllItsRows) {
             fmt::format("{}: expected schema version 4, got {}\n  hint: bring it up to date with "
                         "'strata db migrate'",
                         path, GetParam()));
+  const std::map<std::string, std::int64_t> before = rows_by_table(path);
+  EXPECT_EQ(before.at("responses"), 2);
   { const Store migrated = must(Store::open(path, Store::Mode::kReadWrite)); }
+  std::map<std::string, std::int64_t> after = rows_by_table(path);
+  for (const auto& [table, count] : before) EXPECT_EQ(after[table], count) << table;
   const Store store = must(Store::open(path, Store::Mode::kReadOnly));
   EXPECT_THAT(must(store.check()), testing::IsEmpty());
   const RunRow run = must(store.runs()).at(0);
