@@ -8,16 +8,15 @@
 
 #include "core/json_reader.h"
 #include "core/rng.h"
-#include "models/checkpoint/json_fields.h"
 #include "results/reports/picked_responses.h"
 #include "runner/evaluation.h"
 #include "runner/experiment.h"
+#include "runner/plan_file.h"
 #include "runner/recorded.h"
 
 namespace strata {
 namespace {
 
-constexpr std::uint64_t kMaxPlanBytes = 16 << 20;
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
 
 struct RecordedExperiment {
@@ -163,13 +162,8 @@ std::size_t Verification::changed() const {
 }
 
 Result<AttentionPlan> read_plan_file(const std::string& path) {
-  const auto read = [&]() -> Result<AttentionPlan> {
-    ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(path, kMaxPlanBytes));
-    ASSIGN_OR_RETURN(nlohmann::json json, json_fields::parse_object(text));
-    if (json.contains("plan")) json = nlohmann::json(json["plan"]);  // selection.json
-    return parse_plan(PlanRow{.id = "file", .plan_json = json.dump()});
-  };
-  Result<AttentionPlan> plan = read();
+  ASSIGN_OR_RETURN(const nlohmann::json json, read_plan_json(path));
+  Result<AttentionPlan> plan = parse_plan(PlanRow{.id = "file", .plan_json = json.dump()});
   if (!plan) return fail(std::move(plan).error().at(path));
   return plan;
 }

@@ -7,9 +7,8 @@ Writes benchmarks.md, and benchmarks.csv (strata's own leaderboard: every row na
 """
 
 import sys
-from pathlib import Path
 
-from sweep_rows import ROOT, strata, strata_tables, write_csv
+from sweep_rows import database_and_folder, strata, strata_tables, write_csv
 from sweep_text import NO_VALUE, markdown, with_interval
 
 MEMORY = "longmemeval"
@@ -81,11 +80,7 @@ def page(lengths, questions, board):
 
 
 def main():
-    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
-        print(__doc__.strip())
-        return 0 if sys.argv[1:2] in (["--help"], ["-h"]) else 2
-    database, out = sys.argv[1], Path(sys.argv[2] if len(sys.argv) == 3 else ROOT / "docs" / "data")
-    out.mkdir(parents=True, exist_ok=True)
+    database, out = database_and_folder(__doc__)
     board = strata("report", "leaderboard", f"db={database}")
     if not board:
         sys.exit(f"error: {database}: no finished run of tools/benchmark_sweep")

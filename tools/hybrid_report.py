@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from sweep_rows import ROOT, rows_of_runs, strata, write_csv
+from sweep_rows import database_and_folder, rows_of_runs, strata, write_csv
 from sweep_text import NO_VALUE, markdown, number, signed, with_interval
 
 STAGES = {"stage1": "alignment", "stage2": "distillation", "stage3": "longer text"}
@@ -139,11 +139,7 @@ def page(found, records, selections, jobs):
 
 
 def main():
-    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
-        print(__doc__.strip())
-        return 0 if sys.argv[1:2] in (["--help"], ["-h"]) else 2
-    database, out = sys.argv[1], Path(sys.argv[2] if len(sys.argv) == 3 else ROOT / "docs" / "data")
-    out.mkdir(parents=True, exist_ok=True)
+    database, out = database_and_folder(__doc__)
     parts = Path(f"{database}.parts")
     rows = strata("report", "leaderboard", f"db={database}")
     found = cells(database, rows)

@@ -15,10 +15,9 @@ import statistics
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 from sweep_agreement import Agreement, stability
-from sweep_rows import ROOT, is_control, marks_of, read_sweep, row_of, strata, toggling_flops, write_csv
+from sweep_rows import database_and_folder, is_control, read_sweep, row_of, strata, toggling_flops, write_csv
 from sweep_tables import (GAP, GENERATED, Pair, budget_settings, curve, full_table, matrix, other_settings,
                           settings_table, signs_table, trained_tables, transfer)
 from sweep_text import NO_VALUE, counted, markdown, number, percent_of, share, signed, task_text, units
@@ -278,11 +277,7 @@ def dump(connection, sweep, limit=DUMP_LIMIT):
 
 
 def main():
-    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
-        print(__doc__.strip())
-        return 0 if sys.argv[1:2] in (["--help"], ["-h"]) else 2
-    database, out = sys.argv[1], Path(sys.argv[2] if len(sys.argv) == 3 else ROOT / "docs" / "data")
-    out.mkdir(parents=True, exist_ok=True)
+    database, out = database_and_folder(__doc__)
     rows = strata("report", "leaderboard", f"db={database}")
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     claims = strata("report", "claims", f"db={database}")

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,16 @@ def strata_tables(*arguments):
 def strata(*arguments):
     """The first table."""
     return strata_tables(*arguments)[0]
+
+
+def database_and_folder(words):
+    """Of a report's command line: DB [OUTPUT_DIR], which is made, docs/data where none is named."""
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
+        print(words.strip())
+        sys.exit(0 if sys.argv[1:2] in (["--help"], ["-h"]) else 2)
+    folder = Path(sys.argv[2] if len(sys.argv) == 3 else ROOT / "docs" / "data")
+    folder.mkdir(parents=True, exist_ok=True)
+    return sys.argv[1], folder
 
 
 def rows_of_runs(rows, experiments):

@@ -17,15 +17,6 @@ BlockKey any_budget(BlockKey key) {
   return key;
 }
 
-const char* unit_noun(Granularity granularity) {
-  switch (granularity) {
-    case Granularity::kLayer: return "layer";
-    case Granularity::kKvHead: return "KV head";
-    case Granularity::kQueryHead: return "query head";
-  }
-  return "unit";
-}
-
 std::int64_t units_of(const AblationRun& run) {
   const HeadLayout& layout = run.evaluation->plan.layout();
   return std::int64_t{layout.layers} * layout.units_per_layer(run.key.granularity);
@@ -47,7 +38,7 @@ ParetoPoint point_of(const AblationRun& run) {
       .setting = run.setting,
       .name = run.name,
       .budget = fmt::format("{} of {}", run.key.budget,
-                            plural(units_of(run), unit_noun(run.key.granularity))),
+                            plural(units_of(run), unit_name(run.key.granularity))),
       .nll = mean_of(evaluation.nll).value,
       .kv_bytes = mean_of(evaluation.kv_bytes).value,
       .flops = mean_of(evaluation.prefill_flops).value + mean_of(evaluation.decode_flops).value};
@@ -120,7 +111,7 @@ void find_curves(const AblationRuns& runs, std::uint64_t seed, Ablation& out) {
     if (budgets.size() < 2) continue;
     const AblationRun& first = *budgets.begin()->second[0];
     BudgetCurve curve{
-        .setting = first.setting, .name = group.second, .unit = unit_noun(group.first.granularity)};
+        .setting = first.setting, .name = group.second, .unit = unit_name(group.first.granularity)};
     for (const auto& [units, seeds] : budgets) curve.points.push_back(curve_point(seeds, seed));
     curve.needed = needed_units(curve.points);
     out.curves.push_back(std::move(curve));

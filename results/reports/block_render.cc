@@ -12,15 +12,6 @@ constexpr std::size_t kMaxName = 32;
 constexpr std::size_t kMaxTransfer = 32;  // of it, " ← " included
 constexpr std::size_t kMaxTransferName = 42;
 
-std::string unit_name(Granularity granularity) {
-  switch (granularity) {
-    case Granularity::kLayer: return "layer";
-    case Granularity::kKvHead: return "KV head";
-    case Granularity::kQueryHead: return "query head";
-  }
-  return "unit";
-}
-
 // At most `width` code points.
 std::string clipped(const std::string& text, std::size_t width) {
   if (display_width(text) <= width) return text;

@@ -69,6 +69,25 @@ std::string bytes(double value) {
 
 std::string short_id(const std::string& id) { return id.substr(0, 8); }
 
+const char* unit_name(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kLayer: return "layer";
+    case Granularity::kKvHead: return "KV head";
+    case Granularity::kQueryHead: return "query head";
+  }
+  return "unit";
+}
+
+const char* kind_name(RowKind kind) {
+  switch (kind) {
+    case RowKind::kRanked: return "ranked";
+    case RowKind::kUnmatched: return "unmatched";
+    case RowKind::kControl: return "control";
+    case RowKind::kReference: return "reference";
+  }
+  return "";
+}
+
 std::string plural(std::int64_t n, const std::string& noun) {
   return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
 }

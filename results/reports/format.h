@@ -22,6 +22,8 @@ std::string p_text(const std::optional<double>& p);  // "0.012", "<0.001", "–"
 std::string count(double value);                     // 1234567 gives "1.23M", 999 "999"
 std::string bytes(double value);                     // "14.2 MiB"
 std::string short_id(const std::string& id);
+const char* unit_name(Granularity granularity);  // "layer", "KV head", "query head"
+const char* kind_name(RowKind kind);             // "ranked", "unmatched", "control", "reference"
 std::string plural(std::int64_t n, const std::string& noun);  // "1 layer", "30 layers"
 
 // One character a layer: █ full attention, · windowed; between them the kept units, or tenths above

@@ -34,16 +34,6 @@ void put(json& point, const std::string& name, const std::optional<Estimate>& es
   point[name + "_high"] = or_null(interval ? std::optional(interval->high) : std::nullopt, scale);
 }
 
-constexpr const char* kind_name(RowKind kind) {
-  switch (kind) {
-    case RowKind::kRanked: return "ranked";
-    case RowKind::kUnmatched: return "unmatched";
-    case RowKind::kControl: return "control";
-    case RowKind::kReference: return "reference";
-  }
-  return "";
-}
-
 json point_of(const LeaderboardBlock& block, const LeaderboardRow& row) {
   json point = {{"name", row.name},
                 {"kind", kind_name(row.kind)},

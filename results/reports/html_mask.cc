@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/mask.h"
+#include "results/reports/format.h"
 #include "results/reports/html_page.h"
 
 namespace strata {
@@ -29,15 +30,6 @@ std::string spans_of(const std::vector<int>& layers) {
   return out;
 }
 
-std::string units_name(Granularity granularity) {
-  switch (granularity) {
-    case Granularity::kLayer: return "layers";
-    case Granularity::kKvHead: return "KV heads";
-    case Granularity::kQueryHead: return "query heads";
-  }
-  return "units";
-}
-
 }  // namespace
 
 std::string mask_words(const AttentionPlan& plan) {
@@ -50,7 +42,7 @@ std::string mask_words(const AttentionPlan& plan) {
     kept += here;
     if (here > 0) layers.push_back(layer);
   }
-  const std::string units = units_name(mask.granularity());
+  const std::string units = std::string(unit_name(mask.granularity())) + "s";
   if (kept == 0) return fmt::format("full attention in none of {} {}", mask.size(), units);
   if (kept == mask.size()) return fmt::format("full attention in all {} {}", kept, units);
   return fmt::format("full attention in {} of {} {}{}: {}", kept, mask.size(), units,

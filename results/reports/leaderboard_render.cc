@@ -295,16 +295,6 @@ void add_estimate(Cells& cells, const std::optional<Estimate>& estimate) {
   cells.push_back(bounded ? fmt::format("{}", estimate->interval->high) : "");
 }
 
-constexpr std::string_view kind_name(RowKind kind) {
-  switch (kind) {
-    case RowKind::kRanked: return "ranked";
-    case RowKind::kUnmatched: return "unmatched";
-    case RowKind::kControl: return "control";
-    case RowKind::kReference: return "reference";
-  }
-  return "";
-}
-
 Cells csv_header() {
   Cells cells = block_csv_header();
   for (const char* name : {"devices", "by", "kind", "rank", "rank_last", "strategy", "draws"})

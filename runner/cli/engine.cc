@@ -98,8 +98,8 @@ Status convert(const Arguments& arguments, TerminalProgress& progress) {
 void report_done(const RunOutcome& outcome) {
   std::string words = fmt::format("run {} {} done", outcome.run_id.substr(0, 12), outcome.label);
   if (outcome.answered_before > 0)
-    words += fmt::format(" ({} of {} samples were answered before)",
-                         outcome.answered_before, outcome.samples);
+    words += fmt::format(" ({} of {} samples were answered before)", outcome.answered_before,
+                         outcome.samples);
   std::printf("%s\n", words.c_str());
   std::fflush(stdout);
   note_all(outcome.notices);

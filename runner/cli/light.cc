@@ -21,6 +21,7 @@
 #include "runner/cli/arguments.h"
 #include "runner/export.h"
 #include "runner/paper.h"
+#include "runner/plan_file.h"
 #include "runner/samples.h"
 
 namespace strata::cli {
@@ -208,13 +209,8 @@ Result<int> samples(const Arguments& arguments) {
 constexpr std::uint64_t kMaxJsonBytes = 16 << 20;
 
 Result<AttentionPlan> read_plan(const std::string& path, const HeadLayout& layout) {
-  ASSIGN_OR_RETURN(const std::string text, json_fields::read_text(path, kMaxJsonBytes));
-  const auto parse = [&]() -> Result<AttentionPlan> {
-    ASSIGN_OR_RETURN(nlohmann::json json, json_fields::parse_object(text));
-    if (json.contains("plan")) json = nlohmann::json(json["plan"]);  // selection.json
-    return AttentionPlan::from_json(json, layout);
-  };
-  auto plan = parse();
+  ASSIGN_OR_RETURN(const nlohmann::json json, read_plan_json(path));
+  auto plan = AttentionPlan::from_json(json, layout);
   if (!plan) return fail(std::move(plan).error().at(path));
   return plan;
 }

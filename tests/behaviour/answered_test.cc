@@ -3,39 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <sstream>
 
-#include "tests/behaviour/program.h"
-#include "tests/crash/tiny_model.h"
-#include "tests/unit/checkpoint/model_files.h"
+#include "tests/behaviour/small_job.h"
 
 namespace strata {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::Outcome;
-using testing::run_strata;
-
-constexpr const char* kReused = "(4 of 4 samples were answered before)";
+using testing::read_file;
+using testing::SmallJob;
+using testing::write_file;
 
 class AnsweredTest : public ::testing::Test {
  protected:
-  AnsweredTest() {
-    testing::write_tiny_model(folder() / "model");
-    testing::write_questions(folder() / "questions.jsonl", 4, 4);
-  }
-
-  const fs::path& folder() const { return folder_.path(); }
   // Full attention, under a name that is another configuration each time.
   std::string run(const std::string& more, const std::string& strategy) const {
-    const Outcome outcome = run_strata(
-        fmt::format("run model=directory model.path={} model.chat_template=none benchmark=jsonl "
-                    "benchmark.path={} calibration.samples=4 mixer.window=16 mixer.sinks=2 "
-                    "threads=1 db={} {} {}",
-                    (folder() / "model").string(), (folder() / "questions.jsonl").string(),
-                    (folder() / "results.db").string(), strategy, more));
+    const Outcome outcome = job_.strata("run", strategy + " " + more);
     EXPECT_EQ(outcome.code, 0) << outcome.text;
     EXPECT_THAT(outcome.text, HasSubstr("1 run recorded"));
     return outcome.text;
@@ -46,7 +32,7 @@ class AnsweredTest : public ::testing::Test {
   }
   // Rows of answers, one a line.
   std::string answers() const {
-    const Outcome dump = run_strata("db dump " + (folder() / "results.db").string());
+    const Outcome dump = testing::run_strata("db dump " + job_.path("a.db"));
     EXPECT_EQ(dump.code, 0) << dump.text;
     std::string out;
     std::istringstream lines(dump.text);
@@ -55,17 +41,17 @@ class AnsweredTest : public ::testing::Test {
     return out;
   }
 
- private:
-  testing::TemporaryDirectory folder_;
+  SmallJob job_;
 };
 
 TEST_F(AnsweredTest, TheSamePlanIsNotAskedTwiceWhoeverChoseIt) {
   EXPECT_THAT(first(), Not(HasSubstr("answered before")));
   const std::string recorded = answers();
-  EXPECT_THAT(second(), HasSubstr(kReused));
+  EXPECT_THAT(second(), HasSubstr(fmt::format("({0} of {0} samples were answered before)",
+                                              SmallJob::kQuestions)));
   EXPECT_EQ(answers(), recorded);
   const Outcome report =
-      run_strata("report leaderboard --format csv db=" + (folder() / "results.db").string());
+      testing::run_strata("report leaderboard --format csv db=" + job_.path("a.db"));
   EXPECT_EQ(report.code, 0) << report.text;
   EXPECT_THAT(report.text, HasSubstr(",full,"));
 }
@@ -77,8 +63,7 @@ TEST_F(AnsweredTest, WhatChangesAnswersIsAskedAnew) {
     SCOPED_TRACE(more);
     EXPECT_THAT(second(more), Not(HasSubstr("answered before")));
   }
-  fs::copy_file(folder() / "questions.jsonl", folder() / "kept.jsonl");
-  testing::write_questions(folder() / "questions.jsonl", 5, 4);
+  testing::write_questions(job_.path("questions.jsonl"), SmallJob::kQuestions + 1, 2);
   EXPECT_THAT(second(), Not(HasSubstr("answered before")));
 }
 
@@ -86,15 +71,10 @@ TEST_F(AnsweredTest, WhatChangesAnswersIsAskedAnew) {
 TEST_F(AnsweredTest, OtherWeightsUnderTheSamePathAreAskedAnew) {
   first();
   const std::string before = answers();
-  {
-    std::fstream weights(folder() / "model" / "model.safetensors",
-                         std::ios::in | std::ios::out | std::ios::binary);
-    weights.seekg(-4000, std::ios::end);
-    char byte = 0;
-    weights.get(byte);
-    weights.seekp(-4000, std::ios::end);
-    weights.put(static_cast<char>(byte ^ 0x40));
-  }
+  const std::string file = job_.path("model/model.safetensors");
+  std::string weights = read_file(file);
+  weights[weights.size() - 4000] ^= 0x40;
+  write_file(file, weights);
   EXPECT_THAT(second(), Not(HasSubstr("answered before")));
   EXPECT_NE(answers(), before);
 }

@@ -4,14 +4,13 @@
 Usage: STRATA=build/strata benchmark_sweep_test.py     (run by ctest; needs the default model's tokenizer)
 """
 
-import json
 import shutil
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from selector_sweep_test import LLAMA, ROOT, STRATA, TOKENIZER, run
+from selector_sweep_test import ROOT, STRATA, TOKENIZER, random_model, run
 
 SWEEP = ROOT / "tools" / "benchmark_sweep"
 
@@ -22,11 +21,9 @@ class Benchmarks(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        (cls.folder / "config.json").write_text(json.dumps(LLAMA | {"num_hidden_layers": 4}))
-        made = run(ROOT / "tools" / "make_random_model.py", cls.folder / "config.json", TOKENIZER, cls.folder / "model")
-        assert made.returncode == 0, made.stderr
+        path = random_model(cls.folder, num_hidden_layers=4)
         cls.database = cls.folder / "a.db"
-        cls.words = [cls.database, "model=directory", f"model.path={cls.folder / 'model'}", "model.name=random", "device=cpu",
+        cls.words = [cls.database, "model=directory", f"model.path={path}", "model.name=random", "device=cpu",
                      "dtype=float32", "threads=1", "mixer.window=64", "calibration.samples=2", "calibration.benchmark.length=160",
                      "benchmark.samples=3"]
         cls.ruler = ["benchmark.essays=bundled", "benchmark.words=bundled", "benchmark.generation_limit=12",

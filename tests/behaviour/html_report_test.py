@@ -6,10 +6,7 @@ Usage: STRATA=build/strata html_report_test.py     (run by ctest)
 Without a Chromium (tools/setup --tests installs it) the tests are skipped, and fail where CI is set.
 """
 
-import hashlib
-import json
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,9 +14,8 @@ import unittest
 from pathlib import Path
 
 import browser
+from selector_report_test import STRATA, empty_database, name, text
 
-ROOT = Path(__file__).resolve().parents[2]
-STRATA = os.environ.get("STRATA", str(ROOT / "build" / "strata"))
 HOSTILE = "</script><img src=http://evil.invalid/x onerror=\"hacked=1\"><script>hacked=1</script><!--\u2028'&"
 LAYERS, HEADS = 6, 3
 LENGTHS, DEPTHS = (512, 1024, 2048), (0, 50, 100)
@@ -27,24 +23,11 @@ MANY = 100_000
 MAX_BYTES, MAX_SECONDS = 10_000_000, 2.0
 
 
-def text(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def name(*parts):
-    return hashlib.sha256(text(parts).encode()).hexdigest()
-
-
 class Database:
     """A sweep of made-up plans over one data set; `nll` and `right` of a plan are functions of the sample's number."""
 
     def __init__(self, file, samples, benchmark, prompt):
-        self.db = sqlite3.connect(file)
-        self.db.executescript((ROOT / "tests/golden/schema_2.sql").read_text())
-        for (table,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            self.db.execute(f"DELETE FROM {table}")
-        self.db.commit()
-        subprocess.run([STRATA, "db", "migrate", str(file)], check=True, stdout=subprocess.DEVNULL)
+        self.db = empty_database(file)
         self.db.execute("PRAGMA synchronous = OFF")
         self.benchmark, self.count = benchmark, 0
         self.insert("models", [{"id": name("model"), "name": f"toy {HOSTILE}", "path_hint": "", "layers": LAYERS,

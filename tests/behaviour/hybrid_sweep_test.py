@@ -4,14 +4,13 @@
 Usage: STRATA=build/strata hybrid_sweep_test.py     (run by ctest; needs the default model's tokenizer)
 """
 
-import json
 import shutil
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from selector_sweep_test import LLAMA, ROOT, STRATA, TOKENIZER, run
+from selector_sweep_test import ROOT, STRATA, TOKENIZER, random_model, run
 
 SWEEP = ROOT / "tools" / "hybrid_sweep"
 
@@ -22,13 +21,11 @@ class Hybrids(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        (cls.folder / "config.json").write_text(json.dumps(LLAMA | {"num_hidden_layers": 4}))
-        made = run(ROOT / "tools" / "make_random_model.py", cls.folder / "config.json", TOKENIZER, cls.folder / "model")
-        assert made.returncode == 0, made.stderr
+        path = random_model(cls.folder, num_hidden_layers=4)
         (cls.folder / "text").mkdir()
         (cls.folder / "text" / "a.txt").write_text("".join(f"In year {n} nothing happened. " for n in range(400)))
         cls.database = cls.folder / "a.db"
-        model = ["model=directory", f"model.path={cls.folder / 'model'}", "model.name=random", "device=cpu"]
+        model = ["model=directory", f"model.path={path}", "model.name=random", "device=cpu"]
         steps = ["stage1.steps=2", "stage1.batch=2", "stage1.length=32", "text.max_repeats=50", "threads=1"]
         later = ["stage2.steps=2", "stage2.batch=2", "stage2.length=32", "stage3.steps=0"]
         convert = [w for o in [*model, *steps, *later, f"text.path={cls.folder / 'text'}", "text.sample_batch=2"]

@@ -42,16 +42,22 @@ def name(*parts):
     return hashlib.sha256(text(parts).encode()).hexdigest()
 
 
+def empty_database(file):
+    """A connection to a database of today's schema without rows."""
+    connection = sqlite3.connect(file)
+    connection.executescript((ROOT / "tests/golden/schema_2.sql").read_text())
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        connection.execute(f"DELETE FROM {table}")
+    connection.commit()
+    subprocess.run([STRATA, "db", "migrate", str(file)], check=True, stdout=subprocess.DEVNULL)
+    return connection
+
+
 class Rows:
     """Writes runs as a sweep would, with their plans, selections and answers."""
 
     def __init__(self, file):
-        self.db = sqlite3.connect(file)
-        self.db.executescript((ROOT / "tests/golden/schema_2.sql").read_text())
-        for (table,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            self.db.execute(f"DELETE FROM {table}")
-        self.db.commit()
-        subprocess.run([STRATA, "db", "migrate", str(file)], check=True, stdout=subprocess.DEVNULL)
+        self.db = empty_database(file)
         self.insert("models", id=name("model"), name="toy", path_hint="/secret", layers=LAYERS, query_heads=2,
                     kv_heads=2, parameters=1_000_000)
         self.insert("tokenizers", id=name("tokenizer"), name="toy")

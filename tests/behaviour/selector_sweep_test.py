@@ -30,6 +30,14 @@ def run(*words):
                           env=os.environ | {"STRATA": STRATA})
 
 
+def random_model(folder, **config):
+    """FOLDER/model: a Llama of random weights with the default model's tokenizer."""
+    (folder / "config.json").write_text(json.dumps(LLAMA | config))
+    made = run(ROOT / "tools" / "make_random_model.py", folder / "config.json", TOKENIZER, folder / "model")
+    assert made.returncode == 0, made.stderr
+    return folder / "model"
+
+
 class Configurations(unittest.TestCase):
     def test_every_sweep_composes(self):
         listed = run(SWEEP, "--list", "x.db").stdout.splitlines()
@@ -47,12 +55,8 @@ class Databases(unittest.TestCase):
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
-        (self.folder / "config.json").write_text(json.dumps(LLAMA))
-        made = run(ROOT / "tools" / "make_random_model.py", self.folder / "config.json", TOKENIZER, self.folder / "model")
-        self.assertEqual(made.returncode, 0, made.stderr)
         self.database = self.folder / "a.db"
-
-        self.small = ["model=directory", f"model.path={self.folder / 'model'}", "model.name=random", "device=cpu",
+        self.small = ["model=directory", f"model.path={random_model(self.folder)}", "model.name=random", "device=cpu",
                       "batch=4", "benchmark.samples=2", "calibration.samples=2", "diagnostics=basic", "mixer.window=64",
                       "benchmark.length=160"]
 

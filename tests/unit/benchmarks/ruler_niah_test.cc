@@ -121,7 +121,7 @@ TEST(RulerNiah, DistractorsAreOtherKeysWithAsManyValues) {
       EXPECT_EQ(sample.answers.size(), values);
       const std::string context = context_of(sample);
       for (const std::string& answer : sample.answers)
-        EXPECT_EQ(count_of(context, "for " + asked + " is: " + answer + "."), 1);
+        EXPECT_EQ(count_of(context, fmt::format("for {} is: {}.", asked, answer)), 1);
       EXPECT_EQ(count_of(context, "One of the special magic numbers for "),
                 static_cast<std::int64_t>(4 * values));
       EXPECT_EQ(sample.metadata["asked_needles"].size(), values);
