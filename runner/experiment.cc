@@ -25,14 +25,17 @@ std::string cpu_model() {
   return "unknown";
 }
 
-nlohmann::json generation_spec(const ExperimentConfig& config, const Task& task) {
+nlohmann::json generation_spec(const ExperimentConfig& config, const Task& task,
+                               const Tokenizer& tokenizer) {
   std::int64_t limit = 0;
   for (const Sample& sample : task.samples)
     limit = std::max(limit, task.benchmark->generation_limit(sample));
-  return {{"decode", "greedy"},
-          {"dtype", config.dtype},
-          {"limit", limit},
-          {"chat_template", config.model.chat_template}};
+  nlohmann::json spec = {{"decode", "greedy"},
+                         {"dtype", config.dtype},
+                         {"limit", limit},
+                         {"chat_template", config.model.chat_template}};
+  if (limit > 0) spec["stop"] = tokenizer.eos();
+  return spec;
 }
 
 Status record_inputs(const ExperimentConfig& config, const Task& task, const TextTools& text,
@@ -199,7 +202,8 @@ ResponseRow response_row(const Task& task, const Model& model, const AttentionPl
           .timings_ms = std::move(timings_ms),
           .prefill_flops = prefill_flops(plan, model.shape(), prompt).total(),
           .decode_flops = decode_flops(plan, model.shape(), prompt, generated).total(),
-          .kv_bytes = static_cast<std::int64_t>(result.kv_bytes)};
+          .kv_bytes = static_cast<std::int64_t>(result.kv_bytes),
+          .peak_bytes = static_cast<std::int64_t>(result.peak_bytes)};
 }
 
 // Everything after the run's row is there; what fails here is written into that row by run_job.

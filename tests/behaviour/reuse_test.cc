@@ -103,6 +103,23 @@ TEST_F(ReuseTest, AnotherTokenizerMeansNewAnswers) {
   expect_new_answers("strategy=full");
 }
 
+TEST_F(ReuseTest, EveryAnswerSaysWhatMemoryItTook) {
+  answer_once("strategy=full");
+  const auto answers = job_.answers(job_.runs().at(0));
+  EXPECT_EQ(answers.size(), SmallJob::kQuestions);
+  for (const auto& [sample, answer] : answers) {
+    ASSERT_TRUE(answer.peak_bytes);
+    EXPECT_GE(*answer.peak_bytes, answer.kv_bytes);
+  }
+}
+
+// Where answers end is said in a file that is no part of the tokenizer's id.
+TEST_F(ReuseTest, AnotherStopTokenMeansNewAnswers) {
+  answer_once("strategy=full");
+  write_file(job_.folder() / "model" / "generation_config.json", R"({"eos_token_id": [3, 7]})");
+  expect_new_answers("strategy=full");
+}
+
 TEST_F(ReuseTest, APlanFileOfOtherContentMeansNewAnswers) {
   const auto select = [&](const char* offset) {
     const Outcome outcome = job_.strata("select -o " + job_.path("plan.json"),
