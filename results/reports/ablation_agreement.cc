@@ -170,7 +170,7 @@ void find_transfers(const AblationRuns& runs, std::uint64_t seed, Ablation& out)
                    .seeds = moved.size(),
                    .own_nll = mean_of(at_home).value,
                    .transferred_nll = mean_of(elsewhere).value,
-                   .regret = cluster_bootstrap(regret, {.seed = seed, .clusters = clusters})};
+                   .regret = mean_estimate(regret, {.seed = seed, .clusters = clusters})};
       const PValue flipped = cluster_sign_flip(regret, clusters, {.seed = seed});
       if (const double* p = std::get_if<double>(&flipped)) row.p = *p;
       out.transfers.push_back(std::move(row));

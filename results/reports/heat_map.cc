@@ -3,18 +3,15 @@
 #include <cmath>
 #include <functional>
 #include <map>
-#include <set>
 
-#include "core/model_reply.h"
 #include "results/reports/format.h"
+#include "results/reports/judged_responses.h"
 #include "results/reports/needle_facts.h"
 
 namespace strata {
 namespace {
 
 constexpr double kPercent = 100;
-constexpr const char* kNeedleRubric = "needle";
-constexpr int kLowestScore = 1;  // of an empty response, of which nobody is asked
 
 using Place = std::pair<std::int64_t, double>;  // length, depth
 
@@ -47,25 +44,15 @@ std::string name_of(const Evaluation& evaluation) {
 // Places by sample.
 using Places = std::map<std::string, Place>;
 
-// What judges said of the responses that the evaluation shows; of several times the last that did
-// not fail.
 void add_judgements(const std::vector<JudgementRow>& rows, const Evaluation& evaluation,
                     const Places& places, HeatMap& map) {
-  std::set<std::pair<std::string, std::string>> shown;  // execution, sample
-  for (const auto& [execution, samples] : evaluation.executions)
-    for (const std::string& sample : samples) shown.emplace(execution, sample);
-  std::map<std::string, std::map<std::string, const JudgementRow*>> latest;  // by judge, sample
-  for (const JudgementRow& row : rows) {                                     // by time
-    if (row.rubric != kNeedleRubric || !shown.contains({row.execution_id, row.sample_id})) continue;
-    const JudgementRow*& last = latest[fmt::format("{} at {} {}", row.judge_model, row.endpoint,
-                                                   row.settings_json)][row.sample_id];
-    if (last == nullptr || row.verdict != JudgedAs::kFailed) last = &row;
-  }
-  for (const auto& [judge, by_sample] : latest) {
+  for (const auto& [identity, judged] : judged_responses(rows, evaluation.executions)) {
+    if (identity.rubrics != kNeedleRubrics) continue;
+    const std::string judge =
+        fmt::format("{} at {} {}", identity.model, identity.endpoint, identity.settings_json);
     std::map<Place, std::pair<double, double>> sums;  // of scores, of ones
-    for (const auto& [sample, row] : by_sample) {
-      const std::optional<int> score =
-          row->attempts == 0 ? std::optional(kLowestScore) : bracketed_score(row->reply);
+    for (const auto& [sample, row] : judged) {
+      const std::optional<int> score = needle_score(row);
       if (!score) {
         ++map.unscored[judge];
         continue;

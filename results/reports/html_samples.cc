@@ -11,6 +11,7 @@
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/html_page.h"
+#include "results/reports/judged_responses.h"
 
 namespace strata {
 namespace {
@@ -120,21 +121,25 @@ Result<std::map<std::string, std::string>> texts_of(const Store& store, const Ev
   return out;
 }
 
-// What judges said of the same responses, by sample: "judge gpt-4o: yes".
+// "judge gpt-4o: yes", with what tells it from others of that model.
+std::string said(const JudgeIdentity& judge, const JudgementRow& row, bool alone) {
+  const std::optional<int> score =
+      judge.rubrics == kNeedleRubrics ? needle_score(row) : std::nullopt;
+  return fmt::format(" · judge {}: {}", alone ? judge.model : judge.text(),
+                     score ? fmt::format("{} of 10", *score) : std::string(to_string(row.verdict)));
+}
+
+// What judges said of the same responses, by sample.
 Result<std::map<std::string, std::string>> judged(const Store& store, const Evaluation& plan,
                                                   const std::set<std::string>& wanted) {
   ASSIGN_OR_RETURN(const std::vector<JudgementRow> rows, store.judgements_of(plan.experiment.id));
-  std::map<std::pair<std::string, std::string>, std::string> latest;  // sample, judge
-  for (const JudgementRow& row : rows) {
-    const auto shown = plan.executions.find(row.execution_id);
-    if (!wanted.contains(row.sample_id) || shown == plan.executions.end()) continue;
-    if (std::find(shown->second.begin(), shown->second.end(), row.sample_id) == shown->second.end())
-      continue;
-    latest[{row.sample_id, row.judge_model}] = to_string(row.verdict);
-  }
+  const auto judges = judged_responses(rows, plan.executions);
+  std::map<std::string, int> of_model;
+  for (const auto& [judge, judged] : judges) ++of_model[judge.model];
   std::map<std::string, std::string> out;
-  for (const auto& [key, said] : latest)
-    out[key.first] += fmt::format(" · judge {}: {}", key.second, said);
+  for (const auto& [judge, judged] : judges)
+    for (const auto& [sample, row] : judged)
+      if (wanted.contains(sample)) out[sample] += said(judge, row, of_model[judge.model] == 1);
   return out;
 }
 

@@ -23,7 +23,7 @@ struct Asked {
   std::size_t type = 0;  // in kQuestionTypes
   std::size_t cluster = 0;
   bool answered = false;
-  std::string sample_id, execution_id;
+  std::string sample_id;
   std::optional<double> checker;
 };
 
@@ -119,32 +119,23 @@ class Scores {
   const std::vector<Asked>& asked_;
 };
 
-// What one judge said of each question: its latest call that had not failed, else a failed one.
+// What one judge said of each question.
 struct JudgedQuestions {
+  JudgedQuestions(const JudgedResponses& responses, const std::vector<Asked>& asked) {
+    for (const Asked& question : asked) {
+      const auto judged = responses.find(question.sample_id);
+      latest.push_back(judged == responses.end() ? nullptr : &judged->second);
+      if (latest.back() == nullptr) continue;
+      const JudgementRow& row = *latest.back();
+      if (!row.reported_model.empty()) reported_models.insert(row.reported_model);
+      rubric_hashes[row.rubric].insert(row.rubric_hash);
+    }
+  }
+
   std::vector<const JudgementRow*> latest;  // null: not asked
   std::set<std::string> reported_models;
   std::map<std::string, std::set<std::string>> rubric_hashes;  // by the rubric's name
 };
-
-std::map<JudgeIdentity, JudgedQuestions> by_judge(const std::vector<JudgementRow>& rows,
-                                                  const std::vector<Asked>& asked) {
-  std::map<std::pair<std::string, std::string>, std::size_t> places;
-  for (std::size_t i = 0; i < asked.size(); ++i)
-    if (asked[i].answered) places[{asked[i].sample_id, asked[i].execution_id}] = i;
-  std::map<JudgeIdentity, JudgedQuestions> out;
-  for (const JudgementRow& row : rows) {  // by time
-    const auto place = places.find({row.sample_id, row.execution_id});
-    if (place == places.end()) continue;
-    JudgedQuestions& judged = out[{row.judge_model, row.endpoint, row.settings_json,
-                                   row.rubric.substr(0, row.rubric.find('/'))}];
-    judged.latest.resize(asked.size());
-    const JudgementRow*& slot = judged.latest[place->second];
-    if (slot == nullptr || row.verdict != JudgedAs::kFailed) slot = &row;
-    if (!row.reported_model.empty()) judged.reported_models.insert(row.reported_model);
-    judged.rubric_hashes[row.rubric].insert(row.rubric_hash);
-  }
-  return out;
-}
 
 class TableMaker {
  public:
@@ -296,7 +287,6 @@ class Reporter {
       const auto response = responses.find(question.sample_id);
       if (response == responses.end()) continue;
       question.answered = true;
-      question.execution_id = response->second->execution_id;
       const auto metric = response->second->metrics.find(kCheckerMetric);
       if (metric != response->second->metrics.end()) question.checker = metric->second;
     }
@@ -314,14 +304,16 @@ class Reporter {
                     .clusters = clusters.size(),
                     .environments = picked.environments};
     ASSIGN_OR_RETURN(const std::vector<JudgementRow> rows, store_.judgements_of(experiment.id));
-    const auto judges = by_judge(rows, asked);
-    if (judges.empty()) out.tables.push_back(TableMaker(asked, nullptr).table());
-    for (const auto& [judge, judged] : judges) {
+    const auto judges = judged_responses(rows, picked.samples_of_execution);
+    for (const auto& [judge, by_sample] : judges) {
+      const JudgedQuestions judged(by_sample, asked);
+      if (judged.rubric_hashes.empty()) continue;  // of samples that ask no question of LongMemEval
       out.tables.push_back(TableMaker(asked, &judged).table());
       out.tables.back().judge = judge;
       out.tables.back().reported_models.assign(judged.reported_models.begin(),
                                                judged.reported_models.end());
     }
+    if (out.tables.empty()) out.tables.push_back(TableMaker(asked, nullptr).table());
     return out;
   }
 
@@ -350,13 +342,6 @@ class Reporter {
 };
 
 }  // namespace
-
-std::string JudgeIdentity::text() const {
-  std::string how = rubrics + " prompts";
-  if (const std::string settings = config_text(settings_json); !settings.empty())
-    how += ", " + settings;
-  return fmt::format("{} at {} ({})", model, endpoint, how);
-}
 
 Result<std::vector<MemoryBlock>> memory_report(const Store& store,
                                                const std::vector<KeyFilter>& where) {

@@ -11,18 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "results/reports/judged_responses.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/page.h"
 
 namespace strata {
-
-// Judgements of one identity may be compared.
-struct JudgeIdentity {
-  std::string model, endpoint, settings_json;
-  std::string rubrics;  // "longmemeval", "swaa"
-  auto operator<=>(const JudgeIdentity&) const = default;
-  std::string text() const;  // "gpt-4o at api.openai.com (longmemeval prompts, temperature=0.0)"
-};
 
 // Some 0/1 verdicts: how many, and the share of ones.
 struct VerdictShare {

@@ -96,10 +96,16 @@ bool fits(const Evaluation& evaluation, const PaperSetting& published) {
   return !published.fraction || is_at_budget(evaluation, published.fraction);
 }
 
+struct PublishedOrder {
+  PaperOrder order;
+  PaperSetting setting;  // of a column that counts
+};
+
 // In how many columns of our budget the first row is published above and below the second.
-PaperOrder published_order(const PaperTable& table, std::size_t first, std::size_t second,
-                           const Evaluation& our_first, const Evaluation& our_second) {
-  PaperOrder order{.first = first, .second = second};
+PublishedOrder published_order(const PaperTable& table, std::size_t first, std::size_t second,
+                               const Evaluation& our_first, const Evaluation& our_second) {
+  PublishedOrder out{.order = {.first = first, .second = second}, .setting = {}};
+  PaperOrder& order = out.order;
   for (std::size_t column = 0; column < table.columns.size(); ++column) {
     const std::vector<double>& a = table.rows[first].values[column].values;
     const std::vector<double>& b = table.rows[second].values[column].values;
@@ -109,9 +115,10 @@ PaperOrder published_order(const PaperTable& table, std::size_t first, std::size
       continue;
     if (a[0] > b[0]) ++order.above;
     if (a[0] < b[0]) ++order.below;
-    if (a[0] != b[0]) ++order.columns;
+    if (a[0] == b[0]) continue;
+    if (order.columns++ == 0) out.setting = setting;
   }
-  return order;
+  return out;
 }
 
 void add_orders(const OurRuns& ours, const PaperTable& table, std::size_t table_index,
@@ -127,24 +134,19 @@ void add_orders(const OurRuns& ours, const PaperTable& table, std::size_t table_
       for (const Evaluation* first : runs_of_method(ours, *a.strategy)) {
         for (const Evaluation* second : runs_of_method(ours, *b.strategy)) {
           if (first == second || !same_setting(*first, *second)) continue;
-          PaperOrder order = published_order(table, i, j, *first, *second);
+          auto [order, published] = published_order(table, i, j, *first, *second);
           if (order.columns == 0) continue;
           order.table = table_index;
           const Evaluation& budgeted =
               is_reference(*first, "full") || is_reference(*first, "none") ? *second : *first;
           order.setting = setting_text(ours, budgeted);
           if (!seen.insert(order.setting).second) continue;
-          for (const char* metric : kMetrics) {
-            const std::vector<double>* x = metric_values(*first, metric);
-            const std::vector<double>* y = metric_values(*second, metric);
-            if (x == nullptr || y == nullptr) continue;
-            BootstrapOptions options;
-            options.clusters = ours.data.data.at(first->experiment.data_id).clusters;
-            order.metric = metric;
-            order.difference = paired_estimate(*x, *y, options);
-            out.push_back(order);
-            break;
-          }
+          const auto answers = paired_answers(ours, *first, *second, published);
+          if (!answers) continue;
+          order.metric = answers->metric;
+          order.difference =
+              paired_estimate(answers->first, answers->second, {.clusters = answers->clusters});
+          out.push_back(std::move(order));
         }
       }
     }

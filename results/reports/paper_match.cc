@@ -16,6 +16,7 @@ constexpr double kBudgetTolerance = 0.02;  // 8 of 30 layers are a quarter
 constexpr const char* kMemory = "longmemeval";
 constexpr const char* kJudged = "judged";
 constexpr const char* kSwaaRubrics = "swaa";
+constexpr const char* kMetrics[] = {"string_match", "gen_contains", "gen_exact", "tf_exact"};
 
 // What a run's benchmark configuration says under a key; "" = nothing.
 nlohmann::json asked(const RunRow& run, const char* key) {
@@ -108,6 +109,56 @@ std::vector<std::string> setting_reasons(const OurRuns& ours, const Evaluation& 
   return std::move(reasons.texts);
 }
 
+// 0 to 1, a sample each; null where it was not measured.
+const std::vector<double>* metric_values(const Evaluation& evaluation, std::string_view metric) {
+  const std::vector<double>* values = metric == "string_match"   ? &evaluation.string_match
+                                      : metric == "gen_contains" ? &evaluation.gen_contains
+                                      : metric == "gen_exact"    ? &evaluation.gen_exact
+                                      : metric == "tf_exact"     ? &evaluation.tf_exact
+                                                                 : nullptr;
+  return values == nullptr || values->empty() ? nullptr : values;
+}
+
+bool is_published(const JudgeIdentity& judge, const PaperSetting& published) {
+  return judge.model == published.judge && judge.rubrics == kSwaaRubrics;
+}
+
+// The samples of which the judge gave a verdict of both responses.
+PairedAnswers judged_pairs(const JudgeIdentity& judge, const JudgedResponses& first,
+                           const JudgedResponses& second, const DataFacts& facts) {
+  PairedAnswers out;
+  for (std::size_t i = 0; i < facts.samples.size(); ++i) {
+    const auto a = first.find(facts.samples[i].id), b = second.find(facts.samples[i].id);
+    if (a == first.end() || b == second.end() || !a->second.official || !b->second.official)
+      continue;
+    out.first.push_back(*a->second.official ? 1 : 0);
+    out.second.push_back(*b->second.official ? 1 : 0);
+    out.clusters.push_back(facts.clusters[i]);
+  }
+  out.metric = fmt::format("judged by {}", judge.text());
+  if (out.first.size() < facts.samples.size())
+    out.metric += fmt::format(", {} of {}", out.first.size(), facts.samples.size());
+  return out;
+}
+
+std::optional<PairedAnswers> judged_answers(const OurRuns& ours, const Evaluation& first,
+                                            const Evaluation& second,
+                                            const PaperSetting& published) {
+  std::optional<PairedAnswers> best;
+  const auto a = ours.judged.find(first.run.id), b = ours.judged.find(second.run.id);
+  if (a == ours.judged.end() || b == ours.judged.end()) return best;
+  for (const auto& [judge, of_first] : a->second) {
+    const auto of_second = b->second.find(judge);
+    if (of_second == b->second.end()) continue;
+    PairedAnswers pairs = judged_pairs(judge, of_first, of_second->second,
+                                       ours.data.data.at(first.experiment.data_id));
+    if (pairs.first.empty()) continue;
+    if (is_published(judge, published)) return pairs;
+    if (!best || pairs.first.size() > best->first.size()) best = std::move(pairs);
+  }
+  return best;
+}
+
 // What a judge said of all questions of an evaluation: the published judge's, or else another's.
 struct Judged {
   Estimate share;
@@ -121,8 +172,7 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
     if (block.run_id != evaluation.run.id) continue;
     for (const MemoryTable& table : block.tables) {
       if (!table.judge) continue;
-      const bool same =
-          table.judge->model == published.judge && table.judge->rubrics == kSwaaRubrics;
+      const bool same = is_published(*table.judge, published);
       for (const MemoryRow& row : table.rows)
         if (row.name == "overall" && row.judge.official.share && (same || !found))
           found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n};
@@ -140,7 +190,7 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
   if (published.metric == kJudged) {
     if (const std::optional<Judged> found = judged(ours, evaluation, published)) {
       out.estimate = found->share;
-      if (found->judge.model != published.judge || found->judge.rubrics != kSwaaRubrics)
+      if (!is_published(found->judge, published))
         out.reasons.push_back(fmt::format("judge {}, published {} (swaa prompts)",
                                           found->judge.text(),
                                           published.judge.value_or("not stated")));
@@ -202,6 +252,12 @@ Result<OurRuns> our_runs(const Store& store, const LeaderboardRequest& request) 
     else if (memory.error().kind != ErrorKind::kNotFound)
       return fail(std::move(memory).error());
   }
+  for (const Evaluation& evaluation : ours.data.evaluations) {
+    ASSIGN_OR_RETURN(const std::vector<JudgementRow> rows,
+                     store.judgements_of(evaluation.experiment.id));
+    if (!rows.empty())
+      ours.judged[evaluation.run.id] = judged_responses(rows, evaluation.executions);
+  }
   return ours;
 }
 
@@ -228,15 +284,6 @@ std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::st
   return found;
 }
 
-const std::vector<double>* metric_values(const Evaluation& evaluation, std::string_view metric) {
-  const std::vector<double>* values = metric == "string_match"   ? &evaluation.string_match
-                                      : metric == "gen_contains" ? &evaluation.gen_contains
-                                      : metric == "gen_exact"    ? &evaluation.gen_exact
-                                      : metric == "tf_exact"     ? &evaluation.tf_exact
-                                                                 : nullptr;
-  return values == nullptr || values->empty() ? nullptr : values;
-}
-
 std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& method,
                                      const PaperSetting& published) {
   std::vector<OurNumber> closest;
@@ -253,6 +300,21 @@ std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& met
     });
   const bool drawn = closest[0].evaluation->run.group == "random";
   return std::move(closest[drawn ? (closest.size() - 1) / 2 : 0]);
+}
+
+std::optional<PairedAnswers> paired_answers(const OurRuns& ours, const Evaluation& first,
+                                            const Evaluation& second,
+                                            const PaperSetting& published) {
+  if (published.metric == kJudged)
+    if (std::optional<PairedAnswers> pairs = judged_answers(ours, first, second, published))
+      return pairs;
+  for (const char* metric : kMetrics) {
+    const std::vector<double>* a = metric_values(first, metric);
+    const std::vector<double>* b = metric_values(second, metric);
+    if (a != nullptr && b != nullptr)
+      return PairedAnswers{metric, *a, *b, ours.data.data.at(first.experiment.data_id).clusters};
+  }
+  return std::nullopt;
 }
 
 }  // namespace strata

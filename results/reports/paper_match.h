@@ -1,10 +1,12 @@
 // Which of our evaluations stands beside a published number, and in what it differs from it.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "results/reports/judged_responses.h"
 #include "results/reports/leaderboard_data.h"
 #include "results/reports/memory_report.h"
 #include "results/reports/paper_table.h"
@@ -15,6 +17,7 @@ namespace strata {
 struct OurRuns {
   LeaderboardData data;
   std::vector<MemoryBlock> memory;  // LongMemEval's questions with their judges
+  std::map<std::string, std::map<JudgeIdentity, JudgedResponses>> judged;  // by run
 };
 Result<OurRuns> our_runs(const Store& store, const LeaderboardRequest& request);
 
@@ -26,10 +29,6 @@ bool is_reference(const Evaluation& evaluation, std::string_view name);  // "ful
 // Whether its budget is the published one; full and none have none.
 bool is_at_budget(const Evaluation& evaluation, const std::optional<double>& fraction);
 
-// 0 to 1, a sample each; null where it was not measured.
-const std::vector<double>* metric_values(const Evaluation& evaluation, std::string_view metric);
-inline constexpr const char* kMetrics[] = {"string_match", "gen_contains", "gen_exact", "tf_exact"};
-
 struct OurNumber {
   const Evaluation* evaluation = nullptr;
   std::optional<Estimate> estimate;  // none: nothing was measured that could be shown
@@ -39,5 +38,17 @@ struct OurNumber {
 // The one with the fewest reasons, of those the first; of random draws the median. None: not run.
 std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& method,
                                      const PaperSetting& published);
+
+// How well two evaluations answer the same samples, 0 to 1 each, and by what: where the paper asked
+// a judge, by what one said of the responses of both (the published judge, or else the one with
+// most verdicts), else by the first metric that both have.
+struct PairedAnswers {
+  std::string metric;
+  std::vector<double> first, second;
+  std::vector<std::size_t> clusters;
+};
+std::optional<PairedAnswers> paired_answers(const OurRuns& ours, const Evaluation& first,
+                                            const Evaluation& second,
+                                            const PaperSetting& published);
 
 }  // namespace strata

@@ -220,6 +220,37 @@ TEST_F(PaperVerdicts, OrderHoldsIsReversedOrIsNotResolved) {
   EXPECT_THAT(text, HasSubstr("above in 1 of 2"));
 }
 
+// Where the paper asked a judge, the order is by what a judge said of both; calls that failed and
+// responses that nobody judged are left out and counted.
+TEST_F(PaperVerdicts, OrdersAreByTheJudgeWhereThePaperHasOne) {
+  add("flashmorph", {2}, {0, 0, 0, 0, 0, 0, 0, 0});
+  PaperSetting setting = same_as_ours();
+  setting.metric = "judged";
+  setting.judge = "judge-1";
+  const Paper paper = paper_of(
+      setting, {row("a", "nll_restore", {{{60}, ""}}), row("b", "flashmorph", {{{50}, ""}})});
+  EXPECT_EQ(compare(paper).orders.at(0).metric, "gen_contains");
+  const std::vector<RunRow> runs = must(board.store().runs());
+  int second = 0;
+  const auto judge = [&](const RunRow& run, std::size_t i, JudgedAs verdict) {
+    const std::vector<ResponseRow> responses = must(board.store().responses_of(*run.experiment_id));
+    JudgementRow row = judgement_row(responses.at(i), second++);
+    row.rubric = "swaa/answer";
+    row.verdict = verdict;
+    row.official = verdict == JudgedAs::kYes;
+    if (verdict == JudgedAs::kFailed) row.official.reset();
+    row.id = judgement_id(row);
+    must(board.store().record(row));
+  };
+  for (std::size_t i = 0; i < 6; ++i) judge(runs.at(0), i, JudgedAs::kNo);
+  for (std::size_t i = 0; i < 5; ++i) judge(runs.at(1), i, JudgedAs::kYes);
+  judge(runs.at(1), 5, JudgedAs::kFailed);
+  const PaperOrder order = compare(paper).orders.at(0);
+  EXPECT_THAT(order.metric, HasSubstr("judged by judge-1 at 127.0.0.1:8001 (swaa prompts"));
+  EXPECT_THAT(order.metric, HasSubstr("5 of 8"));
+  EXPECT_DOUBLE_EQ(order.difference.value, -1);
+}
+
 TEST_F(PaperVerdicts, NoOrderBetweenPublishedSettings) {
   add("flashmorph", {2}, {0, 0, 0, 0, 0, 0, 0, 0});
   Paper paper = paper_of(same_as_ours(), {row("a", "nll_restore", {{{60}, ""}}),
