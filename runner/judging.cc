@@ -224,7 +224,7 @@ class Scorer {
 }  // namespace
 
 Result<Scored> score_responses(Store& store, const ScoreRequest& request, Progress& progress) {
-  ASSIGN_OR_RETURN(Endpoint endpoint, parse_endpoint(request.judge.url, request.judge.allow_http));
+  ASSIGN_OR_RETURN(Endpoint endpoint, endpoint_of(request.judge));
   ASSIGN_OR_RETURN(ApiKey key, ApiKey::from_environment(request.judge.key_env));
   if (key.empty() && !endpoint.loopback)
     return fail(make_error(ErrorKind::kInvalidArgument,

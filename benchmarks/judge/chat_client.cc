@@ -61,6 +61,7 @@ ChatReply ChatClient::attempt(const std::string& body, const std::stop_token& st
   out.error = reply.error().message;
   stopped = reply.error().kind == ErrorKind::kInterrupted;
   if (reply.error().kind == ErrorKind::kInvalidFile) out.next = ChatReply::Next::kGiveUp;
+  if (reply.error().kind == ErrorKind::kUnsupported) out.next = ChatReply::Next::kHopeless;
   return out;
 }
 

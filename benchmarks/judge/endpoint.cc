@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -82,6 +83,17 @@ Result<Endpoint> parse_endpoint(const std::string& base, bool allow_http) {
   if (curl_url_set(url.get(), CURLUPART_PATH, path.c_str(), 0) != CURLUE_OK)
     return refuse("the URL's path cannot be read", example);
   endpoint.url = part(url.get(), CURLUPART_URL).value_or("");
+  return endpoint;
+}
+
+Result<Endpoint> endpoint_of(const JudgeConfig& config) {
+  ASSIGN_OR_RETURN(Endpoint endpoint, parse_endpoint(config.url, config.allow_http));
+  endpoint.ca_file = config.ca_file;
+  std::error_code ignored;
+  if (!endpoint.ca_file.empty() && !std::filesystem::is_regular_file(endpoint.ca_file, ignored))
+    return fail(make_error(ErrorKind::kNotFound, "expected a file of certificates, got '{}'",
+                           endpoint.ca_file)
+                    .at("judge.ca_file"));
   return endpoint;
 }
 

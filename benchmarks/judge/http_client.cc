@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <array>
 #include <utility>
 
 namespace strata {
@@ -14,6 +15,7 @@ struct Transfer {
   std::size_t header_bytes = 0;
   std::size_t max_bytes = 0;
   bool too_large = false;
+  std::array<char, CURL_ERROR_SIZE> detail{};
   std::stop_token stop;
 };
 
@@ -76,6 +78,11 @@ Error failure(CURLcode code, const Transfer& transfer, const HttpLimits& limits)
                         limits.connect.count(), limits.total.count());
     case CURLE_PARTIAL_FILE:
       return make_error(ErrorKind::kIo, "the connection ended in the middle of the reply");
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+      return make_error(
+          ErrorKind::kUnsupported, "{} (judge.ca_file names what to trust)",
+          transfer.detail[0] != '\0' ? transfer.detail.data() : curl_easy_strerror(code));
     default: return make_error(ErrorKind::kIo, "{}", curl_easy_strerror(code));
   }
 }
@@ -120,6 +127,8 @@ Result<HttpReply> HttpClient::post(const Endpoint& endpoint,
   handle.set(CURLOPT_URL, endpoint.url.c_str());
   handle.set(CURLOPT_PROTOCOLS_STR, "http,https");
   handle.set(CURLOPT_FOLLOWLOCATION, 0L);
+  handle.set(CURLOPT_ERRORBUFFER, transfer.detail.data());
+  if (!endpoint.ca_file.empty()) handle.set(CURLOPT_CAINFO, endpoint.ca_file.c_str());
   if (endpoint.loopback) handle.set(CURLOPT_PROXY, "");
   handle.set(CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));  // none of ours to a proxy
   handle.set(CURLOPT_HTTPHEADER, list.get());
@@ -137,6 +146,7 @@ Result<HttpReply> HttpClient::post(const Endpoint& endpoint,
   handle.set(CURLOPT_XFERINFOFUNCTION, &take_progress);
   handle.set(CURLOPT_XFERINFODATA, static_cast<void*>(&transfer));
   const CURLcode code = curl_easy_perform(handle.curl.get());
+  handle.set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr));
   if (code != CURLE_OK) return fail(failure(code, transfer, limits));
 
   HttpReply& reply = transfer.reply;

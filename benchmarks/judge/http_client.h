@@ -32,7 +32,8 @@ class HttpClient {
   ~HttpClient();
 
   // Any status is a reply. Errors: kIo (no connection, a timeout, a connection that broke),
-  // kInvalidFile (a reply above the limit), kInterrupted (`stop`).
+  // kInvalidFile (a reply above the limit), kUnsupported (a certificate that is not trusted),
+  // kInterrupted (`stop`).
   Result<HttpReply> post(const Endpoint& endpoint, const std::vector<std::string>& headers,
                          std::string_view body, const HttpLimits& limits, std::stop_token stop);
 

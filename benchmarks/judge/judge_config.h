@@ -24,6 +24,7 @@ struct JudgeConfig {
   std::optional<double> temperature = 0;
   std::optional<std::int64_t> max_tokens;
   TokenField token_field = TokenField::kMaxTokens;
+  std::string ca_file;
   bool allow_http = false;
   double connect_timeout = 10;
   double timeout = 120;
@@ -55,6 +56,9 @@ struct JudgeConfig {
           "that thinks needs more",
           config::between(1, 1 << 24));
     visit("token_field", self.token_field, "what the endpoint calls max_tokens");
+    visit("ca_file", self.ca_file,
+          "file of certificates (PEM) that are trusted in place of the system's, for an https "
+          "endpoint of your own; \"\": the system's");
     visit("allow_http", self.allow_http,
           "let key and prompts go unencrypted to another machine than this");
     visit("connect_timeout", self.connect_timeout, "seconds until connected",

@@ -33,8 +33,7 @@ Result<int> score(const Arguments& arguments) {
   }
   TerminalProgress progress;
   ASSIGN_OR_RETURN(const Scored scored, score_responses(store, request, progress));
-  ASSIGN_OR_RETURN(const Endpoint endpoint,
-                   parse_endpoint(config.judge.url, config.judge.allow_http));
+  ASSIGN_OR_RETURN(const Endpoint endpoint, endpoint_of(config.judge));
   std::printf("%s\n",
               summary_line(config.judge, endpoint.host, scored.counts, arguments.dry_run).c_str());
   if (scored.error) return fail(*scored.error);

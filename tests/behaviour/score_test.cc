@@ -71,6 +71,37 @@ TEST_F(ScoreCommand, JudgesSaysSoAndCarriesOn) {
   EXPECT_EQ(server.requests().size(), 6U);
 }
 
+// tls_front.py makes the certificates, serves TLS before the server and runs the command.
+TEST_F(ScoreCommand, HttpsTakesTrustedCertificatesAlone) {
+  BadServer server([](const ServerRequest&) { return completion("no"); });
+  const auto over_tls = [&](const char* name, const std::string& words) {
+    const char* source = std::getenv("STRATA_SOURCE_DIR");
+    return run_command(fmt::format(
+        "cd {} && STRATA_JUDGE_KEY={} python3 -B tests/behaviour/tls_front.py {} {} {} {}/strata "
+        "score {} judge.url={{url}} judge.model=judge-1 judge.retry_base=0.01 judge.retries=1 {}",
+        source == nullptr ? "." : source, kKey, name, folder_.path().string(), server.host(),
+        testing::binary_dir(), database_, words));
+  };
+  for (const auto& [name, words] :
+       {std::pair{"localhost", ""}, std::pair{"localhost", "judge.ca_file={other}"},
+        std::pair{"another.invalid", "judge.ca_file={ca}"}}) {
+    const Outcome refused = over_tls(name, words);
+    EXPECT_NE(refused.code, 0) << refused.text;
+    EXPECT_THAT(refused.text, HasSubstr("judge.ca_file")) << name << " " << words;
+    EXPECT_THAT(refused.text, HasSubstr("0 yes, 0 no"));
+    EXPECT_THAT(refused.text, Not(HasSubstr(kKey)));
+  }
+  EXPECT_TRUE(server.requests().empty()) << "neither key nor prompt went out";
+  const Outcome missing = over_tls("localhost", "judge.ca_file=/nowhere.pem");
+  EXPECT_NE(missing.code, 0);
+  EXPECT_THAT(missing.text,
+              HasSubstr("judge.ca_file: expected a file of certificates, got '/nowhere.pem'"));
+  const Outcome trusted = over_tls("localhost", "judge.ca_file={ca}");
+  EXPECT_EQ(trusted.code, 0) << trusted.text;
+  EXPECT_THAT(trusted.text, HasSubstr("0 yes, 6 no"));
+  EXPECT_EQ(server.requests().size(), 6U);
+}
+
 TEST_F(ScoreCommand, NeverTellsTheKeyWhateverGoesWrong) {
   const std::string echo =
       fmt::format(R"({{"error": {{"message": "bad key {0}"}}, "x": "{0}"}})", kKey);
