@@ -1,7 +1,10 @@
 #include "models/device_memory.h"
 
 #include <ATen/DeviceAccelerator.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -53,17 +56,40 @@ std::string readable_bytes(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
 }
 
+// Hears of what this thread's CPU allocations come to, as LibTorch's profiler would.
+class PeakMemory::CpuCount {
+ public:
+  std::uint64_t peak() const { return static_cast<std::uint64_t>(listener_->peak); }
+
+ private:
+  struct Listener : public c10::MemoryReportingInfoBase {
+    std::int64_t held = 0, peak = 0;
+    void reportMemoryUsage(void* /*pointer*/, std::int64_t size, std::size_t /*allocated*/,
+                           std::size_t /*reserved*/, c10::Device /*device*/) override {
+      held += size;  // of what is freed: negative
+      peak = std::max(peak, held);
+    }
+    bool memoryProfilingEnabled() const override { return true; }
+  };
+  std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();
+  c10::DebugInfoGuard guard_{c10::DebugInfoKind::PROFILER_STATE, listener_};
+};
+
 PeakMemory::PeakMemory(const Model& model) : model_(model) {
   const at::Device device = device_of(model);
-  if (device.is_cpu()) return;
+  if (device.is_cpu()) {
+    cpu_ = std::make_unique<CpuCount>();
+    return;
+  }
   at::accelerator::resetPeakStats(device.index());
   before_ = static_cast<std::uint64_t>(allocated(device).current);
 }
 
-std::optional<std::uint64_t> PeakMemory::bytes() const {
-  const at::Device device = device_of(model_);
-  if (device.is_cpu()) return std::nullopt;
-  return static_cast<std::uint64_t>(allocated(device).peak) - before_;
+PeakMemory::~PeakMemory() = default;
+
+std::uint64_t PeakMemory::bytes() const {
+  if (cpu_) return cpu_->peak();
+  return static_cast<std::uint64_t>(allocated(device_of(model_)).peak) - before_;
 }
 
 }  // namespace strata

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
 
 #include "models/model.h"
@@ -19,16 +19,22 @@ Result<std::uint64_t> check_memory(const Model& model, std::uint64_t needed, std
                                    std::string_view beside, std::string_view hint);
 std::string readable_bytes(std::uint64_t bytes);
 
-// The most bytes that tensors held at once since this was made, beyond those of that moment. None
-// on a CPU, where nobody counts. One of them at a time on a device.
+// The most bytes that tensors held at once since this was made, beyond those of that moment: on a
+// GPU those of all threads, one of these at a time; on a CPU those that this thread made, one at a
+// time on a thread. A CPU tensor that was there before has to outlive this.
 class PeakMemory {
  public:
   explicit PeakMemory(const Model& model);
-  std::optional<std::uint64_t> bytes() const;
+  ~PeakMemory();
+  PeakMemory(const PeakMemory&) = delete;
+  PeakMemory& operator=(const PeakMemory&) = delete;
+  std::uint64_t bytes() const;
 
  private:
+  class CpuCount;
   const Model& model_;
   std::uint64_t before_ = 0;
+  std::unique_ptr<CpuCount> cpu_;
 };
 
 }  // namespace strata

@@ -361,10 +361,19 @@ Result<SqlRow> to_values(const ResponseRow& row) {
                       .with_hint("the model's logits overflowed; try dtype=float32"));
   RETURN_IF_ERROR(all_finite(row.metrics, "metric"));
   RETURN_IF_ERROR(all_finite(row.timings_ms, "timing"));
-  return SqlRow{
-      row.experiment_id,       row.sample_id,           row.execution_id,    row.text,
-      json_of(row.tokens),     json_of(row.answer_nll), json_of(row.argmax), json_of(row.metrics),
-      json_of(row.timings_ms), row.prefill_flops,       row.decode_flops,    row.kv_bytes};
+  return SqlRow{row.experiment_id,
+                row.sample_id,
+                row.execution_id,
+                row.text,
+                json_of(row.tokens),
+                json_of(row.answer_nll),
+                json_of(row.argmax),
+                json_of(row.metrics),
+                json_of(row.timings_ms),
+                row.prefill_flops,
+                row.decode_flops,
+                row.kv_bytes,
+                optional_value(row.peak_bytes)};
 }
 
 Status from_values(const SqlRow& values, ResponseRow& row) {
@@ -381,6 +390,7 @@ Status from_values(const SqlRow& values, ResponseRow& row) {
   row.prefill_flops = in.real();
   row.decode_flops = in.real();
   row.kv_bytes = in.integer();
+  row.peak_bytes = in.optional<std::int64_t>();
   return in.status();
 }
 

@@ -190,6 +190,9 @@ struct ResponseRow {
   double prefill_flops = 0;
   double decode_flops = 0;
   std::int64_t kv_bytes = 0;
+  // The most bytes that tensors held at once while its batch was answered, beyond the weights and
+  // the prefixes that plans share. None in rows of schema 4 and older.
+  std::optional<std::int64_t> peak_bytes;
   bool operator==(const ResponseRow&) const = default;
 };
 

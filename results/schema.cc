@@ -80,8 +80,12 @@ CREATE TABLE judgements (
 CREATE INDEX judgements_of_responses ON judgements (experiment_id, sample_id, execution_id);
 )sql";
 
-constexpr std::array<std::string_view, 4> kMigrations = {kMigration1, kMigration2, kMigration3,
-                                                         kMigration4};
+constexpr std::string_view kMigration5 = R"sql(
+ALTER TABLE responses ADD COLUMN peak_bytes INTEGER;
+)sql";
+
+constexpr std::array<std::string_view, 5> kMigrations = {kMigration1, kMigration2, kMigration3,
+                                                         kMigration4, kMigration5};
 
 constexpr bool kMeasured = true;
 
@@ -196,7 +200,8 @@ std::vector<Table> make_tables() {
                      {"timings_json", kContent, kMeasured},
                      {"prefill_flops"},
                      {"decode_flops"},
-                     {"kv_bytes"}}});
+                     {"kv_bytes"},
+                     {"peak_bytes", kContent, kMeasured}}});
   tables.push_back({"judgements",
                     1,
                     {{"id", kContent, kMeasured},

@@ -261,8 +261,8 @@ Status Conversion::train(const char* name, const Stage& stage, const std::string
                tokens / (static_cast<double>(texts.size()) * static_cast<double>(stage.length))},
               {"curve", std::move(curve)},
               {"cost", to_json(cost)},
-              {"tokens_per_second", cost.seconds > 0 ? tokens / cost.seconds : 0.0}});
-  if (const std::optional<std::uint64_t> bytes = peak.bytes()) out["peak_bytes"] = *bytes;
+              {"tokens_per_second", cost.seconds > 0 ? tokens / cost.seconds : 0.0},
+              {"peak_bytes", peak.bytes()}});
   if (config_.peak_flops && cost.seconds > 0)
     out["share_of_peak_flops"] = cost.flops / cost.seconds / *config_.peak_flops;
   metered_->absorb(before);

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "models/cost.h"
+#include "models/device_memory.h"
 #include "models/parallel.h"
 #include "models/row_plan.h"
 
@@ -91,6 +92,7 @@ Status Evaluation::evaluate(MeteredModel& model, std::size_t first, std::size_t 
     answers.push_back(sample.answer);
     requests.push_back(request);
   }
+  const PeakMemory peak(model_);
   ASSIGN_OR_RETURN(Session session, model.prefill(requests));
   ASSIGN_OR_RETURN(const std::vector<AnswerScore> scores, session.score(answers));
   for (std::size_t i = first; i < last; ++i) {
@@ -102,8 +104,9 @@ Status Evaluation::evaluate(MeteredModel& model, std::size_t first, std::size_t 
     results_[i].prefill_ms = session.prefill_seconds(i - first) * 1e3;
     results_[i].kv_bytes = session.kv_bytes(i - first);
   }
-  if (limit == 0) return {};
-  return generate(session, first, last, limit);
+  if (limit > 0) RETURN_IF_ERROR(generate(session, first, last, limit));
+  for (std::size_t i = first; i < last; ++i) results_[i].peak_bytes = peak.bytes();
+  return {};
 }
 
 Status Evaluation::generate(Session& session, std::size_t first, std::size_t last,

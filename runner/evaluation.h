@@ -24,7 +24,8 @@ struct Evaluated {
   AnswerScore answer;
   Response response;  // its text empty where nothing was generated
   double prefill_ms = 0, decode_ms = 0;
-  std::uint64_t kv_bytes = 0;  // allocated
+  std::uint64_t kv_bytes = 0;    // allocated
+  std::uint64_t peak_bytes = 0;  // ResponseRow::peak_bytes, of its batch
 };
 
 enum class Generate { kNo, kYes };  // kYes: as far as the benchmark asks for text

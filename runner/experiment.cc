@@ -281,7 +281,7 @@ Result<ExperimentRow> experiment_row(const ExperimentConfig& config, Workbench& 
                     .model_id = model->id(),
                     .tokenizer_id = text->tokenizer.id(),
                     .plan_id = plan_id,
-                    .generation_json = generation_spec(config, *task).dump(),
+                    .generation_json = generation_spec(config, *task, text->tokenizer).dump(),
                     .data_id = content_id(task->samples),
                     .numerics_version = kNumericsVersion};
   row.id = experiment_id(row);

@@ -85,7 +85,8 @@ struct LeaderboardRow {
   std::optional<double> prefill_ms;            // median a sample
   std::optional<double> decode_ms;             // likewise, all generated tokens
   std::size_t timed_samples = 0;
-  SelectionCost selection_cost;  // total over draws
+  std::optional<double> peak_bytes;  // the largest of a sample; none where a sample has none
+  SelectionCost selection_cost;      // total over draws
   std::string supervision;
   std::optional<LayerStrip> strip;  // none for several draws
   std::vector<std::string> run_ids;

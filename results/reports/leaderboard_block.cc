@@ -207,6 +207,9 @@ class BlockBuilder {
     if (!evaluation.prefill_ms.empty()) row.prefill_ms = quantile(evaluation.prefill_ms, 0.5);
     if (!evaluation.decode_ms.empty()) row.decode_ms = quantile(evaluation.decode_ms, 0.5);
     row.timed_samples = evaluation.prefill_ms.size();
+    if (!evaluation.peak_bytes.empty() &&
+        evaluation.peak_bytes.size() == evaluation.kv_bytes.size())
+      row.peak_bytes = std::ranges::max(evaluation.peak_bytes);
     row.supervision = "none";
     if (evaluation.selection) {
       row.selection_cost = evaluation.selection->cost;
@@ -252,6 +255,7 @@ class BlockBuilder {
     row.kv_saved = median(&LeaderboardRow::kv_saved);
     row.prefill_ms = median(&LeaderboardRow::prefill_ms);
     row.decode_ms = median(&LeaderboardRow::decode_ms);
+    row.peak_bytes = median(&LeaderboardRow::peak_bytes);
     row.strip.reset();
     std::vector<double> shares, bytes;
     for (const LeaderboardRow& draw : draws) {

@@ -155,6 +155,7 @@ class Loader {
                           .kv_bytes = {},
                           .prefill_ms = {},
                           .decode_ms = {},
+                          .peak_bytes = {},
                           .environments = {},
                           .executions = {}};
     if (evaluation.selection) take_training(evaluation);
@@ -235,6 +236,8 @@ class Loader {
     evaluation.prefill_flops.push_back(response.prefill_flops);
     evaluation.decode_flops.push_back(response.decode_flops);
     evaluation.kv_bytes.push_back(static_cast<double>(response.kv_bytes));
+    if (response.peak_bytes)
+      evaluation.peak_bytes.push_back(static_cast<double>(*response.peak_bytes));
   }
 
   static void drop_partial(Evaluation& evaluation, std::size_t samples) {

@@ -36,6 +36,7 @@ struct Evaluation {
   std::vector<double> kv_bytes;
   std::vector<double> prefill_ms;                              // of the samples that were timed
   std::vector<double> decode_ms;                               // likewise
+  std::vector<double> peak_bytes;                              // of the samples that have one
   std::vector<std::string> environments;                       // device, threads, dtype, processor
   std::map<std::string, std::vector<std::string>> executions;  // as PickedResponses has them
 

@@ -64,9 +64,11 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "KV %: full-attention KV cells; KV a sample: mean bytes (share saved)."),
       ("ΔNLL of text to full: the harm the same plan does to running text (local_text), paired."),
       ("FLOPs %: prefill, of full attention's; GFLOP: prefill and decode, mean a sample, exact. "
-       "prefill ms, decode ms: measured, median a sample (timed samples). evals, tokens, TFLOP, s, "
-       "peak: what the selection ran, and its peak memory (that of answering is not recorded); "
-       "given: what it was shown."),
+       "prefill ms, decode ms: measured, median a sample (timed samples). memory: measured, the "
+       "most "
+       "that tensors held at once while a batch was answered, beyond the weights and the prefixes "
+       "that plans share. evals, tokens, TFLOP, s, peak: what the selection ran, and the most that "
+       "its KV caches and layer inputs held; given: what it was shown."),
       "One small model: no claims about others."};
   if (std::any_of(table.blocks.begin(), table.blocks.end(),
                   [](const LeaderboardBlock& block) { return !block.comparisons.empty(); }))
@@ -155,7 +157,7 @@ std::string timed(const std::optional<double>& ms, std::size_t samples) {
   return ms ? fmt::format("{:.1f} ({})", *ms, samples) : std::string(kNoValue);
 }
 
-// What answering costs, then what the selection did.
+// What answering costs.
 const Part& cost_part() {
   static const Part kPart = {
       {{"KV %"},
@@ -164,28 +166,33 @@ const Part& cost_part() {
        {"GFLOP"},
        {"prefill ms (n)"},
        {"decode ms"},
-       {"evals"},
-       {"tokens"},
-       {"TFLOP"},
-       {"s"},
-       {"peak"},
-       {"given", false}},
+       {"memory"}},
       [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
-        const SelectionCost& cost = row.selection_cost;
         return {percent(row.kv_share),
                 kv_text(row),
                 row.prefill_flops_share ? percent(*row.prefill_flops_share) : std::string(kNoValue),
                 fmt::format("{:.4g}", (row.prefill_flops + row.decode_flops) / kGiga),
                 timed(row.prefill_ms, row.timed_samples),
                 number(row.decode_ms, 1),
-                fmt::format("{}", cost.evaluations),
-                count(cost.forward_tokens),
-                fmt::format("{:.3g}", cost.flops / kTera),
-                fmt::format("{:.3g}", cost.seconds),
-                cost.peak_bytes > 0 ? bytes(static_cast<double>(cost.peak_bytes))
-                                    : std::string(kNoValue),
-                row.supervision};
+                row.peak_bytes ? bytes(*row.peak_bytes) : std::string(kNoValue)};
       }};
+  return kPart;
+}
+
+// What the selection did.
+const Part& selection_part() {
+  static const Part kPart = {{{"evals"}, {"tokens"}, {"TFLOP"}, {"s"}, {"peak"}, {"given", false}},
+                             [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
+                               const SelectionCost& cost = row.selection_cost;
+                               return {fmt::format("{}", cost.evaluations),
+                                       count(cost.forward_tokens),
+                                       fmt::format("{:.3g}", cost.flops / kTera),
+                                       fmt::format("{:.3g}", cost.seconds),
+                                       cost.peak_bytes > 0
+                                           ? bytes(static_cast<double>(cost.peak_bytes))
+                                           : std::string(kNoValue),
+                                       row.supervision};
+                             }};
   return kPart;
 }
 
@@ -215,6 +222,7 @@ TextTable whole_table(const LeaderboardBlock& block) {
   std::vector<const Part*> parts = {&quality_part(block)};
   if (block.generated) parts.push_back(&measures_part());
   parts.push_back(&cost_part());
+  parts.push_back(&selection_part());
   return table_of(block, true, parts);
 }
 
@@ -253,7 +261,8 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
     }
     if (block.generated)
       out += '\n' + as_text(for_terminal(table_of(block, false, {&measures_part()}), utf8, 1));
-    out += '\n' + as_text(for_terminal(table_of(block, false, {&cost_part()}), utf8, 1));
+    for (const Part* part : {&cost_part(), &selection_part()})
+      out += '\n' + as_text(for_terminal(table_of(block, false, {part}), utf8, 1));
     if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
       out += '\n' + as_text(for_terminal(claims, utf8, 0));
     for (const ReferenceComparison& comparison : block.comparisons)
@@ -313,6 +322,7 @@ Cells csv_header() {
                            "decode_flops",
                            "prefill_ms",
                            "decode_ms",
+                           "peak_bytes",
                            "timed_samples",
                            "selection_evaluations",
                            "selection_forward_tokens",
@@ -357,6 +367,7 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
                            text(row.decode_flops),
                            plain(row.prefill_ms),
                            plain(row.decode_ms),
+                           plain(row.peak_bytes),
                            text(row.timed_samples),
                            text(cost.evaluations),
                            text(cost.forward_tokens),

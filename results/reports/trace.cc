@@ -26,16 +26,24 @@ std::string where(const RowSource& source) {
   return fmt::format("WHERE experiment_id = '{}' AND ({})", source.experiment_id, executions);
 }
 
-std::string average(const std::string& value, const RowSource& source) {
-  return fmt::format("SELECT avg({}) FROM responses {}", value, where(source));
+std::string over(const std::string& aggregate, const RowSource& source) {
+  return fmt::format("SELECT {} FROM responses {}", aggregate, where(source));
 }
 
-// One average; of several draws a line each, whose median the row shows.
-std::string averages(const std::string& value, const LeaderboardRow& row) {
+std::string average(const std::string& value, const RowSource& source) {
+  return over(fmt::format("avg({})", value), source);
+}
+
+// One number; of several draws a line each, whose median the row shows.
+std::string of_each(const std::string& aggregate, const LeaderboardRow& row) {
   std::string out;
   for (const RowSource& source : row.sources)
-    out += (out.empty() ? "" : " UNION ALL ") + average(value, source);
+    out += (out.empty() ? "" : " UNION ALL ") + over(aggregate, source);
   return out;
+}
+
+std::string averages(const std::string& value, const LeaderboardRow& row) {
+  return of_each(fmt::format("avg({})", value), row);
 }
 
 std::string metric(const char* name) { return fmt::format("metrics_json ->> '{}'", name); }
@@ -103,6 +111,7 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
     trace.add("gen_exact", row.gen_exact, averages(metric("gen_exact"), row));
     trace.add("tf_exact", row.tf_exact, averages(metric("tf_exact"), row));
     trace.add("kv_bytes", std::optional(row.kv_bytes), averages("kv_bytes", row));
+    trace.add("peak_bytes", row.peak_bytes, of_each("max(peak_bytes)", row));
     if (row.draws > 1) continue;
     trace.add("prefill_flops", std::optional(row.prefill_flops), averages("prefill_flops", row));
     if (!row.sources[0].selection_id.empty())

@@ -79,16 +79,14 @@ Result<nlohmann::json> gated_passes(const Arguments& arguments, const Experiment
     if (!passes) return fail(passes.error());
     if (repeat >= 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
-  nlohmann::json line = {
+  return nlohmann::json{
       {"seconds", seconds},
       {"batch", prompts.size()},
       {"memory_bytes", limits.memory_bytes},
       {"least_bytes",
        gated_pass_bytes(model.shape(), static_cast<std::int64_t>(length), 0, 1, attention.cheap)},
-      {"peak_bytes", nullptr},
+      {"peak_bytes", peak.bytes()},
       {"flops", metered.meter().flops / (arguments.repeats + 1)}};
-  if (const std::optional<std::uint64_t> bytes = peak.bytes()) line["peak_bytes"] = *bytes;
-  return line;
 }
 
 nlohmann::json conditions(const ExperimentConfig& config, const Model& model, std::int64_t length) {

@@ -81,6 +81,7 @@ void Board::add(const Entry& entry) {
       response.metrics["string_match_all"] = response.metrics["gen_contains"];
     if (!entry.generated) response.metrics = {{"answer_nll", entry.nll[i]}};
     response.kv_bytes = entry.kv_bytes;
+    if (!entry.peak_bytes.empty()) response.peak_bytes = entry.peak_bytes[i];
     response.prefill_flops = entry.prefill_flops;
     must(store_.record(response));
   }

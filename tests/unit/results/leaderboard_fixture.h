@@ -36,6 +36,8 @@ struct Entry {
   Granularity granularity = Granularity::kLayer;  // that the run says it selected by
   std::string benchmark = {};                     // of the run; "" = the fixture's
   std::string model = {};                         // that answers; "" = the fixture's
+  std::vector<std::optional<std::int64_t>> peak_bytes =
+      {};  // of each sample; empty = the fixture's
 };
 
 class Board {

@@ -75,6 +75,25 @@ TEST(Leaderboard, ComputesARowAsByHand) {
   EXPECT_THAT(block.devices, ElementsAre("cpu, 1 thread, float32 (Toy CPU)"));
 }
 
+TEST(Leaderboard, MemoryIsTheLargestOfASampleWhereEverySampleHasOne) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "all",
+             .group = {},
+             .layers = {1},
+             .nll = {1, 1, 1, 1},
+             .peak_bytes = {100, 400, 300, 200}});
+  board.add({.label = "old",
+             .group = {},
+             .layers = {2},
+             .nll = {2, 2, 2, 2},
+             .peak_bytes = {100, std::nullopt, 300, 200}});
+  const auto rows = board.table().blocks.at(0).rows;
+  ASSERT_THAT(rows, SizeIs(2));
+  for (const LeaderboardRow& row : rows)
+    EXPECT_EQ(row.peak_bytes, row.name == "all" ? std::optional(400.0) : std::nullopt) << row.name;
+}
+
 TEST(Leaderboard, ReportsRandomAsMedianAndRangeOfItsDraws) {
   const TemporaryFolder folder;
   const Small small(folder);

@@ -79,7 +79,7 @@ TEST(StoreOpen, RefusesANewerSchemaAndLeavesItAlone) {
   run_sql(folder.file("a.db"), "PRAGMA user_version = 7");
   expect_refused_and_untouched(
       folder.file("a.db"),
-      "expected schema version 4 or older, got 7\n  hint: a newer strata wrote this "
+      "expected schema version 5 or older, got 7\n  hint: a newer strata wrote this "
       "database; use that one");
 }
 
@@ -106,7 +106,7 @@ TEST_P(OldSchema, IsReadAfterMigrationWithAllItsRows) {
   run_sql(path, bytes_of(fmt::format("{}/tests/golden/schema_{}.sql", root == nullptr ? "." : root,
                                      GetParam())));
   EXPECT_EQ(error_of(path, Store::Mode::kReadOnly),
-            fmt::format("{}: expected schema version 4, got {}\n  hint: bring it up to date with "
+            fmt::format("{}: expected schema version 5, got {}\n  hint: bring it up to date with "
                         "'strata db migrate'",
                         path, GetParam()));
   const std::map<std::string, std::int64_t> before = rows_by_table(path);
@@ -122,10 +122,12 @@ TEST_P(OldSchema, IsReadAfterMigrationWithAllItsRows) {
   EXPECT_EQ(selection.score_tensor_id, std::nullopt);
   EXPECT_EQ(selection.cost.backward_tokens, 0);
   EXPECT_EQ(selection.training_json, "null");
-  EXPECT_EQ(must(store.responses_of(*run.experiment_id)).size(), 2U);
+  const std::vector<ResponseRow> responses = must(store.responses_of(*run.experiment_id));
+  ASSERT_EQ(responses.size(), 2U);
+  for (const ResponseRow& response : responses) EXPECT_EQ(response.peak_bytes, std::nullopt);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OldSchema, testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Schemas, OldSchema, testing::Values(1, 2, 3, 4));
 
 TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
   const std::string hint =
@@ -148,7 +150,7 @@ TEST(StoreOpen, RefusesASchemaWithAnythingThatIsNotOurs) {
     run_sql(folder.file("a.db"), sql);
     for (const Store::Mode mode : {Store::Mode::kReadOnly, Store::Mode::kReadWrite})
       EXPECT_EQ(error_of(folder.file("a.db"), mode),
-                fmt::format("{}: expected the schema of version 4, {}{}", folder.file("a.db"),
+                fmt::format("{}: expected the schema of version 5, {}{}", folder.file("a.db"),
                             message, hint));
   }
 }
