@@ -46,6 +46,31 @@ std::map<std::string, std::string> factors_of(const LeaderboardData& data,
   return out;
 }
 
+// Selectors of one label and other settings (steps, a rate) are other selectors: their names get
+// what they differ in.
+void tell_settings_apart(const LeaderboardData& data, AblationRuns& runs) {
+  using Settings = std::map<std::string, std::string>;
+  const auto settings_of = [&](const AblationRun& run) {
+    Settings out;
+    const Evaluation& evaluation = *run.evaluation;
+    if (is_drawn(evaluation)) return out;
+    const StoredKeys keys(evaluation.run, evaluation.selection ? &*evaluation.selection : nullptr,
+                          &data.models.at(evaluation.experiment.model_id));
+    for (const std::string& key : keys.names())
+      if (key.starts_with("strategy.") && key != "strategy.name" && key != "strategy.seed")
+        out[key.substr(std::string_view("strategy.").size())] = *keys.value(key);
+    return out;
+  };
+  std::map<std::string, std::map<std::string, std::set<std::string>>> values;  // by name, by key
+  for (const AblationRun& run : runs)
+    for (const auto& [key, value] : settings_of(run)) values[run.name][key].insert(value);
+  for (AblationRun& run : runs) {
+    for (const auto& [key, value] : settings_of(run))
+      if (values[run.name][key].size() > 1) run.differing += fmt::format(" {}={}", key, value);
+  }
+  for (AblationRun& run : runs) run.name += run.differing;
+}
+
 std::string setting_of(const Evaluation& evaluation, const BlockKey& key) {
   return fmt::format("{} {} · {} · rule {}", evaluation.run.benchmark,
                      config_text(evaluation.run.benchmark_config_json),
@@ -133,6 +158,7 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
       if (run.key.same_mixer(key)) run.none = none;
   }
   keep_swept(runs, out);
+  tell_settings_apart(data, runs);
   for (AblationRun& run : runs)
     if (const auto prompts = run.factors.find("calibration.samples");
         prompts != run.factors.end() && run.evaluation->selection &&

@@ -115,8 +115,11 @@ struct AblationRun {
   const Evaluation* full = nullptr;
   const Evaluation* none = nullptr;
   BlockKey key;
-  std::string name;  // random and periodic without their number; "… @16": calibration prompts
-  std::size_t setting = 0;  // of Ablation::settings: benchmark, mixer, rule
+  // Random and periodic without their number; "… steps=500": what tells settings of a selector
+  // apart; "… @16": calibration prompts.
+  std::string name;
+  std::string differing = {};  // " steps=500"
+  std::size_t setting = 0;     // of Ablation::settings: benchmark, mixer, rule
   std::map<std::string, std::string> factors;
   std::span<const std::size_t> clusters;  // of the samples
 

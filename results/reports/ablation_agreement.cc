@@ -149,9 +149,9 @@ void find_transfers(const AblationRuns& runs, std::uint64_t seed, Ablation& out)
     const Evaluation& evaluation = *run.evaluation;
     if (evaluation.nll.empty() || !evaluation.selection) continue;
     const auto prompts = run.factors.find("calibration.samples");
-    groups[{run.key, evaluation.run.label, prompts == run.factors.end() ? "" : prompts->second}]
-          [evaluation.transfer]
-              .push_back(&run);
+    groups[{run.key, evaluation.run.label + run.differing,
+            prompts == run.factors.end() ? "" : prompts->second}][evaluation.transfer]
+        .push_back(&run);
   }
   for (const auto& [name, sources] : groups) {
     const auto own = sources.find("");

@@ -14,7 +14,7 @@ using Factors = std::map<std::string, std::string>;
 // The mean over seeds, draws and offsets of one setting.
 struct Cell {
   std::vector<double> gaps, nlls;
-  std::string data_id;
+  std::set<std::string> data_ids;
   double gap() const { return mean_of(gaps).value; }
   double nll() const { return mean_of(nlls).value; }
 };
@@ -28,7 +28,7 @@ Cells cells_of(const AblationRuns& runs) {
     Cell& cell = cells[run.factors];
     cell.gaps.push_back(*gap);
     cell.nlls.push_back(mean_of(run.evaluation->nll).value);
-    cell.data_id = run.evaluation->experiment.data_id;
+    cell.data_ids.insert(run.evaluation->experiment.data_id);
   }
   return cells;
 }
@@ -60,7 +60,7 @@ void add_effect(const Cells& cells, const std::string& key, const std::string& v
     if (other == nullptr) continue;
     gaps.push_back(cell.gap() - other->gap());
     nlls.push_back(cell.nll() - other->nll());
-    same_samples &= cell.data_id == other->data_id;
+    same_samples &= cell.data_ids == other->data_ids;
   }
   if (gaps.empty()) return;
   Effect effect{key, value, reference, gaps.size(), t_estimate(gaps), {}};

@@ -28,7 +28,18 @@ std::string clipped_name(const std::string& name) {
   return clipped(name.substr(0, sign), kMaxTransferName - display_width(transfer)) + transfer;
 }
 
+// Several have signs, which the rows' times bear.
+std::string devices_text(const LeaderboardBlock& block) {
+  if (block.devices.size() < 2) return joined(block.devices, "");
+  std::vector<std::string> signed_devices;
+  for (std::size_t i = 0; i < block.devices.size(); ++i)
+    signed_devices.push_back(device_sign(i).substr(1) + " " + block.devices[i]);
+  return joined(signed_devices, "; ");
+}
+
 }  // namespace
+
+std::string device_sign(std::size_t index) { return fmt::format(" [{}]", index + 1); }
 
 std::string joined(const std::vector<std::string>& values, const std::string& separator) {
   std::string out;
@@ -53,7 +64,7 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
                                                plural(block.units, unit_name(block.granularity)));
   lines.push_back(fmt::format("{} · decode rule {} · {} · {}",
                               mixer_text(block.window, block.sinks, block.linear),
-                              to_string(block.decode_rule), budget, joined(block.devices, "; ")));
+                              to_string(block.decode_rule), budget, devices_text(block)));
   if (block.decode_rule == DecodeRule::kFull)
     lines.push_back(
         "KV saved: 0 (under decode rule full every layer keeps the whole cache; only prefill gets "

@@ -1,9 +1,9 @@
 #include "results/reports/effective_length.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <tuple>
 
 #include "core/json_reader.h"
 #include "results/reports/format.h"
@@ -44,38 +44,54 @@ std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
       "{} · rule {}", mixer_text(run.window, run.sinks, linear_of(run, &evaluation.plan)),
       to_string(run.decode_rule));
   if (run.budget_fraction) text += fmt::format(" · budget {:g}", *run.budget_fraction);
-  if (run.budget_units) text += fmt::format(" · {}", plural(*run.budget_units, "unit"));
+  if (run.budget_units) text += " · " + plural(*run.budget_units, unit_name(run.granularity));
   if (asked.distractors > 0) text += " · " + plural(asked.distractors, "distractor");
   if (asked.variant != kRuler) text += " · " + asked.variant;
   if (!evaluation.by.empty()) text += " · " + evaluation.by;
   return text;
 }
 
-// Answers by length and task.
-using Answers = std::map<std::int64_t, std::map<std::string, ValueGroup>>;
+// The runs that answered a task at a length, by data set.
+using DataRuns = std::map<std::string, std::vector<const Evaluation*>>;
+using Answers = std::map<std::int64_t, std::map<std::string, DataRuns>>;
 
-// Samples of two runs (of two seeds) are never a cluster.
-void add(ValueGroup& group, const std::vector<double>& values,
-         const std::vector<std::size_t>& clusters) {
+// Each sample once, with the mean over the runs (of several calibration seeds, say) that answered
+// it; samples of two data sets are never a cluster.
+ValueGroup group_of(const DataRuns& runs, const LeaderboardData& data) {
+  ValueGroup group;
   std::size_t next = 0;
-  for (const std::size_t cluster : group.clusters) next = std::max(next, cluster + 1);
-  group.values.insert(group.values.end(), values.begin(), values.end());
-  for (const std::size_t cluster : clusters) group.clusters.push_back(next + cluster);
+  for (const auto& [data_id, evaluations] : runs) {
+    const std::vector<std::size_t>& clusters = data.data.at(data_id).clusters;
+    const std::size_t first = next;
+    for (std::size_t i = 0; i < clusters.size(); ++i) {
+      double sum = 0;
+      for (const Evaluation* evaluation : evaluations) sum += evaluation->string_match[i];
+      group.values.push_back(sum / static_cast<double>(evaluations.size()));
+      group.clusters.push_back(first + clusters[i]);
+      next = std::max(next, first + clusters[i] + 1);
+    }
+  }
+  return group;
 }
 
-void score(const Answers& answers, EffectiveLength& row) {
+void score(const Answers& answers, const LeaderboardData& data, EffectiveLength& row) {
   std::set<std::string> tasks;
   for (const auto& [length, by_task] : answers)
-    for (const auto& [task, group] : by_task) tasks.insert(task);
+    for (const auto& [task, runs] : by_task) {
+      tasks.insert(task);
+      for (const auto& [data_id, evaluations] : runs)
+        row.runs = std::max(row.runs, evaluations.size());
+    }
   row.tasks = tasks.size();
   for (const auto& [length, by_task] : answers) {
     LengthScores& scores = row.lengths[length];
     std::vector<ValueGroup> groups;
-    for (const auto& [task, group] : by_task) {
+    for (const auto& [task, runs] : by_task) {
+      ValueGroup group = group_of(runs, data);
       BootstrapOptions options;
       options.clusters = group.clusters;
       scores.tasks[task] = share_estimate(group.values, options);
-      groups.push_back(group);
+      groups.push_back(std::move(group));
     }
     if (groups.size() != tasks.size()) continue;
     scores.average = mean_of_group_means(groups, {});
@@ -97,7 +113,8 @@ Result<EffectiveLengths> effective_lengths(const Store& store, const Leaderboard
   ruler.benchmark = kRuler;
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, ruler));
   EffectiveLengths out{{}, data.notes};
-  std::map<std::tuple<std::string, std::string, std::string>, Answers> found;
+  using Key = std::array<std::string, 4>;  // model, setting, strategy, the model's id
+  std::map<Key, Answers> found;
   std::size_t without = 0;
   for (const Evaluation& evaluation : data.evaluations) {
     if (!evaluation.shown || evaluation.split != kTestSplit || evaluation.run.benchmark != kRuler)
@@ -107,14 +124,14 @@ Result<EffectiveLengths> effective_lengths(const Store& store, const Leaderboard
       ++without;
       continue;
     }
-    const std::string& model = data.models.at(evaluation.experiment.model_id).name;
-    add(found[{model, setting_of(evaluation, *asked), evaluation.name()}][asked->length]
-             [asked->task],
-        evaluation.string_match, data.data.at(evaluation.experiment.data_id).clusters);
+    const ModelRow& model = data.models.at(evaluation.experiment.model_id);
+    found[{model.name, setting_of(evaluation, *asked), evaluation.name(), model.id}][asked->length]
+         [asked->task][evaluation.experiment.data_id]
+             .push_back(&evaluation);
   }
   for (const auto& [key, answers] : found) {
-    EffectiveLength row{std::get<0>(key), std::get<2>(key), std::get<1>(key), {}, 0, {}};
-    score(answers, row);
+    EffectiveLength row{.model = key[0], .strategy = key[2], .setting = key[1]};
+    score(answers, data, row);
     out.rows.push_back(std::move(row));
   }
   if (without > 0)
@@ -143,7 +160,9 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
   averages.table.columns.push_back({"effective"});
   bool fewer = false;
   for (const EffectiveLength& row : lengths.rows) {
-    std::vector<std::string> cells = {row.model, row.strategy, row.setting,
+    const std::string strategy =
+        row.runs > 1 ? fmt::format("{} (mean of {} runs)", row.strategy, row.runs) : row.strategy;
+    std::vector<std::string> cells = {row.model, strategy, row.setting,
                                       fmt::format("{}", row.tasks)};
     std::map<std::string, std::vector<std::string>> by_task;
     for (const std::int64_t length : all) {
@@ -163,7 +182,7 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
     averages.table.rows.push_back(std::move(cells));
     fewer = fewer || row.tasks < kRulerTasks;
     for (auto& [task, values] : by_task) {
-      std::vector<std::string> line = {row.model, row.strategy, row.setting, task};
+      std::vector<std::string> line = {row.model, strategy, row.setting, task};
       line.insert(line.end(), values.begin(), values.end());
       tasks.table.rows.push_back(std::move(line));
     }
@@ -174,7 +193,9 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
   averages.notes.emplace_back(
       "\"3 of 13\": tasks answered at that length, which has no average; string_match_all, for qa "
       "string_match_part. Intervals are 95 %, of the average over resampled clusters within each "
-      "task; none where all answers are the same, or a task is one cluster");
+      "task; none where all answers are the same, or a task is one cluster. Of several runs on the "
+      "same samples each sample counts once, with its mean over them: such an interval is of these "
+      "masks, not of calibration");
   ReportPage page{{std::move(averages)}, lengths.notes};
   if (!tasks.table.rows.empty()) page.sections.push_back(std::move(tasks));
   return page;

@@ -18,7 +18,7 @@ inline constexpr double kEffectiveScore = 0.856;
 inline constexpr std::size_t kRulerTasks = 13;
 
 struct LengthScores {
-  std::map<std::string, Estimate> tasks;  // 0 … 1: means over the samples of all runs
+  std::map<std::string, Estimate> tasks;  // 0 … 1: means over samples, each its mean over runs
   // Over tasks, which stay the same ones (mean_of_group_means()); none where one is missing that
   // the row has at another length.
   std::optional<Estimate> average;
@@ -30,6 +30,7 @@ struct EffectiveLength {
   std::map<std::int64_t, LengthScores> lengths;  // in tokens
   std::size_t tasks = 0;                         // at any length
   std::optional<std::int64_t> effective;         // none: no length reaches the score
+  std::size_t runs = 0;                          // on the same samples, at most
 };
 
 struct EffectiveLengths {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,7 @@ namespace strata {
 
 inline constexpr const char* kTestSplit = "test";  // what results are claimed on
 inline constexpr const char* kDevelopmentSplit = "development";
+inline constexpr const char* kPeriodicBest = "periodic-best = ";  // before the offset's name
 
 // Each field that is set must match.
 struct LeaderboardRequest {
@@ -86,6 +88,7 @@ struct LeaderboardRow {
   std::optional<double> decode_ms;             // likewise, all generated tokens
   std::size_t timed_samples = 0;
   std::optional<double> peak_bytes;  // the largest of a sample; none where a sample has none
+  std::set<std::string> devices;     // that the times and the memory were measured on
   SelectionCost selection_cost;      // total over draws
   std::string supervision;
   std::optional<LayerStrip> strip;  // none for several draws

@@ -23,6 +23,7 @@ constexpr double kTooEasyAccuracy = 0.70;  // the median random plan should stay
 constexpr double kMatchTolerance = 0.01;   // of KV bytes and prefill FLOPs
 constexpr double kPercent = 100;
 constexpr double kRankAlpha = 0.05;
+constexpr std::size_t kMostKeptDraws = 50'000'000;  // clusters; beyond, each number draws anew
 
 using Members = std::vector<const Evaluation*>;
 
@@ -44,9 +45,10 @@ class BlockBuilder {
         harm_(tools.harm) {
     bootstrap_ = {.seed = tools.bootstrap_seed, .clusters = clusters_};
     const std::size_t clusters = 1 + *std::max_element(clusters_.begin(), clusters_.end());
-    bootstrap_.drawn =
-        &tools.draws.try_emplace(clusters, clusters, bootstrap_.draws, bootstrap_.seed)
-             .first->second;
+    if (clusters * static_cast<std::size_t>(bootstrap_.draws) <= kMostKeptDraws)
+      bootstrap_.drawn =
+          &tools.draws.try_emplace(clusters, clusters, bootstrap_.draws, bootstrap_.seed)
+               .first->second;
     for (const SampleRow& sample : facts_.samples) {
       const std::optional<bool> beyond = is_beyond_window(sample, key.window);
       beyond_.push_back(beyond.value_or(false));
@@ -207,6 +209,7 @@ class BlockBuilder {
     if (!evaluation.prefill_ms.empty()) row.prefill_ms = quantile(evaluation.prefill_ms, 0.5);
     if (!evaluation.decode_ms.empty()) row.decode_ms = quantile(evaluation.decode_ms, 0.5);
     row.timed_samples = evaluation.prefill_ms.size();
+    row.devices = {evaluation.environments.begin(), evaluation.environments.end()};
     if (!evaluation.peak_bytes.empty() &&
         evaluation.peak_bytes.size() == evaluation.kv_bytes.size())
       row.peak_bytes = std::ranges::max(evaluation.peak_bytes);
@@ -251,22 +254,25 @@ class BlockBuilder {
     row.nll_minus_full = over(&LeaderboardRow::nll_minus_full);
     row.nll_minus_periodic_best = over(&LeaderboardRow::nll_minus_periodic_best);
     row.beats_random.reset();
+    const auto plain_median = [&](auto member) {
+      std::vector<double> values;
+      for (const LeaderboardRow& draw : draws) values.push_back(draw.*member);
+      return quantile(values, 0.5);
+    };
     row.prefill_flops_share = median(&LeaderboardRow::prefill_flops_share);
+    row.prefill_flops = plain_median(&LeaderboardRow::prefill_flops);
+    row.decode_flops = plain_median(&LeaderboardRow::decode_flops);
     row.kv_saved = median(&LeaderboardRow::kv_saved);
     row.prefill_ms = median(&LeaderboardRow::prefill_ms);
     row.decode_ms = median(&LeaderboardRow::decode_ms);
     row.peak_bytes = median(&LeaderboardRow::peak_bytes);
     row.strip.reset();
-    std::vector<double> shares, bytes;
-    for (const LeaderboardRow& draw : draws) {
-      shares.push_back(draw.kv_share);
-      bytes.push_back(draw.kv_bytes);
-    }
-    row.kv_share = quantile(shares, 0.5);
-    row.kv_bytes = quantile(bytes, 0.5);
+    row.kv_share = plain_median(&LeaderboardRow::kv_share);
+    row.kv_bytes = plain_median(&LeaderboardRow::kv_bytes);
     for (std::size_t i = 1; i < draws.size(); ++i) {
       const SelectionCost& cost = draws[i].selection_cost;
       row.selection_cost.forward_tokens += cost.forward_tokens;
+      row.selection_cost.backward_tokens += cost.backward_tokens;
       row.selection_cost.layer_tokens += cost.layer_tokens;
       row.selection_cost.flops += cost.flops;
       row.selection_cost.evaluations += cost.evaluations;
@@ -275,6 +281,7 @@ class BlockBuilder {
       row.timed_samples += draws[i].timed_samples;
       row.run_ids.push_back(draws[i].run_ids[0]);
       row.sources.push_back(draws[i].sources[0]);
+      row.devices.insert(draws[i].devices.begin(), draws[i].devices.end());
     }
     return row;
   }
@@ -306,7 +313,7 @@ class BlockBuilder {
     for (const Evaluation* member : members_) {
       if (!is_control(*member)) add(*member, member->name());
     }
-    if (best_ != nullptr) add(*best_, "periodic-best = " + best_->name());
+    if (best_ != nullptr) add(*best_, kPeriodicBest + best_->name());
     const auto order = [](const Entry& entry) {
       const double worst = -std::numeric_limits<double>::infinity();
       return std::pair(entry.row.kind == RowKind::kRanked,
@@ -386,6 +393,8 @@ class BlockBuilder {
     if (block_.clusters < kClustersForInference)
       mark("{} clusters: fewer than {} do not support inference; read the intervals as spread only",
            block_.clusters, kClustersForInference);
+    if (random_.empty() && !members_.empty())
+      mark("no random draws: nothing here says what chance does");
     if (!random_.empty() && random_.size() < kDrawsForQuantiles)
       mark("random: {} draw{}, a distribution needs {}", random_.size(),
            random_.size() == 1 ? "" : "s", kDrawsForQuantiles);

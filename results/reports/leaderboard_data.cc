@@ -80,7 +80,8 @@ class Loader {
   };
 
   // Takes the values of the keys that are grouped by; false where a filter does not match. Full and
-  // none belong to every group.
+  // none belong to every group; draws and offsets, whatever they were calibrated on, to each of its
+  // calibrations.
   Result<bool> group(const RunRow& run, Candidate& candidate) {
     if (request_.where.empty() && request_.by.empty()) return true;
     if (run.group == "full" || run.group == "none") return true;
@@ -95,8 +96,10 @@ class Loader {
     for (const std::string& key : request_.by)
       candidate.by += fmt::format("{}{}={}", candidate.by.empty() ? "" : " ", key,
                                   keys.value(key).value_or(kNoValue));
+    const bool drawn = run.group == "random" || run.group == "periodic";
     return std::all_of(request_.where.begin(), request_.where.end(), [&](const KeyFilter& filter) {
-      return keys.value(filter.key) == filter.value;
+      return (drawn && filter.key.starts_with("calibration.")) ||
+             keys.value(filter.key) == filter.value;
     });
   }
 
@@ -216,7 +219,10 @@ class Loader {
     const auto known = answers_.find(experiment.id);
     if (known != answers_.end()) return &known->second;
     ASSIGN_OR_RETURN(PickedResponses picked, pick_responses(store_, executions_, experiment, data));
-    for (ResponseRow& response : picked.responses) response.text.clear();  // may be long
+    for (ResponseRow& response : picked.responses) {  // may be long, and nobody reads them
+      response.text = {};
+      response.tokens = response.argmax = {};
+    }
     return &answers_.emplace(experiment.id, std::move(picked)).first->second;
   }
 

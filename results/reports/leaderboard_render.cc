@@ -52,9 +52,10 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "periodic-best "
        "(the offset chosen on calibration) or to full; t over independent samples, bootstrap over "
        "clusters else."),
-      ("Several draws or offsets in a row: median [range], from 20 on [5 %, 95 %]. > random: "
-       "random "
-       "draws with a higher NLL. A mask's interval speaks for that mask, not for its selector; "
+      ("Several draws or offsets in a row: median [range], from 20 on [5 %, 95 %], and the total "
+       "of "
+       "what their selection took. > random: random draws with a higher NLL. A mask's interval "
+       "speaks for that mask, not for its selector; "
        "selectors "
        "that ran on several calibration seeds have a table of their own."),
       (fmt::format(
@@ -64,11 +65,12 @@ std::vector<std::string> footer_lines(const LeaderboardTable& table) {
        "KV %: full-attention KV cells; KV a sample: mean bytes (share saved)."),
       ("ΔNLL of text to full: the harm the same plan does to running text (local_text), paired."),
       ("FLOPs %: prefill, of full attention's; GFLOP: prefill and decode, mean a sample, exact. "
-       "prefill ms, decode ms: measured, median a sample (timed samples). memory: measured, the "
+       "prefill ms, decode ms: measured, median a sample (timed samples), to be compared on one "
+       "device alone. memory: measured, the "
        "most "
        "that tensors held at once while a batch was answered, beyond the weights and the prefixes "
-       "that plans share. evals, tokens, TFLOP, s, peak: what the selection ran, and the most that "
-       "its KV caches and layer inputs held; given: what it was shown."),
+       "that plans share. evals, tokens (forward and backward), TFLOP, s, peak: what the selection "
+       "ran, and the most that its KV caches and layer inputs held; given: what it was shown."),
       "One small model: no claims about others."};
   if (std::any_of(table.blocks.begin(), table.blocks.end(),
                   [](const LeaderboardBlock& block) { return !block.comparisons.empty(); }))
@@ -88,11 +90,14 @@ std::string beaten(const LeaderboardRow& row, const LeaderboardBlock& block) {
                           : std::string(kNoValue);
 }
 
+// The bytes, and how many more or fewer they are than full attention's. (A linear state may be
+// larger than the cache of a short prompt.)
 std::string kv_text(const LeaderboardRow& row) {
   std::string out = bytes(row.kv_bytes);
-  if (row.kv_saved)
-    out += fmt::format(" ({})", *row.kv_saved == 0 ? "0" : "−" + percent(*row.kv_saved, 0) + " %");
-  return out;
+  if (!row.kv_saved) return out;
+  const std::string change = percent(std::abs(*row.kv_saved), 0);
+  if (change == "0") return out + " (0)";
+  return out + fmt::format(" ({}{} %)", *row.kv_saved > 0 ? "−" : "+", change);
 }
 
 std::string strip_cell(const LeaderboardRow& row) {
@@ -107,15 +112,12 @@ struct Part {
 };
 
 const Part& answers_part() {
-  static const Part kPart = {
-      {{"gap closed %"}, {"gen_contains %"}, {"NLL"}, {"ΔNLL to periodic-best"}, {"> random"}},
-      [](const LeaderboardRow& row, const LeaderboardBlock& block) -> Cells {
-        const auto nll =
-            row.answer_nll ? std::optional(Estimate{row.answer_nll->value, {}}) : std::nullopt;
-        return {with_interval(row.gap_closed, kPercent, 1),
-                with_interval(row.gen_contains, kPercent, 1), with_interval(nll, 1, 3),
-                with_interval(row.nll_minus_periodic_best, 1, 3, true), beaten(row, block)};
-      }};
+  static const Part kPart = {{{"gap closed %"}, {"gen_contains %"}, {"NLL"}, {"> random"}},
+                             [](const LeaderboardRow& row, const LeaderboardBlock& block) -> Cells {
+                               return {with_interval(row.gap_closed, kPercent, 1),
+                                       with_interval(row.gen_contains, kPercent, 1),
+                                       with_interval(row.answer_nll, 1, 3), beaten(row, block)};
+                             }};
   return kPart;
 }
 
@@ -126,8 +128,8 @@ const Part& text_part() {
       [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
         const auto nll = row.answer_nll ? std::optional(row.answer_nll->value) : std::nullopt;
         const auto perplexity = nll ? std::optional(std::exp(*nll)) : std::nullopt;
-        return {with_interval(row.gap_closed, kPercent, 1), number(nll, 3), number(perplexity, 2),
-                with_interval(row.nll_minus_full, 1, 3, true),
+        return {with_interval(row.gap_closed, kPercent, 1), with_interval(row.answer_nll, 1, 3),
+                number(perplexity, 2), with_interval(row.nll_minus_full, 1, 3, true),
                 with_interval(row.nll_minus_periodic_best, 1, 3, true)};
       }};
   return kPart;
@@ -137,24 +139,31 @@ const Part& quality_part(const LeaderboardBlock& block) {
   return block.generated ? answers_part() : text_part();
 }
 
-std::optional<Estimate> without_interval(const std::optional<Estimate>& estimate) {
-  return estimate ? std::optional(Estimate{estimate->value, {}}) : std::nullopt;
-}
-
-// Teacher-forced apart from generated, and the harm to running text.
+// Beside periodic-best, teacher-forced apart from generated, and the harm to running text.
 const Part& measures_part() {
-  static const Part kPart = {
-      {{"tf_exact %"}, {"gen_exact %"}, {"beyond %"}, {"ΔNLL of text to full"}},
-      [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
-        return {with_interval(row.tf_exact, kPercent, 1), with_interval(row.gen_exact, kPercent, 1),
-                with_interval(without_interval(row.gen_contains_beyond), kPercent, 1),
-                with_interval(row.text_nll_minus_full, 1, 3, true)};
-      }};
+  static const Part kPart = {{{"ΔNLL to periodic-best"},
+                              {"tf_exact %"},
+                              {"gen_exact %"},
+                              {"beyond %"},
+                              {"ΔNLL of text to full"}},
+                             [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
+                               return {with_interval(row.nll_minus_periodic_best, 1, 3, true),
+                                       with_interval(row.tf_exact, kPercent, 1),
+                                       with_interval(row.gen_exact, kPercent, 1),
+                                       with_interval(row.gen_contains_beyond, kPercent, 1),
+                                       with_interval(row.text_nll_minus_full, 1, 3, true)};
+                             }};
   return kPart;
 }
 
-std::string timed(const std::optional<double>& ms, std::size_t samples) {
-  return ms ? fmt::format("{:.1f} ({})", *ms, samples) : std::string(kNoValue);
+// "12.5 (64)", with the sign of what it was measured on where the table has several.
+std::string timed(const LeaderboardRow& row, const LeaderboardBlock& block) {
+  if (!row.prefill_ms) return kNoValue;
+  std::string out = fmt::format("{:.1f} ({})", *row.prefill_ms, row.timed_samples);
+  if (block.devices.size() < 2) return out;
+  for (std::size_t i = 0; i < block.devices.size(); ++i)
+    if (row.devices.contains(block.devices[i])) out += device_sign(i);
+  return out;
 }
 
 // What answering costs.
@@ -167,12 +176,12 @@ const Part& cost_part() {
        {"prefill ms (n)"},
        {"decode ms"},
        {"memory"}},
-      [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
+      [](const LeaderboardRow& row, const LeaderboardBlock& block) -> Cells {
         return {percent(row.kv_share),
                 kv_text(row),
                 row.prefill_flops_share ? percent(*row.prefill_flops_share) : std::string(kNoValue),
                 fmt::format("{:.4g}", (row.prefill_flops + row.decode_flops) / kGiga),
-                timed(row.prefill_ms, row.timed_samples),
+                timed(row, block),
                 number(row.decode_ms, 1),
                 row.peak_bytes ? bytes(*row.peak_bytes) : std::string(kNoValue)};
       }};
@@ -185,7 +194,7 @@ const Part& selection_part() {
                              [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
                                const SelectionCost& cost = row.selection_cost;
                                return {fmt::format("{}", cost.evaluations),
-                                       count(cost.forward_tokens),
+                                       count(cost.forward_tokens + cost.backward_tokens),
                                        fmt::format("{:.3g}", cost.flops / kTera),
                                        fmt::format("{:.3g}", cost.seconds),
                                        cost.peak_bytes > 0
@@ -323,9 +332,11 @@ Cells csv_header() {
                            "prefill_ms",
                            "decode_ms",
                            "peak_bytes",
+                           "measured_on",
                            "timed_samples",
                            "selection_evaluations",
                            "selection_forward_tokens",
+                           "selection_backward_tokens",
                            "selection_flops",
                            "selection_seconds",
                            "selection_peak_bytes",
@@ -368,9 +379,11 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
                            plain(row.prefill_ms),
                            plain(row.decode_ms),
                            plain(row.peak_bytes),
+                           joined({row.devices.begin(), row.devices.end()}, "; "),
                            text(row.timed_samples),
                            text(cost.evaluations),
                            text(cost.forward_tokens),
+                           text(cost.backward_tokens),
                            text(cost.flops),
                            text(cost.seconds),
                            text(cost.peak_bytes),

@@ -34,16 +34,21 @@ std::string average(const std::string& value, const RowSource& source) {
   return over(fmt::format("avg({})", value), source);
 }
 
-// One number; of several draws a line each, whose median the row shows.
-std::string of_each(const std::string& aggregate, const LeaderboardRow& row) {
-  std::string out;
-  for (const RowSource& source : row.sources)
-    out += (out.empty() ? "" : " UNION ALL ") + over(aggregate, source);
-  return out;
+std::string median(const std::string& value, const RowSource& source) {
+  return fmt::format(
+      "SELECT avg(value) FROM (SELECT {0} AS value, row_number() OVER (ORDER BY {0}) AS place, "
+      "count(*) OVER () AS n FROM responses {1} AND {0} IS NOT NULL) WHERE place IN ((n + 1) / 2, "
+      "(n + 2) / 2)",
+      value, where(source));
 }
 
-std::string averages(const std::string& value, const LeaderboardRow& row) {
-  return of_each(fmt::format("avg({})", value), row);
+// The mean over the samples whose needle lies beyond the window.
+std::string beyond(const std::string& value, const RowSource& source, std::int64_t window) {
+  return over(fmt::format("avg({})", value), source) +
+         fmt::format(
+             " AND sample_id IN (SELECT id FROM samples WHERE coalesce(metadata_json ->> "
+             "'distance' >= {}, metadata_json ->> 'beyond_window'))",
+             window);
 }
 
 std::string metric(const char* name) { return fmt::format("metrics_json ->> '{}'", name); }
@@ -58,6 +63,24 @@ const LeaderboardRow* reference(const LeaderboardBlock& block, std::string_view 
   for (const LeaderboardRow& row : block.rows)
     if (row.kind == RowKind::kReference && row.name.starts_with(name)) return &row;
   return nullptr;
+}
+
+std::string difference(const std::string& value, const RowSource& a, const RowSource& b) {
+  return fmt::format("SELECT ({}) - ({})", average(value, a), average(value, b));
+}
+
+// One number; of several draws a line each, whose median the row shows.
+template <typename Query>
+std::string each(const LeaderboardRow& row, Query&& query) {
+  std::string out;
+  for (const RowSource& source : row.sources)
+    out += (out.empty() ? "" : " UNION ALL ") +
+           (row.sources.size() > 1 ? "SELECT * FROM (" + query(source) + ")" : query(source));
+  return out;
+}
+
+std::string averages(const std::string& value, const LeaderboardRow& row) {
+  return each(row, [&](const RowSource& source) { return average(value, source); });
 }
 
 class RowTrace {
@@ -97,27 +120,56 @@ std::vector<std::string> ids_of(const TracedNumber& number) {
 std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
   std::vector<TracedNumber> out;
   const LeaderboardRow *full = reference(block, "full"), *none = reference(block, "none");
+  const LeaderboardRow* best = nullptr;
+  for (const LeaderboardRow& row : block.rows)
+    if (row.name.starts_with(kPeriodicBest)) best = &row;
   for (const LeaderboardRow& row : block.rows) {
     RowTrace trace(row, out);
     trace.add("answer_nll", row.answer_nll, averages(kNll, row));
     if (full != nullptr && none != nullptr) {
-      std::string sql;
-      for (const RowSource& source : row.sources)
-        sql += (sql.empty() ? "" : " UNION ALL ") +
-               gap_sql(none->sources[0], source, full->sources[0]);
-      trace.add("gap_closed", row.gap_closed, sql);
+      trace.add("gap_closed", row.gap_closed, each(row, [&](const RowSource& source) {
+                  return gap_sql(none->sources[0], source, full->sources[0]);
+                }));
     }
     trace.add("gen_contains", row.gen_contains, averages(metric("gen_contains"), row));
     trace.add("gen_exact", row.gen_exact, averages(metric("gen_exact"), row));
     trace.add("tf_exact", row.tf_exact, averages(metric("tf_exact"), row));
-    trace.add("kv_bytes", std::optional(row.kv_bytes), averages("kv_bytes", row));
-    trace.add("peak_bytes", row.peak_bytes, of_each("max(peak_bytes)", row));
-    if (row.draws > 1) continue;
+    trace.add("gen_contains_beyond", row.gen_contains_beyond,
+              each(row, [&](const RowSource& source) {
+                return beyond(metric("gen_contains"), source, block.window);
+              }));
+    if (full != nullptr)
+      trace.add("nll_minus_full", row.nll_minus_full, each(row, [&](const RowSource& source) {
+                  return difference(kNll, source, full->sources[0]);
+                }));
+    if (best != nullptr)
+      trace.add("nll_minus_periodic_best", row.nll_minus_periodic_best,
+                each(row, [&](const RowSource& source) {
+                  return difference(kNll, source, best->sources[0]);
+                }));
     trace.add("prefill_flops", std::optional(row.prefill_flops), averages("prefill_flops", row));
-    if (!row.sources[0].selection_id.empty())
-      trace.add(
-          "selection_flops", std::optional(row.selection_cost.flops),
-          fmt::format("SELECT flops FROM selections WHERE id = '{}'", row.sources[0].selection_id));
+    trace.add("decode_flops", std::optional(row.decode_flops), averages("decode_flops", row));
+    for (const auto& [name, value] :
+         {std::pair("prefill_ms", row.prefill_ms), std::pair("decode_ms", row.decode_ms)})
+      trace.add(name, value, each(row, [name = name](const RowSource& source) {
+                  return median(fmt::format("timings_json ->> '{}'", name), source);
+                }));
+    trace.add("kv_bytes", std::optional(row.kv_bytes), averages("kv_bytes", row));
+    trace.add("peak_bytes", row.peak_bytes,
+              each(row, [](const RowSource& source) { return over("max(peak_bytes)", source); }));
+    if (row.draws > 1) continue;
+    const SelectionCost& cost = row.selection_cost;
+    const std::pair<const char*, double> costs[] = {
+        {"flops", cost.flops},
+        {"evaluations", static_cast<double>(cost.evaluations)},
+        {"forward_tokens", cost.forward_tokens},
+        {"backward_tokens", cost.backward_tokens},
+        {"seconds", cost.seconds},
+        {"peak_bytes", static_cast<double>(cost.peak_bytes)}};
+    for (const auto& [column, value] : costs)
+      if (const std::string& id = row.sources[0].selection_id; !id.empty())
+        trace.add((std::string("selection_") + column).c_str(), std::optional(value),
+                  fmt::format("SELECT {} FROM selections WHERE id = '{}'", column, id));
   }
   return out;
 }

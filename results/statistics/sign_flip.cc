@@ -12,7 +12,9 @@
 namespace strata {
 namespace {
 
-constexpr double kSlack = 1e-12;  // flips that give the same sum in another order count as equal
+// Flips that give the same sum in another order count as equal.
+constexpr double kSlack = 1e-12;
+constexpr double kPairSlack = 1e-9;  // of differences that are small beside the series themselves
 
 std::vector<double> sums_of(std::span<const double> values, std::span<const std::size_t> clusters) {
   if (clusters.empty()) return {values.begin(), values.end()};
@@ -58,8 +60,8 @@ double every_flip(std::span<const double> values, double threshold) {
 }
 
 // Flips are worked on some at a time, side by side, which compilers turn into vector instructions.
-constexpr std::size_t kLanes = 16;
-using Lanes = std::array<float, kLanes>;
+constexpr std::size_t kLanes = 8;
+using Lanes = std::array<double, kLanes>;
 
 // sums[series] of kLanes flips that are drawn from `rng`.
 void draw_sums(const std::vector<std::vector<double>>& sums, Rng& rng, std::vector<Lanes>& out) {
@@ -68,11 +70,11 @@ void draw_sums(const std::vector<std::vector<double>>& sums, Rng& rng, std::vect
   std::vector<Lanes> signs(clusters);
   for (std::size_t lane = 0; lane < kLanes; ++lane)
     draw_signs(rng, clusters,
-               [&](std::size_t k, bool positive) { signs[k][lane] = positive ? 1.0F : -1.0F; });
+               [&](std::size_t k, bool positive) { signs[k][lane] = positive ? 1.0 : -1.0; });
   for (std::size_t s = 0; s < sums.size(); ++s) {
     Lanes sum{};
     for (std::size_t k = 0; k < clusters; ++k) {
-      const auto value = static_cast<float>(sums[s][k]);
+      const double value = sums[s][k];
       for (std::size_t lane = 0; lane < kLanes; ++lane) sum[lane] += value * signs[k][lane];
     }
     out[s] = sum;
@@ -80,22 +82,22 @@ void draw_sums(const std::vector<std::vector<double>>& sums, Rng& rng, std::vect
 }
 
 // The largest |t| of all pairs under each flip, sorted.
-std::vector<float> largest_under_flips(const std::vector<std::vector<double>>& sums,
-                                       const std::vector<float>& inverse_norm,
-                                       const SignFlipOptions& options) {
+std::vector<double> largest_under_flips(const std::vector<std::vector<double>>& sums,
+                                        const std::vector<double>& inverse_norm,
+                                        const SignFlipOptions& options) {
   const std::size_t series = sums.size();
   const auto flips = static_cast<std::size_t>(options.flips);
   Rng rng(options.seed, "statistics.all_pairs");
-  std::vector<float> largest;
+  std::vector<double> largest;
   std::vector<Lanes> flipped(series);
   while (largest.size() < flips) {
     draw_sums(sums, rng, flipped);
     Lanes most{};
     for (std::size_t a = 0; a < series; ++a)
       for (std::size_t b = a + 1; b < series; ++b) {
-        const float scale = inverse_norm[a * series + b];
+        const double scale = inverse_norm[a * series + b];
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
-          const float t = std::abs(flipped[a][lane] - flipped[b][lane]) * scale;
+          const double t = std::abs(flipped[a][lane] - flipped[b][lane]) * scale;
           most[lane] = most[lane] < t ? t : most[lane];
         }
       }
@@ -142,7 +144,7 @@ std::vector<std::vector<double>> all_pairs_sign_flip(const std::vector<std::vect
   if (series < 2) return adjusted;
   STRATA_CHECK(!sums[0].empty());
   // The norm of a pair's differences is the same under every flip: the sum over it is its t.
-  std::vector<float> inverse_norm(series * series, 0.0F);
+  std::vector<double> inverse_norm(series * series, 0.0);
   std::vector<double> observed(series * series, 0.0);
   for (std::size_t a = 0; a < series; ++a)
     for (std::size_t b = a + 1; b < series; ++b) {
@@ -153,15 +155,14 @@ std::vector<std::vector<double>> all_pairs_sign_flip(const std::vector<std::vect
         squares += difference * difference;
       }
       if (!(squares > 0)) continue;
-      inverse_norm[a * series + b] = static_cast<float>(1 / std::sqrt(squares));
+      inverse_norm[a * series + b] = 1 / std::sqrt(squares);
       observed[a * series + b] = std::abs(sum) / std::sqrt(squares);
     }
-  const std::vector<float> largest = largest_under_flips(sums, inverse_norm, options);
-  constexpr double kFloatSlack = 1e-5;  // sums of float
+  const std::vector<double> largest = largest_under_flips(sums, inverse_norm, options);
   for (std::size_t a = 0; a < series; ++a)
     for (std::size_t b = a + 1; b < series; ++b) {
-      if (inverse_norm[a * series + b] == 0.0F) continue;
-      const auto bound = static_cast<float>(observed[a * series + b] * (1 - kFloatSlack));
+      if (inverse_norm[a * series + b] == 0) continue;
+      const double bound = observed[a * series + b] * (1 - kPairSlack);
       const auto as_far = largest.end() - std::lower_bound(largest.begin(), largest.end(), bound);
       adjusted[a][b] = adjusted[b][a] = (1.0 + static_cast<double>(as_far)) / (1.0 + options.flips);
     }

@@ -9,6 +9,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 constexpr double kTolerance = 1e-9;
 
@@ -176,6 +177,29 @@ TEST(Ablation, RegretIsTheTransferredNllLessTheOwnOnTheSameSamples) {
   EXPECT_EQ(transfers[0].calibrated_on, "niah length=1024");
   EXPECT_NEAR(transfers[0].regret.value, 0.3, kTolerance);
   EXPECT_FALSE(transfers[0].p || transfers[0].q);  // four clusters
+}
+
+// 100 and 500 steps are two selectors, each on two calibration sets.
+TEST(Ablation, SettingsOfOneSelectorAreNotItsSeeds) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  int layer = 0;
+  for (const char* steps : {"100", "500"})
+    for (const char* calibration : {"one", "other"})
+      board.add({.label = "a",
+                 .layers = {layer++},
+                 .nll = {1, 1, 1, 1},
+                 .with_selection = true,
+                 .calibration = calibration,
+                 .config_json = fmt::format(R"({{"strategy":{{"steps":{},"seed":7}}}})", steps)});
+  const Ablation ablation = ablation_of(board);
+  std::vector<std::string> names;
+  for (const Agreement& agreement : ablation.agreements) {
+    names.push_back(agreement.name);
+    EXPECT_EQ(agreement.seeds, 2U);
+  }
+  EXPECT_THAT(names, UnorderedElementsAre("a steps=100", "a steps=500"));
 }
 
 TEST(Ablation, TransfersAreCorrectedForAllThatWereTested) {

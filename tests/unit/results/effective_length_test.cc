@@ -21,7 +21,7 @@ struct Runs {
     board.add(
         {.label = label,
          .group = {},
-         .layers = {label == "b" ? 2 : 1},  // answers belong to a plan
+         .layers = {label == "b" ? 2 : layer},  // answers belong to a plan
          .nll = {1, 1, 1, 1},
          .contains = std::move(string_match),
          .benchmark_json = fmt::format(R"({{"task":"{}","length":{}{}}})", task, length, more),
@@ -32,6 +32,7 @@ struct Runs {
   Board board;
   std::map<std::pair<std::string, int>, int> first_sample;
   int next = 4;
+  int layer = 1;
 };
 
 const std::vector<double> kAll = {1, 1, 1, 1};
@@ -72,6 +73,24 @@ TEST(EffectiveLength, AveragesHaveIntervalsWhereAnswersVary) {
   EXPECT_TRUE(varied.tasks.at("vt").interval);
   EXPECT_EQ(row.lengths.at(8192).average->interval, std::nullopt) << "all right";
   EXPECT_THAT(render(effective_length_page(runs.lengths()), {}), HasSubstr("75.0 ["));
+}
+
+// Two calibration seeds that chose other plans answer the same four samples, which stay four.
+TEST(EffectiveLength, SeveralRunsOnTheSameSamplesAreNoFurtherSamples) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  runs.add("a", "vt", 4096, {1, 0, 1, 0});
+  runs.layer = 3;
+  runs.add("a", "vt", 4096, {1, 0, 1, 1});
+  const EffectiveLengths lengths = runs.lengths();
+  ASSERT_THAT(lengths.rows, SizeIs(1));
+  EXPECT_EQ(lengths.rows[0].runs, 2U);
+  const Estimate& of_both = lengths.rows[0].lengths.at(4096).tasks.at("vt");
+  const std::vector<double> means = {1, 0, 1, 0.5};
+  EXPECT_DOUBLE_EQ(of_both.value, 0.625);
+  EXPECT_DOUBLE_EQ(of_both.interval->low, share_estimate(means, {}).interval->low);
+  const std::string text = render(effective_length_page(lengths), {});
+  EXPECT_THAT(text, HasSubstr("a (mean of 2 runs)"));
 }
 
 TEST(EffectiveLength, BelowTheScoreEverywhereThereIsNone) {

@@ -102,12 +102,23 @@ TEST(LeaderboardRanks, AnyStoredKeyFiltersAndReferencesStay) {
   EXPECT_EQ(filtered.blocks[0].rows[0].name, "many");
   EXPECT_THAT(filtered.blocks[0].rows, SizeIs(3));
 
+  Entry draw = {.label = "random[0]", .group = "random", .layers = {3}, .nll = {1, 1, 1, 1}};
+  draw.config_json = few.config_json;  // which no draw looks at
+  board.add(draw);
+  const auto with_draw = must(leaderboard(board.store(), request)).blocks.at(0).rows;
+  ASSERT_THAT(with_draw, SizeIs(4));
+  EXPECT_EQ(with_draw[1].name, "random[0]");
+
+  request.where = {{"granularity", "layer"}, {"strategy", "none of these"}};
+  EXPECT_FALSE(leaderboard(board.store(), request));
+
   request.where = {};
   request.by = {"calibration.samples"};
   const LeaderboardTable grouped = must(leaderboard(board.store(), request));
   ASSERT_THAT(grouped.blocks, SizeIs(2));
   EXPECT_EQ(grouped.blocks[0].by, "calibration.samples=4");
   EXPECT_EQ(grouped.blocks[0].rows[0].name, "few");
+  EXPECT_THAT(grouped.blocks[0].rows, SizeIs(4));  // with the draw
   EXPECT_THAT(grouped.blocks[1].rows, SizeIs(3));  // with full and none
 
   request.by = {"calibration.sample"};
@@ -143,7 +154,8 @@ TEST(LeaderboardRanks, LatexIsATabularWithEverySignSpeltOut) {
   const TemporaryFolder folder;
   const std::string text = render(Small(folder).table(), {.format = ReportFormat::kLatex});
   EXPECT_THAT(text, HasSubstr("\\begin{tabular}{rllrrr"));
-  EXPECT_THAT(text, HasSubstr("gap closed \\% & gen\\_contains \\% & NLL & $\\Delta$NLL"));
+  EXPECT_THAT(text, HasSubstr("gap closed \\% & gen\\_contains \\% & NLL & "));
+  EXPECT_THAT(text, HasSubstr("& $\\Delta$NLL to periodic-best & tf\\_exact"));
   EXPECT_THAT(text, HasSubstr("\\bottomrule\n\\end{tabular}"));
   for (const char c : text) EXPECT_LT(static_cast<unsigned char>(c), 0x80) << text;
 }

@@ -110,6 +110,43 @@ TEST(Leaderboard, ReportsRandomAsMedianAndRangeOfItsDraws) {
   EXPECT_FALSE(random.beats_random);
 }
 
+TEST(Leaderboard, DrawsShowTheMedianOfTheirFlopsAndTheTotalOfTheirCost) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  for (const int draw : {0, 1, 2})
+    board.add({.label = fmt::format("random[{}]", draw),
+               .group = "random",
+               .layers = {draw},
+               .nll = {1, 1, 1, 1},
+               .prefill_flops = 1e8 * (draw == 0 ? 9 : draw),
+               .with_selection = true});
+  const LeaderboardRow row = board.only_block().rows.at(0);
+  EXPECT_EQ(row.draws, 3U);
+  EXPECT_EQ(row.prefill_flops, 2e8);
+  EXPECT_EQ(row.selection_cost.evaluations, 3 * 40);
+}
+
+TEST(Leaderboard, TimesBearTheDeviceWhereATableHasSeveral) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "a", .group = {}, .layers = {1}, .nll = {1, 1, 1, 1}});
+  EXPECT_THAT(render(board.table(), {}), HasSubstr(" 12.5 (4)  "));
+  board.add({.label = "b", .group = {}, .layers = {2}, .nll = {1, 1, 1, 1}, .device = "cuda:X"});
+  const std::string text = render(board.table(), {});
+  EXPECT_THAT(text, HasSubstr("[1] cpu, 1 thread, float32 (Toy CPU); [2] cuda:X, 1 thread"));
+  EXPECT_THAT(text, HasSubstr(" 12.5 (4) [1]  "));
+  EXPECT_THAT(text, HasSubstr(" 12.5 (4) [2]  "));
+}
+
+TEST(Leaderboard, MoreKvBytesThanFullAttentionAreShownAsMore) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  board.add(
+      {.label = "a", .group = {}, .layers = {1}, .nll = {1, 1, 1, 1}, .kv_bytes = 4000 * 21 / 20});
+  EXPECT_THAT(render(board.table(), {}), HasSubstr("4.1 KiB (+5 %)"));
+}
+
 TEST(Leaderboard, ChoosesPeriodicBestOnCalibrationAndNamesTheOracleApart) {
   const TemporaryFolder folder;
   const Small small(folder);
@@ -152,7 +189,7 @@ TEST(Leaderboard, LikelihoodsAloneAreShownAsHarmToFullAttention) {
   EXPECT_FALSE(block.rows.at(1).nll_minus_full);  // full itself
   const std::string text = render(table, {});
   EXPECT_THAT(text, HasSubstr("NLL  perplexity             ΔNLL to full"));
-  EXPECT_THAT(text, HasSubstr("3.225       25.15  +0.075 [-0.005, +0.155]"));
+  EXPECT_THAT(text, HasSubstr("3.225 [2.986, 3.464]       25.15  +0.075 [-0.005, +0.155]"));
   EXPECT_THAT(text, Not(HasSubstr("gen_contains %")));
 }
 

@@ -56,6 +56,23 @@ TEST(PairedTests, EqualSeriesNeverDiffer) {
   EXPECT_LT(p[0][2], 0.01);
 }
 
+// A copy of a series up to noise must not cost the others their power.
+TEST(PairedTests, ANearCopyOfASeriesChangesNoOtherPair) {
+  Rng rng(3, "test");
+  Numbers a, copy, other;
+  for (int k = 0; k < 500; ++k) {
+    const double value = 3 + 1.7 * rng.normal();
+    a.push_back(value);
+    copy.push_back(value + 1e-6 * rng.normal());
+    other.push_back(value + 0.2 + rng.normal());
+  }
+  const double alone = all_pairs_sign_flip({a, other})[0][1];
+  const double beside_the_copy = all_pairs_sign_flip({a, other, copy})[0][1];
+  EXPECT_LT(alone, 0.02);
+  // Three pairs are tested at once, one of them nearly twice.
+  EXPECT_LT(beside_the_copy, 3 * alone + 0.002);
+}
+
 // Six equal selectors: in at most 5 % of the tables may any pair be called different.
 TEST(PairedTests, AllPairsKeepTheErrorRateOfTheWholeTable) {
   constexpr int kTables = 300;

@@ -37,29 +37,29 @@ needle beyond the window: 4 of 4 samples
 ! 4 clusters: fewer than 20 do not support inference; read the intervals as spread only
 ! random: 3 draws, a distribution needs 20
 
-#  strategy                     layers             gap closed %       gen_contains %    NLL    ΔNLL to periodic-best  > random
-------------------------------------------------------------------------------------------------------------------------------
-1  nll_guided[restore]          ·█······      80.0 [71.8, 87.8]    75.0 [30.1, 95.4]  0.500  -0.600 [-0.860, -0.340]       3/3
-2  periodic-best = periodic[0]  █·······      50.0 [47.4, 52.4]     25.0 [4.6, 69.9]  1.100                        –       3/3
-------------------------------------------------------------------------------------------------------------------------------
-–  random (3 draws)             (3 masks)    10.0 [-10.0, 20.0]       0.0 [0.0, 0.0]  1.900  +0.800 [+0.600, +1.200]         –
-–  periodic (2 offsets)         (2 masks)     55.0 [50.0, 60.0]    37.5 [25.0, 50.0]  1.000                        –         –
-–  inverted                     ·······█   -20.0 [-26.3, -14.3]      0.0 [0.0, 49.0]  2.500  +1.400 [+1.400, +1.400]       0/3
-------------------------------------------------------------------------------------------------------------------------------
-–  full                         ████████   100.0 [100.0, 100.0]  100.0 [51.0, 100.0]  0.100  -1.000 [-1.000, -1.000]       3/3
-–  none                         ········         0.0 [0.0, 0.0]      0.0 [0.0, 49.0]  2.100  +1.000 [+0.816, +1.184]       1/3
+#  strategy                     layers             gap closed %       gen_contains %                   NLL  > random
+--------------------------------------------------------------------------------------------------------------------
+1  nll_guided[restore]          ·█······      80.0 [71.8, 87.8]    75.0 [30.1, 95.4]  0.500 [0.240, 0.760]       3/3
+2  periodic-best = periodic[0]  █·······      50.0 [47.4, 52.4]     25.0 [4.6, 69.9]  1.100 [1.100, 1.100]       3/3
+--------------------------------------------------------------------------------------------------------------------
+–  random (3 draws)             (3 masks)    10.0 [-10.0, 20.0]       0.0 [0.0, 0.0]  1.900 [1.700, 2.300]         –
+–  periodic (2 offsets)         (2 masks)     55.0 [50.0, 60.0]    37.5 [25.0, 50.0]  1.000 [0.900, 1.100]         –
+–  inverted                     ·······█   -20.0 [-26.3, -14.3]      0.0 [0.0, 49.0]  2.500 [2.500, 2.500]       0/3
+--------------------------------------------------------------------------------------------------------------------
+–  full                         ████████   100.0 [100.0, 100.0]  100.0 [51.0, 100.0]  0.100 [0.100, 0.100]       3/3
+–  none                         ········         0.0 [0.0, 0.0]      0.0 [0.0, 49.0]  2.100 [1.916, 2.284]       1/3
 
-#  strategy                              tf_exact %  gen_exact %  beyond %  ΔNLL of text to full
-------------------------------------------------------------------------------------------------
-1  nll_guided[restore]            50.0 [15.0, 85.0]            –      75.0                     –
-2  periodic-best = periodic[0]      0.0 [0.0, 49.0]            –      25.0                     –
-------------------------------------------------------------------------------------------------
-–  random (3 draws)                  0.0 [0.0, 0.0]            –       0.0                     –
-–  periodic (2 offsets)              0.0 [0.0, 0.0]            –      37.5                     –
-–  inverted                         0.0 [0.0, 49.0]            –       0.0                     –
-------------------------------------------------------------------------------------------------
-–  full                         100.0 [51.0, 100.0]            –     100.0                     –
-–  none                             0.0 [0.0, 49.0]            –       0.0                     –
+#  strategy                       ΔNLL to periodic-best           tf_exact %  gen_exact %             beyond %  ΔNLL of text to full
+------------------------------------------------------------------------------------------------------------------------------------
+1  nll_guided[restore]          -0.600 [-0.860, -0.340]    50.0 [15.0, 85.0]            –    75.0 [30.1, 95.4]                     –
+2  periodic-best = periodic[0]                        –      0.0 [0.0, 49.0]            –     25.0 [4.6, 69.9]                     –
+------------------------------------------------------------------------------------------------------------------------------------
+–  random (3 draws)             +0.800 [+0.600, +1.200]       0.0 [0.0, 0.0]            –       0.0 [0.0, 0.0]                     –
+–  periodic (2 offsets)                               –       0.0 [0.0, 0.0]            –    37.5 [25.0, 50.0]                     –
+–  inverted                     +1.400 [+1.400, +1.400]      0.0 [0.0, 49.0]            –      0.0 [0.0, 49.0]                     –
+------------------------------------------------------------------------------------------------------------------------------------
+–  full                         -1.000 [-1.000, -1.000]  100.0 [51.0, 100.0]            –  100.0 [51.0, 100.0]                     –
+–  none                         +1.000 [+0.816, +1.184]      0.0 [0.0, 49.0]            –      0.0 [0.0, 49.0]                     –
 
 #  strategy                      KV %      KV a sample  FLOPs %  GFLOP  prefill ms (n)  decode ms    memory
 -----------------------------------------------------------------------------------------------------------
@@ -111,10 +111,10 @@ TEST(Render, MarkdownHasOneTableWithAllColumns) {
   EXPECT_THAT(
       render(Small(folder).table(), {.format = ReportFormat::kMarkdown}),
       HasSubstr(
-          R"md(| # | strategy | layers | gap closed % | gen_contains % | NLL | ΔNLL to periodic-best | > random | tf_exact % | gen_exact % | beyond % | ΔNLL of text to full | KV % | KV a sample | FLOPs % | GFLOP | prefill ms (n) | decode ms | memory | evals | tokens | TFLOP | s | peak | given |
+          R"md(| # | strategy | layers | gap closed % | gen_contains % | NLL | > random | ΔNLL to periodic-best | tf_exact % | gen_exact % | beyond % | ΔNLL of text to full | KV % | KV a sample | FLOPs % | GFLOP | prefill ms (n) | decode ms | memory | evals | tokens | TFLOP | s | peak | given |
 |---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|
-| 1 | nll_guided[restore] | ·█······ | 80.0 [71.8, 87.8] | 75.0 [30.1, 95.4] | 0.500 | -0.600 [-0.860, -0.340] | 3/3 | 50.0 [15.0, 85.0] | – | 75.0 | – | 12.5 | 1.7 KiB (−56 %) | 70.0 | 0.71 | 12.5 (4) | – | 50.8 KiB | 40 | 8k | 1.5 | 3.25 | 1.0 MiB | answers |
-| 2 | periodic-best = periodic[0] | █······· | 50.0 [47.4, 52.4] | 25.0 [4.6, 69.9] | 1.100 | – | 3/3 | 0.0 [0.0, 49.0] | – | 25.0 | – | 12.5 | 1.7 KiB (−56 %) | 70.0 | 0.71 | 12.5 (4) | – | 50.8 KiB | 0 | 0 | 0 | 0 | – | none |
+| 1 | nll_guided[restore] | ·█······ | 80.0 [71.8, 87.8] | 75.0 [30.1, 95.4] | 0.500 [0.240, 0.760] | 3/3 | -0.600 [-0.860, -0.340] | 50.0 [15.0, 85.0] | – | 75.0 [30.1, 95.4] | – | 12.5 | 1.7 KiB (−56 %) | 70.0 | 0.71 | 12.5 (4) | – | 50.8 KiB | 40 | 8k | 1.5 | 3.25 | 1.0 MiB | answers |
+| 2 | periodic-best = periodic[0] | █······· | 50.0 [47.4, 52.4] | 25.0 [4.6, 69.9] | 1.100 [1.100, 1.100] | 3/3 | – | 0.0 [0.0, 49.0] | – | 25.0 [4.6, 69.9] | – | 12.5 | 1.7 KiB (−56 %) | 70.0 | 0.71 | 12.5 (4) | – | 50.8 KiB | 0 | 0 | 0 | 0 | – | none |
 )md"));
 }
 
@@ -124,10 +124,10 @@ TEST(Render, CsvHasALineARowWithAllFiguresUnrounded) {
   ASSERT_EQ(lines.size(), 8U);
   EXPECT_EQ(
       lines[0],
-      R"csv(model,model_id,benchmark,split,data_id,samples,clusters,beyond_window_samples,window,sinks,linear,decode_rule,granularity,budget_units,units,devices,by,kind,rank,rank_last,strategy,draws,gap_closed,gap_closed_low,gap_closed_high,gen_contains,gen_contains_low,gen_contains_high,gen_exact,gen_exact_low,gen_exact_high,tf_exact,tf_exact_low,tf_exact_high,gen_contains_beyond,gen_contains_beyond_low,gen_contains_beyond_high,answer_nll,answer_nll_low,answer_nll_high,nll_minus_full,nll_minus_full_low,nll_minus_full_high,nll_minus_periodic_best,nll_minus_periodic_best_low,nll_minus_periodic_best_high,text_nll_minus_full,text_nll_minus_full_low,text_nll_minus_full_high,beats_random,random_draws,kv_share,prefill_flops_share,kv_bytes,kv_saved,prefill_flops,decode_flops,prefill_ms,decode_ms,peak_bytes,timed_samples,selection_evaluations,selection_forward_tokens,selection_flops,selection_seconds,selection_peak_bytes,supervision,layers,marks,run_ids)csv");
+      R"csv(model,model_id,benchmark,split,data_id,samples,clusters,beyond_window_samples,window,sinks,linear,decode_rule,granularity,budget_units,units,devices,by,kind,rank,rank_last,strategy,draws,gap_closed,gap_closed_low,gap_closed_high,gen_contains,gen_contains_low,gen_contains_high,gen_exact,gen_exact_low,gen_exact_high,tf_exact,tf_exact_low,tf_exact_high,gen_contains_beyond,gen_contains_beyond_low,gen_contains_beyond_high,answer_nll,answer_nll_low,answer_nll_high,nll_minus_full,nll_minus_full_low,nll_minus_full_high,nll_minus_periodic_best,nll_minus_periodic_best_low,nll_minus_periodic_best_high,text_nll_minus_full,text_nll_minus_full_low,text_nll_minus_full_high,beats_random,random_draws,kv_share,prefill_flops_share,kv_bytes,kv_saved,prefill_flops,decode_flops,prefill_ms,decode_ms,peak_bytes,measured_on,timed_samples,selection_evaluations,selection_forward_tokens,selection_backward_tokens,selection_flops,selection_seconds,selection_peak_bytes,supervision,layers,marks,run_ids)csv");
   EXPECT_EQ(
       lines[1],
-      R"csv(toy,9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4,niah,test,4d09e507e1a34ecaeca28377e6eeea551c2260ac0133c43925f777608d6c5a54,4,4,4,16,2,,same,layer,1,8,"cpu, 1 thread, float32 (Toy CPU)",,ranked,1,,nll_guided[restore],1,0.8,0.717948717948718,0.8780487804878049,0.75,0.30064184258240184,0.9544127391902995,,,,0.5,0.15003898915214947,0.8499610108478506,0.75,0.30064184258240184,0.9544127391902995,0.5,0.2401543472749778,0.7598456527250221,0.4,0.14015434727497783,0.6598456527250223,-0.6000000000000001,-0.8598456527250222,-0.34015434727497795,,,,3,3,0.125,0.7,1750,0.5625,700000000,10000000,12.5,,52000,4,40,8000,1500000000000,3.25,1048576,answers,.#......,"4 clusters: fewer than 20 do not support inference; read the intervals as spread only; random: 3 draws, a distribution needs 20",33d63915a27b7e92c29a36d607e1353d8285511809a261df135e7558d8d2cf97)csv");
+      R"csv(toy,9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4,niah,test,4d09e507e1a34ecaeca28377e6eeea551c2260ac0133c43925f777608d6c5a54,4,4,4,16,2,,same,layer,1,8,"cpu, 1 thread, float32 (Toy CPU)",,ranked,1,,nll_guided[restore],1,0.8,0.717948717948718,0.8780487804878049,0.75,0.30064184258240184,0.9544127391902995,,,,0.5,0.15003898915214947,0.8499610108478506,0.75,0.30064184258240184,0.9544127391902995,0.5,0.2401543472749778,0.7598456527250221,0.4,0.14015434727497783,0.6598456527250223,-0.6000000000000001,-0.8598456527250222,-0.34015434727497795,,,,3,3,0.125,0.7,1750,0.5625,700000000,10000000,12.5,,52000,"cpu, 1 thread, float32 (Toy CPU)",4,40,8000,0,1500000000000,3.25,1048576,answers,.#......,"4 clusters: fewer than 20 do not support inference; read the intervals as spread only; random: 3 draws, a distribution needs 20",33d63915a27b7e92c29a36d607e1353d8285511809a261df135e7558d8d2cf97)csv");
 }
 
 TEST(Render, ManyLayersAndLongNamesStayWithinTheWidth) {
