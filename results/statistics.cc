@@ -182,7 +182,13 @@ Estimate share_estimate(std::span<const double> values, const BootstrapOptions& 
       return cluster_bootstrap(values, options);
     return {values[0], wilson_interval(ones > 0 ? count : 0, count, options.confidence)};
   }
-  if (ones + zeros != values.size()) return t_estimate(values, options.confidence);
+  if (ones + zeros != values.size()) {
+    Estimate estimate = t_estimate(values, options.confidence);
+    if (estimate.interval)  // a share ends there
+      estimate.interval = {std::max(estimate.interval->low, 0.0),
+                           std::min(estimate.interval->high, 1.0)};
+    return estimate;
+  }
   return {mean_of(values).value, wilson_interval(ones, values.size(), options.confidence)};
 }
 

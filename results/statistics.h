@@ -76,7 +76,8 @@ std::vector<double> cluster_means(std::span<const double> values,
                                   std::span<const std::size_t> clusters);
 
 // A share, of values in [0, 1]: Wilson where all are 0 or 1 and each is a cluster of its own,
-// Student's t where each is its own and some lie between, cluster_bootstrap() otherwise; but where
+// Student's t within [0, 1] where each is its own and some lie between, cluster_bootstrap()
+// otherwise; but where
 // all are 0 or all are 1, Wilson over the clusters: every resample is the same then, which is no
 // certainty. n ≥ 1.
 Estimate share_estimate(std::span<const double> values, const BootstrapOptions& options);

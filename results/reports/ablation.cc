@@ -5,6 +5,7 @@
 #include <set>
 
 #include "results/reports/format.h"
+#include "results/reports/matching_runs.h"
 
 namespace strata {
 namespace {
@@ -87,7 +88,7 @@ std::size_t number_of(const std::string& setting, std::vector<std::string>& know
 // Only what differs between runs is a swept key; one that is merely absent elsewhere (a task's own)
 // still tells settings apart but is not shown.
 void keep_swept(AblationRuns& runs, Ablation& out) {
-  std::map<std::string, std::set<std::string>> values;
+  std::map<std::string, std::set<std::string, NaturalLess>> values;
   for (const AblationRun& run : runs)
     for (const auto& [key, value] : run.factors) values[key].insert(value);
   for (AblationRun& run : runs)
@@ -129,6 +130,12 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
   all.by.clear();  // further factors, no tables of their own
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, all));
   Ablation out{.notes = data.notes};
+  SeenKeys seen;
+  for (const Evaluation& evaluation : data.evaluations)
+    seen.add(StoredKeys(evaluation.run, evaluation.selection ? &*evaluation.selection : nullptr,
+                        &data.models.at(evaluation.experiment.model_id)),
+             {});
+  RETURN_IF_ERROR(seen.check({}, request.by, store.path()));
   AblationRuns runs;
   std::vector<std::pair<BlockKey, const Evaluation*>> fulls, nones;
   for (const Evaluation& evaluation : data.evaluations) {

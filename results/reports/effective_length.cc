@@ -88,6 +88,10 @@ void score(const Answers& answers, const LeaderboardData& data, EffectiveLength&
     std::vector<ValueGroup> groups;
     for (const auto& [task, runs] : by_task) {
       ValueGroup group = group_of(runs, data);
+      const std::size_t clusters = std::set(group.clusters.begin(), group.clusters.end()).size();
+      const bool first = scores.tasks.empty();
+      scores.samples = first ? group.values.size() : std::min(scores.samples, group.values.size());
+      scores.clusters = first ? clusters : std::min(scores.clusters, clusters);
       BootstrapOptions options;
       options.clusters = group.clusters;
       scores.tasks[task] = share_estimate(group.values, options);
@@ -143,12 +147,13 @@ Result<EffectiveLengths> effective_lengths(const Store& store, const Leaderboard
 
 ReportPage effective_length_page(const EffectiveLengths& lengths) {
   const std::set<std::int64_t> all = all_lengths(lengths);
-  PageSection averages{"effective_length",
-                       {fmt::format("effective length: the longest at which the average over "
-                                    "tasks, in percent, is at least {}",
-                                    percent(kEffectiveScore))},
-                       {{{"model", false}, {"strategy", false}, {"setting", false}, {"tasks"}}, {}},
-                       {}};
+  PageSection averages{
+      "effective_length",
+      {fmt::format("effective length: the longest at which the average over "
+                   "tasks, in percent, is at least {}",
+                   percent(kEffectiveScore))},
+      {{{"model", false}, {"strategy", false}, {"setting", false}, {"tasks"}, {"samples"}}, {}},
+      {}};
   PageSection tasks{
       "tasks",
       {"each task, in percent"},
@@ -158,12 +163,20 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
     for (PageSection* section : {&averages, &tasks})
       section->table.columns.push_back({fmt::format("{}", length)});
   averages.table.columns.push_back({"effective"});
-  bool fewer = false;
+  bool fewer = false, few_clusters = false;
   for (const EffectiveLength& row : lengths.rows) {
+    std::set<std::size_t> samples;
+    for (const auto& [length, scores] : row.lengths) {
+      samples.insert(scores.samples);
+      few_clusters = few_clusters || scores.clusters < kClustersForInference;
+    }
     const std::string strategy =
         row.runs > 1 ? fmt::format("{} (mean of {} runs)", row.strategy, row.runs) : row.strategy;
-    std::vector<std::string> cells = {row.model, strategy, row.setting,
-                                      fmt::format("{}", row.tasks)};
+    std::vector<std::string> cells = {
+        row.model, strategy, row.setting, fmt::format("{}", row.tasks),
+        *samples.begin() == *samples.rbegin()
+            ? fmt::format("{}", *samples.begin())
+            : fmt::format("{}–{}", *samples.begin(), *samples.rbegin())};
     std::map<std::string, std::vector<std::string>> by_task;
     for (const std::int64_t length : all) {
       const auto at = row.lengths.find(length);
@@ -187,13 +200,19 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
       tasks.table.rows.push_back(std::move(line));
     }
   }
+  if (few_clusters)
+    averages.notes.push_back(
+        fmt::format("! a task has fewer than {} clusters at some length: read intervals as spread "
+                    "only",
+                    kClustersForInference));
   if (fewer)
     averages.notes.push_back(
         fmt::format("published effective lengths are over all {} tasks of RULER", kRulerTasks));
   averages.notes.emplace_back(
       "\"3 of 13\": tasks answered at that length, which has no average; string_match_all, for qa "
       "string_match_part. Intervals are 95 %, of the average over resampled clusters within each "
-      "task; none where all answers are the same, or a task is one cluster. Of several runs on the "
+      "task; none where all answers are the same, or a task is one cluster. samples: of the task "
+      "that has fewest. Of several runs on the "
       "same samples each sample counts once, with its mean over them: such an interval is of these "
       "masks, not of calibration");
   ReportPage page{{std::move(averages)}, lengths.notes};

@@ -18,6 +18,8 @@ inline constexpr double kEffectiveScore = 0.856;
 inline constexpr std::size_t kRulerTasks = 13;
 
 struct LengthScores {
+  std::size_t samples = 0;                // of the task that has fewest
+  std::size_t clusters = 0;               // likewise
   std::map<std::string, Estimate> tasks;  // 0 … 1: means over samples, each its mean over runs
   // Over tasks, which stay the same ones (mean_of_group_means()); none where one is missing that
   // the row has at another length.

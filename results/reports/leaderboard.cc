@@ -8,6 +8,7 @@
 
 #include "core/json_reader.h"
 #include "results/reports/leaderboard_block.h"
+#include "results/reports/matching_runs.h"
 
 namespace strata {
 namespace {
@@ -114,9 +115,13 @@ Result<LeaderboardTable> leaderboard_of(const LeaderboardData& data,
                    [](const LeaderboardBlock& a, const LeaderboardBlock& b) {
                      const auto order = [](const LeaderboardBlock& block) {
                        return std::tuple(block.model_id, block.benchmark, block.split != kTestSplit,
-                                         block.prompt_tokens_min, block.by);
+                                         block.prompt_tokens_min);
                      };
-                     return order(a) < order(b);
+                     if (order(a) != order(b)) return order(a) < order(b);
+                     // One key's values as numbers.
+                     const std::size_t value = a.by.rfind('=') + 1;
+                     if (a.by.substr(0, value) != b.by.substr(0, value)) return a.by < b.by;
+                     return NaturalLess()(a.by.substr(value), b.by.substr(value));
                    });
   table.notes = data.notes;
   return table;

@@ -55,7 +55,10 @@ class Loader {
       latest[{run.label, candidate.transfer, *run.experiment_id, candidate.split, calibration,
               units, candidate.by}] = std::move(candidate);
     }
-    RETURN_IF_ERROR(check_keys());
+    if (!request_.where.empty() || !request_.by.empty())
+      RETURN_IF_ERROR(seen_.check(request_.where, request_.by, store_.path()));
+    if (!any_matched_ && !request_.where.empty())
+      out_.notes.push_back("no run matches " + seen_.why_none(request_.where));
     std::vector<Candidate*> chosen;
     chosen.reserve(latest.size());
     for (auto& [key, candidate] : latest) chosen.push_back(&candidate);
@@ -79,12 +82,24 @@ class Loader {
     std::string transfer = {}, split = {}, by = {};
   };
 
+  // Whether a filter on `key` lets a run through whatever its value: full attention whatever speaks
+  // of selections or mixers, none whatever speaks of selections, draws and offsets whatever they
+  // were calibrated on.
+  static bool is_spared(const RunRow& run, const std::string& key) {
+    if (run.group == "random" || run.group == "periodic") return key.starts_with("calibration.");
+    const auto of = [&](std::string_view name) {
+      return key == name || key.starts_with(fmt::format("{}.", name));
+    };
+    const bool task = of("benchmark") || of("model") || of("device") || of("dtype");
+    const bool mixer = of("mixer") || key == "window" || key == "sinks" || key == "decode_rule";
+    if (run.group == "full") return !task;
+    return run.group == "none" && !task && !mixer;
+  }
+
   // Takes the values of the keys that are grouped by; false where a filter does not match. Full and
-  // none belong to every group; draws and offsets, whatever they were calibrated on, to each of its
-  // calibrations.
+  // none belong to every group.
   Result<bool> group(const RunRow& run, Candidate& candidate) {
     if (request_.where.empty() && request_.by.empty()) return true;
-    if (run.group == "full" || run.group == "none") return true;
     const ModelRow* model = nullptr;
     if (run.experiment_id) {
       ASSIGN_OR_RETURN(const ExperimentRow experiment, store_.experiment(*run.experiment_id));
@@ -92,26 +107,19 @@ class Loader {
       model = &models_[experiment.model_id];
     }
     const StoredKeys keys(run, candidate.selection ? &*candidate.selection : nullptr, model);
-    for (std::string& name : keys.names()) known_keys_.insert(std::move(name));
+    seen_.add(keys, request_.where);
+    const bool reference = run.group == "full" || run.group == "none";
     for (const std::string& key : request_.by)
-      candidate.by += fmt::format("{}{}={}", candidate.by.empty() ? "" : " ", key,
-                                  keys.value(key).value_or(kNoValue));
-    const bool drawn = run.group == "random" || run.group == "periodic";
-    return std::all_of(request_.where.begin(), request_.where.end(), [&](const KeyFilter& filter) {
-      return (drawn && filter.key.starts_with("calibration.")) ||
-             keys.value(filter.key) == filter.value;
-    });
-  }
-
-  // A key that no run has is a typing error.
-  Status check_keys() const {
-    std::vector<std::string> asked = request_.by;
-    for (const KeyFilter& filter : request_.where) asked.push_back(filter.key);
-    for (const std::string& key : asked) {
-      if (known_keys_.contains(key)) continue;
-      return fail(unknown_key(key, known_keys_, store_.path()));
-    }
-    return {};
+      if (!reference)
+        candidate.by += fmt::format("{}{}={}", candidate.by.empty() ? "" : " ", key,
+                                    keys.value(key).value_or(kNoValue));
+    const bool wanted =
+        std::all_of(request_.where.begin(), request_.where.end(), [&](const KeyFilter& filter) {
+          return is_spared(run, filter.key) || keys.matches(filter);
+        });
+    any_matched_ |= std::all_of(request_.where.begin(), request_.where.end(),
+                                [&](const KeyFilter& filter) { return keys.matches(filter); });
+    return wanted;
   }
 
   bool matches(const RunRow& run, bool text) const {
@@ -259,7 +267,8 @@ class Loader {
   Executions executions_;
   std::map<std::string, PickedResponses> answers_;  // by experiment
   std::map<std::string, ModelRow> models_;
-  std::set<std::string> known_keys_;
+  SeenKeys seen_;
+  bool any_matched_ = false;
   std::map<std::string, int> unfinished_;
 };
 

@@ -75,6 +75,14 @@ std::optional<std::string> StoredKeys::value(std::string_view key) const {
   return (after - 1)->second;
 }
 
+bool StoredKeys::matches(const KeyFilter& filter) const {
+  const std::optional<std::string> mine = value(filter.key);
+  if (!mine || *mine == filter.value) return mine.has_value();
+  const auto asked = parse_json(filter.value), have = parse_json(*mine);
+  return asked && have && asked->is_number() && have->is_number() &&
+         asked->get<double>() == have->get<double>();
+}
+
 std::vector<std::string> StoredKeys::names() const {
   std::vector<std::string> out;
   for (const auto& [key, value] : values_)

@@ -23,6 +23,8 @@ class StoredKeys {
   StoredKeys(const RunRow& run, const SelectionRow* selection, const ModelRow* model);
   // As text: strings as they are, numbers as JSON writes them. None where the run has no such key.
   std::optional<std::string> value(std::string_view key) const;
+  // Equal as text, or as numbers: budget.fraction=0.250 is 0.25.
+  bool matches(const KeyFilter& filter) const;
   // Every key, for hints.
   std::vector<std::string> names() const;
 

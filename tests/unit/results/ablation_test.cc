@@ -236,6 +236,17 @@ TEST(Ablation, ThePageHasEverySectionAndCsvItsTables) {
               HasSubstr("| strategy | budget | NLL |"));
 }
 
+TEST(Ablation, AKeyThatNoRunHasIsAnError) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}});
+  LeaderboardRequest request;
+  request.by = {"nope"};
+  const Result<Ablation> wrong = ablation(board.store(), request);
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().text(), HasSubstr("no run has a key 'nope'"));
+}
+
 TEST(Ablation, ADatabaseWithoutSelectorsIsAnError) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);

@@ -109,8 +109,14 @@ TEST(LeaderboardRanks, AnyStoredKeyFiltersAndReferencesStay) {
   ASSERT_THAT(with_draw, SizeIs(4));
   EXPECT_EQ(with_draw[1].name, "random[0]");
 
-  request.where = {{"granularity", "layer"}, {"strategy", "none of these"}};
-  EXPECT_FALSE(leaderboard(board.store(), request));
+  request.where = {{"calibration.samples", "64.0"}};
+  EXPECT_THAT(must(leaderboard(board.store(), request)).blocks.at(0).rows, SizeIs(4));
+  request.where = {{"window", fmt::format("{}", kWindow + 1)}};
+  const Result<LeaderboardTable> nothing = leaderboard(board.store(), request);
+  ASSERT_FALSE(nothing) << "none is of another window too";
+  EXPECT_THAT(nothing.error().text(), HasSubstr(fmt::format("no run matches --where window={}: "
+                                                            "window is {}",
+                                                            kWindow + 1, kWindow)));
 
   request.where = {};
   request.by = {"calibration.samples"};

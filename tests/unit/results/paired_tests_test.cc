@@ -148,8 +148,9 @@ TEST(PairedTests, SharesOfIndependentAnswersAreWilsons) {
   EXPECT_EQ(share_estimate(values, {.clusters = own}).interval, wilson_interval(3, 4));
   EXPECT_EQ(share_estimate(values, {}).interval, wilson_interval(3, 4));
   EXPECT_EQ(share_estimate(Numbers(5, 0.0), {}).interval, wilson_interval(0, 5));
-  EXPECT_EQ(share_estimate(Numbers{0.25, 0.75}, {}).interval,
-            t_estimate(Numbers{0.25, 0.75}).interval);
+  EXPECT_EQ(share_estimate(Numbers{0.45, 0.5, 0.55}, {}).interval,
+            t_estimate(Numbers{0.45, 0.5, 0.55}).interval);
+  EXPECT_EQ(share_estimate(Numbers{0.25, 0.75}, {}).interval, (Interval{0, 1})) << "a share ends";
   const std::vector<std::size_t> one = {0, 0, 0, 0};
   EXPECT_FALSE(share_estimate(values, {.clusters = one}).interval);
 }
