@@ -96,10 +96,13 @@ double at_share(const std::vector<double>& sorted, double q) {
   return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
-Interval percentiles(std::vector<double> values, double confidence) {
+// None where a value is no number: such do not sort.
+std::optional<Interval> percentiles(std::vector<double> values, double confidence) {
+  if (!std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }))
+    return std::nullopt;
   const double tail = (1 - confidence) / 2;
   std::sort(values.begin(), values.end());
-  return {at_share(values, tail), at_share(values, 1 - tail)};
+  return Interval{at_share(values, tail), at_share(values, 1 - tail)};
 }
 
 }  // namespace
@@ -125,7 +128,8 @@ Mean mean_of(std::span<const double> values) {
   if (values.size() == 1) return {mean, std::nullopt};
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  return {mean, std::sqrt(squares / (n - 1) / n)};
+  const double error = std::sqrt(squares / (n - 1) / n);
+  return {mean, std::isfinite(mean) && std::isfinite(error) ? std::optional(error) : std::nullopt};
 }
 
 Estimate t_estimate(std::span<const double> values, double confidence) {
@@ -217,8 +221,8 @@ Estimate mean_of_group_means(std::span<const ValueGroup> groups, const Bootstrap
     for (std::size_t i = 0; i < means.size(); ++i) means[i] += drawn[i] / n;
     ++of_group.seed;  // groups vary by themselves
   }
-  const Interval interval = percentiles(std::move(means), options.confidence);
-  if (varies && interval.high > interval.low) out.interval = interval;
+  const auto interval = percentiles(std::move(means), options.confidence);
+  if (varies && interval && interval->high > interval->low) out.interval = interval;
   return out;
 }
 

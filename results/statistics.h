@@ -1,7 +1,8 @@
 // Statistics of the reports: pure functions of numbers, with a fixed seed where they resample.
 //
 // Intervals are two-sided and 95 % unless told otherwise. Where n does not allow an interval there
-// is none, rather than a false one. Thread-safe. Nothing here knows of rows or models.
+// is none, rather than a false one; nor where values are so large that their sum or its spread is
+// no number (a database may hold any). Thread-safe. Nothing here knows of rows or models.
 #pragma once
 
 #include <cstddef>
@@ -31,11 +32,11 @@ Interval wilson_interval(std::size_t successes, std::size_t n, double confidence
 
 struct Mean {
   double value = 0;
-  std::optional<double> standard_error;  // none at n = 1
+  std::optional<double> standard_error;  // none at n = 1, or where either is not finite
 };
 Mean mean_of(std::span<const double> values);  // n ≥ 1
 
-// Mean with Student's t interval (none at n = 1); n ≥ 1.
+// Mean with Student's t interval (none without a standard error); n ≥ 1.
 Estimate t_estimate(std::span<const double> values, double confidence = kConfidence);
 
 // The clusters that a bootstrap draws, drawn once for many statistics of the same clusters: the
@@ -108,8 +109,8 @@ Estimate paired_bootstrap(std::span<const double> a, std::span<const double> b,
 std::optional<Estimate> gap_closed(std::span<const double> none, std::span<const double> plan,
                                    std::span<const double> full, const BootstrapOptions& options);
 
-// Two-sided paired t test that the mean difference is 0; none at n = 1. Where all differences are
-// the same p is 0, or 1 where they are 0. Pairs must be independent.
+// Two-sided paired t test that the mean difference is 0; none without a standard error. Where all
+// differences are the same p is 0, or 1 where they are 0. Pairs must be independent.
 std::optional<double> paired_t_test(std::span<const double> a, std::span<const double> b);
 
 // Two-sided exact McNemar test: the discordant pairs, b and c. 1 where there are none. Independent

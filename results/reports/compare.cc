@@ -1,7 +1,9 @@
 #include "results/reports/compare.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -15,6 +17,9 @@ namespace strata {
 namespace {
 
 constexpr const char* kNll = "answer_nll";
+constexpr std::array kAnswerMetrics = {"gen_contains", "string_match_all", "string_match_part",
+                                       "tf_exact"};
+constexpr double kAlpha = 0.05;
 constexpr std::size_t kPromptEnd = 50;  // bytes that are shown
 constexpr std::size_t kText = 32;
 
@@ -44,15 +49,12 @@ Result<Answers> answers_of(const Store& store, const Executions& executions, con
   ASSIGN_OR_RETURN(out.data, store.data(experiment.data_id));
   ASSIGN_OR_RETURN(const ModelRow model, store.model(experiment.model_id));
   ASSIGN_OR_RETURN(PickedResponses picked, pick_responses(store, executions, experiment, out.data));
-  out.about = {.id = run.id,
-               .label = run.label,
+  out.about = {.label = run.label,
                .model_name = model.name,
                .plan_id = experiment.plan_id,
-               .experiment_id = experiment.id,
                .environments = std::move(picked.environments),
-               .executions = {}};
-  for (const auto& [execution, samples] : picked.samples_of_execution)
-    out.about.executions.push_back(execution);
+               .source = {run.id, run.selection_id.value_or(""), experiment.id,
+                          std::move(picked.samples_of_execution)}};
   for (ResponseRow& response : picked.responses) {
     std::string id = response.sample_id;
     out.by_sample.emplace(std::move(id), std::move(response));
@@ -66,6 +68,10 @@ struct Paired {
   std::vector<std::size_t> clusters;
   std::size_t cluster_count = 0;
   bool independent() const { return cluster_count == differences.size(); }
+  bool varies() const {
+    return std::adjacent_find(differences.begin(), differences.end(), std::not_equal_to<>()) !=
+           differences.end();
+  }
   bool binary() const {
     const auto is_bit = [](double value) { return value == 0 || value == 1; };
     return std::all_of(first.begin(), first.end(), is_bit) &&
@@ -74,6 +80,13 @@ struct Paired {
   // Independent values: the differences, or their means over clusters.
   std::vector<double> by_cluster() const {
     return independent() ? differences : cluster_means(differences, clusters);
+  }
+  // The smallest value but 0 that one of these can have; 0 = any.
+  double step() const {
+    if (!binary()) return 0;
+    std::vector<double> sizes(cluster_count);
+    for (const std::size_t cluster : clusters) ++sizes[cluster];
+    return 1 / *std::max_element(sizes.begin(), sizes.end());
   }
 };
 
@@ -99,6 +112,10 @@ Paired paired(const Answers& first, const Answers& second, const std::string& me
 }
 
 void test(const Paired& values, std::uint64_t seed, MetricComparison& out) {
+  if (values.differences.size() > 1 && !mean_of(values.differences).standard_error) {
+    out.test = "too large";
+    return;
+  }
   if (values.binary() && values.independent()) {
     std::size_t only_first = 0, only_second = 0;
     for (const double difference : values.differences) {
@@ -120,21 +137,32 @@ void test(const Paired& values, std::uint64_t seed, MetricComparison& out) {
   }
 }
 
+// What so many clusters can show beyond the test.
+void add_equivalence(const Paired& values, MetricComparison& out) {
+  if (out.metric == kNll) out.margin = kNllMargin;
+  if (values.binary()) out.margin = kPointsMargin;
+  const std::vector<double> independent = values.by_cluster();
+  if (out.margin) out.equivalence = EquivalenceTest{.mean = mean_of(independent).value};
+  const double error = mean_of(independent).standard_error.value_or(0);
+  const double step = values.step();
+  // Differences that are all the same say nothing of how much others would vary.
+  const bool varies = (values.varies() && error > 0) || step > out.margin.value_or(0);
+  if (!varies || independent.size() < kClustersForInference) return;
+  const auto n = static_cast<double>(independent.size());
+  out.detectable =
+      minimum_detectable_difference(error * std::sqrt(n), independent.size(), kAlpha, kPower, step);
+  if (out.margin) out.equivalence = equivalence(independent, *out.margin, kAlpha, step);
+}
+
 MetricComparison compare_metric(const std::string& name, const Paired& values, std::uint64_t seed) {
   MetricComparison out{.metric = name, .samples = values.differences.size()};
   out.first = mean_of(values.first).value;
   out.second = mean_of(values.second).value;
   out.difference = mean_estimate(values.differences, {.seed = seed, .clusters = values.clusters});
+  // An interval of no width would be a false certainty.
+  if (!values.varies()) out.difference.interval.reset();
   test(values, seed, out);
-  const std::vector<double> independent = values.by_cluster();
-  const std::optional<double> error = mean_of(independent).standard_error;
-  if (error) {
-    const auto n = static_cast<double>(independent.size());
-    out.detectable = minimum_detectable_difference(*error * std::sqrt(n), independent.size());
-  }
-  if (name == kNll) out.margin = kNllMargin;
-  if (values.binary()) out.margin = kPointsMargin;
-  if (out.margin) out.equivalence = equivalence(independent, *out.margin);
+  add_equivalence(values, out);
   return out;
 }
 
@@ -157,9 +185,18 @@ std::string end_of(const std::string& text, std::size_t bytes) {
                               : "…" + printable_text(text.substr(text.size() - bytes));
 }
 
-std::optional<double> rightness(const ResponseRow& response) {
-  if (const auto right = metric_of(response, "gen_contains")) return right;
-  return metric_of(response, "tf_exact");
+std::string answer_metric(const std::vector<MetricComparison>& metrics) {
+  const MetricComparison* most = nullptr;
+  for (const char* name : kAnswerMetrics)
+    for (const MetricComparison& metric : metrics)
+      if (metric.metric == name && (most == nullptr || metric.samples > most->samples))
+        most = &metric;
+  return most == nullptr ? "" : most->metric;
+}
+
+// (A model may say nothing: no tokens, but scored as generated.)
+bool generated(const ResponseRow& response) {
+  return !response.tokens.empty() || response.metrics.contains(kAnswerMetrics[0]);
 }
 
 Status find_changed(const Store& store, const Answers& first, const Answers& second,
@@ -171,21 +208,20 @@ Status find_changed(const Store& store, const Answers& first, const Answers& sec
     ChangedSample changed{.sample_id = item.sample_id,
                           .first_text = beginning(a->second.text, kText),
                           .second_text = beginning(b->second.text, kText),
-                          .first_right = rightness(a->second),
-                          .second_right = rightness(b->second)};
+                          .first_right = metric_of(a->second, out.answer_metric),
+                          .second_right = metric_of(b->second, out.answer_metric)};
     const auto nll_a = metric_of(a->second, kNll), nll_b = metric_of(b->second, kNll);
     if (nll_a && nll_b) changed.nll_change = *nll_b - *nll_a;
-    const bool other_text = a->second.text != b->second.text;
-    out.same_text_compared |= !a->second.tokens.empty() || !b->second.tokens.empty();
+    const bool both_generated = generated(a->second) && generated(b->second);
+    const bool other_text = both_generated && a->second.text != b->second.text;
+    out.texts += both_generated ? 1U : 0U;
     out.different_texts += other_text ? 1U : 0U;
-    out.changed_answers += changed.first_right != changed.second_right ? 1U : 0U;
-    if (other_text || changed.first_right != changed.second_right)
-      out.changed.push_back(std::move(changed));
+    out.changed_answers += changed.answer_changed() ? 1U : 0U;
+    if (other_text || changed.answer_changed()) out.changed.push_back(std::move(changed));
   }
   std::stable_sort(out.changed.begin(), out.changed.end(), [](const auto& x, const auto& y) {
     const auto order = [](const ChangedSample& sample) {
-      return std::pair(sample.first_right != sample.second_right,
-                       std::abs(sample.nll_change.value_or(0)));
+      return std::pair(sample.answer_changed(), std::abs(sample.nll_change.value_or(0)));
     };
     return order(x) > order(y);
   });
@@ -238,6 +274,7 @@ Result<RunComparison> compare(const Store& store, const Answers& first, const An
   auto next = adjusted.begin();
   for (MetricComparison& metric : out.metrics)
     if (metric.p) metric.holm_p = *next++;
+  out.answer_metric = answer_metric(out.metrics);
   RETURN_IF_ERROR(find_changed(store, first, second, request, out));
   return out;
 }
@@ -279,6 +316,10 @@ Result<RunsByQuestion> finished_runs(const Store& store) {
 
 }  // namespace
 
+bool ChangedSample::answer_changed() const {
+  return first_right && second_right && *first_right != *second_right;
+}
+
 const MetricComparison* RunComparison::nll() const {
   return metrics.empty() || metrics[0].metric != kNll ? nullptr : &metrics[0];
 }
@@ -302,9 +343,11 @@ Result<DatabaseComparison> compare_databases(const Store& first, const Store& se
   ASSIGN_OR_RETURN(const Executions first_executions, all_executions(first));
   ASSIGN_OR_RETURN(const Executions second_executions, all_executions(second));
   DatabaseComparison out;
+  std::size_t partners = 0;
   for (const auto& [question, run] : of_first) {
     const auto other = of_second.find(question);
     if (other == of_second.end()) continue;
+    ++partners;
     ASSIGN_OR_RETURN(const Answers a, answers_of(first, first_executions, run));
     ASSIGN_OR_RETURN(const Answers b, answers_of(second, second_executions, other->second));
     Result<RunComparison> pair = compare(first, a, b, request);
@@ -322,16 +365,16 @@ Result<DatabaseComparison> compare_databases(const Store& first, const Store& se
   auto next = adjusted.begin();
   for (const RunComparison& pair : out.pairs)
     out.nll_holm.push_back(tested(pair) ? std::optional(*next++) : std::nullopt);
-  if (out.pairs.empty())
+  if (partners == 0)
     return fail(
         make_error(ErrorKind::kNotFound, "{} and {} have no finished run in common", first.path(),
                    second.path())
             .with_hint("runs match where label, model name, benchmark, mixer, budget, seeds and "
                        "calibration do; 'strata report compare RUN RUN' takes any two"));
   const auto alone = [&](const RunsByQuestion& runs, const std::string& path) {
-    if (runs.size() > out.pairs.size())
-      out.notes.push_back(fmt::format("{}: {} finished runs have no partner", path,
-                                      runs.size() - out.pairs.size()));
+    if (runs.size() > partners)
+      out.notes.push_back(
+          fmt::format("{}: {} finished runs have no partner", path, runs.size() - partners));
   };
   alone(of_first, first.path());
   alone(of_second, second.path());

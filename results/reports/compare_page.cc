@@ -1,27 +1,47 @@
 // Comparisons as pages.
+#include <cmath>
 #include "results/reports/block_render.h"
 #include "results/reports/compare.h"
+
 #include "results/reports/format.h"
+#include "results/reports/row_source.h"
 
 namespace strata {
 namespace {
 
+constexpr double kLargest = 1e6;  // that is written out; a database may hold any number
+
+std::string value_text(const std::optional<double>& value, int decimals = 4, bool sign = false) {
+  if (value && !(std::abs(*value) < kLargest))
+    return sign ? fmt::format("{:+.4g}", *value) : fmt::format("{:.4g}", *value);
+  return with_interval(value ? std::optional(Estimate{*value, {}}) : std::nullopt, 1, decimals,
+                       sign);
+}
+
+std::string difference_text(const Estimate& difference) {
+  std::string out = value_text(difference.value, 4, true);
+  if (const auto& interval = difference.interval)
+    out += fmt::format(" [{}, {}]", value_text(interval->low, 4, true),
+                       value_text(interval->high, 4, true));
+  return out;
+}
+
 std::string equivalence_text(const MetricComparison& metric) {
   if (!metric.equivalence) return kNoValue;
   const EquivalenceTest& test = *metric.equivalence;
-  const std::string needed =
-      test.n_needed ? fmt::format(", n {}", *test.n_needed) : std::string(", n of 1");
+  const std::string needed = test.n_needed ? fmt::format(", n {}", *test.n_needed) : "";
   return fmt::format("{} (±{:g}{})", to_string(test.answer), *metric.margin, needed);
 }
 
 std::string about(const char* place, const ComparedRun& run) {
-  return fmt::format("{}: {} · run {} · {} · plan {} · {}", place, run.label, short_id(run.id),
-                     run.model_name, short_id(run.plan_id), joined(run.environments, "; "));
+  return fmt::format("{}: {} · run {} · {} · plan {} · {}", place, run.label,
+                     short_id(run.source.run_id), run.model_name, short_id(run.plan_id),
+                     joined(run.environments, "; "));
 }
 
 std::string right_text(const std::optional<double>& right) {
   if (!right) return kNoValue;
-  return *right == 1 ? "right" : *right == 0 ? "wrong" : fmt::format("{:.2f}", *right);
+  return *right == 1 ? "right" : *right == 0 ? "wrong" : value_text(right, 2);
 }
 
 TextTable metric_table(const RunComparison& comparison) {
@@ -39,10 +59,10 @@ TextTable metric_table(const RunComparison& comparison) {
                   {}};
   for (const MetricComparison& metric : comparison.metrics)
     table.rows.push_back({metric.metric, fmt::format("{}", metric.samples),
-                          fmt::format("{:.4f}", metric.first), fmt::format("{:.4f}", metric.second),
-                          with_interval(metric.difference, 1, 4, true), metric.test,
-                          p_text(metric.p), p_text(metric.holm_p), p_text(metric.paired_t_p),
-                          number(metric.detectable, 4), equivalence_text(metric)});
+                          value_text(metric.first), value_text(metric.second),
+                          difference_text(metric.difference), metric.test, p_text(metric.p),
+                          p_text(metric.holm_p), p_text(metric.paired_t_p),
+                          value_text(metric.detectable), equivalence_text(metric)});
   return table;
 }
 
@@ -57,12 +77,23 @@ TextTable changed_table(const RunComparison& comparison) {
                    {"prompt ends", false}},
                   {}};
   for (const ChangedSample& sample : comparison.changed)
-    table.rows.push_back(
-        {short_id(sample.sample_id), right_text(sample.first_right),
-         right_text(sample.second_right),
-         sample.nll_change ? fmt::format("{:+.3f}", *sample.nll_change) : std::string(kNoValue),
-         sample.answer, sample.first_text, sample.second_text, sample.prompt_end});
+    table.rows.push_back({short_id(sample.sample_id), right_text(sample.first_right),
+                          right_text(sample.second_right), value_text(sample.nll_change, 3, true),
+                          sample.answer, sample.first_text, sample.second_text, sample.prompt_end});
   return table;
+}
+
+std::string changed_heading(const RunComparison& comparison) {
+  std::vector<std::string> parts;
+  if (!comparison.answer_metric.empty())
+    parts.push_back(
+        fmt::format("{} became right or wrong by {}",
+                    plural(static_cast<std::int64_t>(comparison.changed_answers), "answer"),
+                    comparison.answer_metric));
+  if (comparison.texts > 0)
+    parts.push_back(
+        fmt::format("{} of {} texts differ", comparison.different_texts, comparison.texts));
+  return fmt::format("{}; shown: {}", joined(parts, ", "), comparison.changed.size());
 }
 
 std::vector<std::string> footer() {
@@ -73,11 +104,15 @@ std::vector<std::string> footer() {
           "sign flips of whole clusters (exact up to {} clusters, then 9,999 drawn with a fixed "
           "seed), from {} clusters on. t p: paired t test of independent samples.",
           kClustersForAllFlips, kClustersForInference),
-      "detectable: the true difference that a test of this many samples finds with a power of 80 "
-      "%. "
-      "equivalence: two one-sided t tests against the margin at 5 % (n: samples or clusters that a "
-      "power "
-      "of 80 % takes where there is no difference).",
+      fmt::format(
+          "detectable: the true difference that a test of this many samples finds with a power of "
+          "80 %. equivalence: two one-sided t tests against the margin at 5 % (n: samples or "
+          "clusters that a power of 80 % takes where there is no difference). Where samples share "
+          "clusters both are of the unweighted means of clusters, while B − A is of samples. "
+          "Inconclusive below {} clusters, and where all differences but those of 0/1 answers are "
+          "the same; 0/1 answers that never changed are taken to vary as the margin would make "
+          "them.",
+          kClustersForInference),
       "A difference of two masks is no claim about the selectors that chose them: that takes "
       "calibration "
       "seeds (strata report claims)."};
@@ -100,41 +135,40 @@ ReportPage compare_page(const RunComparison& comparison) {
   if (comparison.first.plan_id == comparison.second.plan_id)
     metrics.notes.emplace_back("both runs have the same plan");
   page.sections.push_back(std::move(metrics));
-  if (comparison.same_text_compared)
+  if (comparison.texts > 0 || !comparison.answer_metric.empty())
     page.sections.push_back(
-        {"changed",
-         {fmt::format("{} became right or wrong, {} of {} texts differ; shown: {}",
-                      plural(static_cast<std::int64_t>(comparison.changed_answers), "answer"),
-                      comparison.different_texts, comparison.shared, comparison.changed.size())},
-         changed_table(comparison),
-         {}});
+        {"changed", {changed_heading(comparison)}, changed_table(comparison), {}});
   page.footer = footer();
   return page;
 }
 
 ReportPage compare_trace(const RunComparison& comparison) {
-  PageSection section{"trace", {}, {}, {}};
-  for (const ComparedRun* run : {&comparison.first, &comparison.second})
-    section.lines.push_back(fmt::format("{}: run {} · experiment {} · executions {}",
-                                        run == &comparison.first ? "A" : "B", run->id,
-                                        run->experiment_id, joined(run->executions, " ")));
+  const RowSource &first = comparison.first.source, &second = comparison.second.source;
+  PageSection rows{
+      "rows",
+      {},
+      {{{"side", false}, {"run", false}, {"experiment", false}, {"executions", false}}, {}},
+      {}};
+  for (const RowSource* source : {&first, &second}) {
+    std::vector<std::string> executions;
+    for (const auto& [execution, samples] : source->executions) executions.push_back(execution);
+    rows.table.rows.push_back({source == &first ? "A" : "B", source->run_id, source->experiment_id,
+                               joined(executions, " ")});
+  }
+  PageSection queries{"queries", {}, {{{"metric", false}, {"B − A"}, {"query", false}}, {}}, {}};
   for (const MetricComparison& metric : comparison.metrics) {
-    const bool nll = metric.metric == "answer_nll";
     const auto value = [&](const char* of) {
-      return nll ? fmt::format("(SELECT avg(value) FROM json_each({}.answer_nll_json))", of)
+      return metric.metric == "answer_nll"
+                 ? fmt::format("(SELECT avg(value) FROM json_each({}.answer_nll_json))", of)
                  : fmt::format("{}.metrics_json ->> '{}'", of, metric.metric);
     };
-    section.lines.push_back(
-        fmt::format("{} B − A: SELECT avg({} - {}) FROM responses AS a JOIN responses AS b USING "
-                    "(sample_id) WHERE "
-                    "a.experiment_id = '{}' AND a.execution_id IN ({}) AND b.experiment_id = '{}' "
-                    "AND b.execution_id "
-                    "IN ({});",
-                    metric.metric, value("b"), value("a"), comparison.first.experiment_id,
-                    sql_list(comparison.first.executions), comparison.second.experiment_id,
-                    sql_list(comparison.second.executions)));
+    queries.table.rows.push_back(
+        {metric.metric, value_text(metric.difference.value, 6),
+         fmt::format("SELECT avg({} - {}) FROM (SELECT * FROM responses {}) AS a JOIN (SELECT * "
+                     "FROM responses {}) AS b USING (sample_id);",
+                     value("b"), value("a"), where(first), where(second))});
   }
-  return {{std::move(section)}, {}};
+  return {{std::move(rows), std::move(queries)}, {}};
 }
 
 ReportPage compare_page(const DatabaseComparison& comparison) {
@@ -156,21 +190,23 @@ ReportPage compare_page(const DatabaseComparison& comparison) {
         {"Holm p"}},
        {}},
       comparison.notes};
+  const auto counted = [](std::size_t n, bool compared) {
+    return compared ? fmt::format("{}", n) : std::string(kNoValue);
+  };
   for (std::size_t i = 0; i < comparison.pairs.size(); ++i) {
     const RunComparison& pair = comparison.pairs[i];
     const bool same = pair.first.plan_id == pair.second.plan_id;
     std::vector<std::string> cells = {pair.first.label,
-                                      short_id(pair.first.id),
-                                      short_id(pair.second.id),
+                                      short_id(pair.first.source.run_id),
+                                      short_id(pair.second.source.run_id),
                                       fmt::format("{}", pair.shared),
                                       same ? "same" : "other",
-                                      fmt::format("{}", pair.different_texts),
-                                      fmt::format("{}", pair.changed_answers)};
+                                      counted(pair.different_texts, pair.texts > 0),
+                                      counted(pair.changed_answers, !pair.answer_metric.empty())};
     std::vector<std::string> scored(5, kNoValue);
     if (const MetricComparison* nll = pair.nll())
-      scored = {fmt::format("{:.4f}", nll->first), fmt::format("{:.4f}", nll->second),
-                with_interval(nll->difference, 1, 4, true), p_text(nll->p),
-                p_text(comparison.nll_holm[i])};
+      scored = {value_text(nll->first), value_text(nll->second), difference_text(nll->difference),
+                p_text(nll->p), p_text(comparison.nll_holm[i])};
     cells.insert(cells.end(), scored.begin(), scored.end());
     section.table.rows.push_back(std::move(cells));
   }

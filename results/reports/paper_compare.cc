@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "results/inference.h"
 #include "results/reports/format.h"
 #include "results/reports/paper_match.h"
 
@@ -12,9 +13,14 @@ bool is_share(const PaperSetting& setting) {
   return setting.unit == "percent" || setting.unit == "share";
 }
 
+std::size_t cluster_count(const std::vector<std::size_t>& clusters) {
+  return std::set<std::size_t>(clusters.begin(), clusters.end()).size();
+}
+
 PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
                         const PaperSetting& setting, const OurRuns* ours) {
   PaperLine line;
+  std::size_t clusters = 0;
   std::optional<OurNumber> number;
   if (row.strategy && ours != nullptr) number = closest_run(*ours, *row.strategy, setting);
   if (number) {
@@ -23,7 +29,9 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
       line.metric = number->metric;
     }
     line.label = number->evaluation->name();
-    line.samples = ours->data.data.at(number->evaluation->experiment.data_id).samples.size();
+    const DataFacts& data = ours->data.data.at(number->evaluation->experiment.data_id);
+    line.samples = data.samples.size();
+    clusters = cluster_count(data.clusters);
   }
   if (value.values.size() > 1) {
     line.verdict = PaperVerdict::kConflicting;
@@ -34,8 +42,12 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
   } else {
     line.verdict = PaperVerdict::kNotComparable;
     line.reasons = std::move(number->reasons);
+    if (line.reasons.empty() && clusters < kClustersForInference)
+      line.reasons.push_back(fmt::format("{}: fewer than {}",
+                                         plural(static_cast<std::int64_t>(clusters), "cluster"),
+                                         kClustersForInference));
     if (line.reasons.empty() && !line.ours->interval)
-      line.reasons.emplace_back("ours has no interval (one cluster)");
+      line.reasons.emplace_back("ours has no interval");
     if (line.reasons.empty()) {
       const double published = value.values[0] / (setting.unit == "percent" ? 100 : 1);
       const bool inside =
@@ -144,6 +156,7 @@ void add_orders(const OurRuns& ours, const PaperTable& table, std::size_t table_
           const auto answers = paired_answers(ours, *first, *second, published);
           if (!answers) continue;
           order.metric = answers->metric;
+          order.clusters = cluster_count(answers->clusters);
           order.difference =
               paired_estimate(answers->first, answers->second, {.clusters = answers->clusters});
           out.push_back(std::move(order));
@@ -169,7 +182,8 @@ std::string_view to_string(PaperVerdict verdict) {
 
 std::string PaperOrder::verdict() const {
   const std::optional<Interval>& interval = difference.interval;
-  if (!interval || (interval->low <= 0 && interval->high >= 0)) return "not resolved";
+  if (clusters < kClustersForInference || !interval || (interval->low <= 0 && interval->high >= 0))
+    return "not resolved";
   const std::size_t agreeing = difference.value > 0 ? above : below;
   if (agreeing == columns) return "holds";
   if (agreeing == 0) return "reversed";

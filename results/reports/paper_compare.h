@@ -16,7 +16,7 @@
 namespace strata {
 
 enum class PaperVerdict {
-  kReproduced,     // the published value lies inside our 95 % interval
+  kReproduced,     // the published value lies inside our 95 % interval, of ≥ 20 clusters
   kDiffers,        // outside
   kNotComparable,  // of another setting: the reasons say which
   kNotRun,
@@ -43,7 +43,10 @@ struct PaperOrder {
   std::size_t above = 0, below = 0, columns = 0;  // columns in which the first is published so
   std::string setting, metric;                    // of ours
   Estimate difference;                            // ours, first − second, paired
-  std::string verdict() const;  // "holds in 9 of 12", "reversed …", "not resolved"
+  std::size_t clusters = 0;                       // of ours
+  // "holds in 9 of 12", "reversed …"; "not resolved" where the interval contains 0, or is of fewer
+  // than kClustersForInference clusters.
+  std::string verdict() const;
 };
 
 struct PaperComparison {

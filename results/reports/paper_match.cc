@@ -127,13 +127,14 @@ bool is_published(const JudgeIdentity& judge, const PaperSetting& published) {
 PairedAnswers judged_pairs(const JudgeIdentity& judge, const JudgedResponses& first,
                            const JudgedResponses& second, const DataFacts& facts) {
   PairedAnswers out;
+  std::map<std::size_t, std::size_t> numbers;  // of clusters, without gaps
   for (std::size_t i = 0; i < facts.samples.size(); ++i) {
     const auto a = first.find(facts.samples[i].id), b = second.find(facts.samples[i].id);
     if (a == first.end() || b == second.end() || !a->second.official || !b->second.official)
       continue;
     out.first.push_back(*a->second.official ? 1 : 0);
     out.second.push_back(*b->second.official ? 1 : 0);
-    out.clusters.push_back(facts.clusters[i]);
+    out.clusters.push_back(numbers.try_emplace(facts.clusters[i], numbers.size()).first->second);
   }
   out.metric = fmt::format("judged by {}", judge.text());
   if (out.first.size() < facts.samples.size())

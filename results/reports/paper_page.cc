@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "results/inference.h"
 #include "results/reports/format.h"
 #include "results/reports/paper_compare.h"
 
@@ -93,22 +94,25 @@ PageSection table_section(const Paper& paper, std::size_t index,
 
 PageSection order_section(const Paper& paper, const std::vector<PaperOrder>& orders,
                           ReportFormat format) {
-  PageSection section{"order",
-                      {"whether the published order of two methods holds in ours, each pair under "
-                       "one setting of ours"},
-                      {{{"table", false},
-                        {"first", false},
-                        {"second", false},
-                        {"published", false},
-                        {"ours: first − second, points"},
-                        {"order", false},
-                        {"setting", false}},
-                       {}},
-                      {"published: in how many columns the first is above the second; columns on "
-                       "which sources disagree are left out; ours is of the same budget, but of "
-                       "the model, task, window and weights that its setting says",
-                       "not resolved: the paired 95 % interval of the difference contains 0. Each "
-                       "method is one mask here: report claims has them over calibration seeds"}};
+  PageSection section{
+      "order",
+      {"whether the published order of two methods holds in ours, each pair under "
+       "one setting of ours"},
+      {{{"table", false},
+        {"first", false},
+        {"second", false},
+        {"published", false},
+        {"ours: first − second, points"},
+        {"order", false},
+        {"setting", false}},
+       {}},
+      {"published: in how many columns the first is above the second; columns on "
+       "which sources disagree are left out; ours is of the same budget, but of "
+       "the model, task, window and weights that its setting says",
+       fmt::format("not resolved: the paired 95 % interval of the difference "
+                   "contains 0, or is of fewer than {} clusters. Each method is one "
+                   "mask here: report claims has them over calibration seeds",
+                   kClustersForInference)}};
   Footnotes notes(format == ReportFormat::kCsv);
   for (const PaperOrder& order : orders) {
     const PaperTable& table = paper.tables[order.table];
@@ -134,9 +138,11 @@ ReportPage paper_page(const Paper& paper, const PaperComparison& comparison, Rep
   if (!comparison.orders.empty())
     page.sections.push_back(order_section(paper, comparison.orders, format));
   page.footer = paper.notes;
-  page.footer.emplace_back(
-      "reproduced, differs: the published value lies inside, outside our 95 % interval, where "
-      "model, benchmark, task, length, budget, mixer, tuning and metric are the published ones");
+  page.footer.push_back(fmt::format(
+      "reproduced, differs: the published value lies inside, outside our 95 % interval of at least "
+      "{} clusters, where model, benchmark, task, length, budget, mixer, tuning and metric are the "
+      "published ones",
+      kClustersForInference));
   std::map<PaperVerdict, std::size_t> counts;
   for (const PaperLine& line : comparison.lines) ++counts[line.verdict];
   std::vector<std::string> parts;

@@ -4,27 +4,15 @@
 #include <array>
 
 #include "results/reports/block_render.h"
-#include "results/reports/format.h"
 #include "results/reports/html_page.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/row_source.h"
 #include "results/reports/text_table.h"
 
 namespace strata {
 namespace {
 
 constexpr const char* kNll = "(SELECT avg(value) FROM json_each(answer_nll_json))";
-
-// The responses of a source; samples are named only where several executions share them.
-std::string where(const RowSource& source) {
-  std::string executions;
-  for (const auto& [execution, samples] : source.executions) {
-    if (!executions.empty()) executions += " OR ";
-    executions += fmt::format("execution_id = '{}'", execution);
-    if (source.executions.size() > 1)
-      executions += fmt::format(" AND sample_id IN ({})", sql_list(samples));
-  }
-  return fmt::format("WHERE experiment_id = '{}' AND ({})", source.experiment_id, executions);
-}
 
 std::string over(const std::string& aggregate, const RowSource& source) {
   return fmt::format("SELECT {} FROM responses {}", aggregate, where(source));

@@ -9,6 +9,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr double kTolerance = 1e-9;
@@ -55,14 +56,138 @@ TEST(Compare, PairsTheSamplesAndTestsEachMetricAsItsValuesAllow) {
   ASSERT_TRUE(nll.paired_t_p);
   // t = 6.708204 with 5 degrees of freedom
   EXPECT_NEAR(*nll.paired_t_p, 0.0011144, 1e-6);
-  EXPECT_NEAR(*nll.detectable, 2.801585 * 0.0447214, 1e-6);
-  EXPECT_EQ(nll.equivalence->answer, Equivalence::kDifferent);
+  EXPECT_FALSE(nll.detectable);
+  EXPECT_EQ(nll.equivalence->answer, Equivalence::kInconclusive) << "no verdict of six samples";
   const MetricComparison& right = metric(comparison, "gen_contains");
   EXPECT_EQ(right.test, "McNemar");
   EXPECT_NEAR(*right.p, 2 * (1 + 6) / 64.0, kTolerance);  // 5 against 1
   // tf_exact is wrong in both: p = 1, and Holm is over the two that have a p.
   EXPECT_NEAR(*right.holm_p, 4 * (1 + 6) / 64.0, kTolerance);
   EXPECT_EQ(comparison.changed_answers, 6U);
+}
+
+std::vector<double> flat(std::size_t n, double value) { return std::vector<double>(n, value); }
+
+TEST(Compare, TwentySamplesAllowAVerdict) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 20);
+  std::vector<double> b;
+  for (int i = 0; i < 20; ++i) b.push_back(i % 2 == 0 ? 1.2 : 1.4);
+  board.add({.label = "a", .layers = {1}, .nll = flat(20, 1)});
+  board.add({.label = "b", .layers = {2}, .nll = b});
+  const MetricComparison nll = compared(board, "a", "b").metrics[0];
+  // SD of .2 and .4 in turn: .1025978; standard error .0229416
+  EXPECT_NEAR(*nll.detectable, 2.801585 * 0.0229416, 1e-6);
+  EXPECT_EQ(nll.equivalence->answer, Equivalence::kDifferent);
+}
+
+TEST(Compare, NeitherFewClustersNorAnswersThatNeverChangedAreEquivalent) {
+  const TemporaryFolder folder;
+  const auto pair = [&](const std::string& file, int samples,
+                        const std::vector<std::string>& clusters) {
+    const auto n = static_cast<std::size_t>(samples);
+    Board board(folder.file(file), samples, clusters);
+    for (const int layer : {1, 2})
+      board.add({.label = layer == 1 ? "a" : "b",
+                 .layers = {layer},
+                 .nll = flat(n, 1.5),
+                 .contains = flat(n, 1)});
+    return compared(board, "a", "b");
+  };
+  const RunComparison all_right = pair("a.db", 64, {});
+  const MetricComparison& right = metric(all_right, "gen_contains");
+  EXPECT_EQ(right.equivalence->answer, Equivalence::kInconclusive);
+  EXPECT_EQ(right.equivalence->n_needed, 277U);
+  EXPECT_NEAR(*right.detectable, 0.12264, 1e-5);
+  EXPECT_FALSE(right.difference.interval);
+  const MetricComparison& nll = *all_right.nll();
+  EXPECT_EQ(nll.equivalence->answer, Equivalence::kInconclusive);
+  EXPECT_FALSE(nll.equivalence->n_needed || nll.detectable || nll.difference.interval);
+  const std::string text = render(compare_page(all_right), {});
+  EXPECT_THAT(text, HasSubstr("inconclusive (±0.03, n 277)"));
+  EXPECT_THAT(text, HasSubstr("inconclusive (±0.02)"));
+
+  std::vector<std::string> three;
+  for (int i = 0; i < 600; ++i) three.push_back("c" + std::to_string(i % 3));
+  for (const MetricComparison& few : pair("b.db", 600, three).metrics) {
+    EXPECT_FALSE(few.detectable) << few.metric;
+    EXPECT_EQ(few.equivalence->answer, Equivalence::kInconclusive) << few.metric;
+  }
+  std::vector<std::string> large;
+  for (int i = 0; i < 1000; ++i) large.push_back("c" + std::to_string(i % 20));
+  EXPECT_EQ(metric(pair("c.db", 1000, large), "gen_contains").equivalence->answer,
+            Equivalence::kInconclusive);
+}
+
+TEST(Compare, ClustersOfAnswersVaryByNoLessThanOneAnswerOfThem) {
+  const TemporaryFolder folder;
+  std::vector<std::string> clusters;
+  for (int i = 0; i < 40; ++i) clusters.push_back("c" + std::to_string(i / 2));
+  Board board(folder.file("a.db"), 40, clusters);
+  for (const int layer : {1, 2})
+    board.add({.label = layer == 1 ? "a" : "b", .layers = {layer}, .nll = flat(40, 1)});
+  const RunComparison comparison = compared(board, "a", "b");
+  // (1.645 + 1.282)² 0.03 (1/2 − 0.03) / 0.03²
+  EXPECT_EQ(metric(comparison, "gen_contains").equivalence->n_needed, 135U);
+}
+
+TEST(Compare, NumbersBeyondAllBoundsAreComparedWithoutATest) {
+  const TemporaryFolder folder;
+  for (const int samples : {1, 30}) {
+    const auto n = static_cast<std::size_t>(samples);
+    for (const double most : {1e308, 1e300}) {
+      Board board(folder.file(fmt::format("{} {}.db", samples, most)), samples);
+      std::vector<double> mixed = flat(n, -most);
+      mixed[0] = most;
+      board.add({.label = "a", .layers = {1}, .nll = flat(n, most)});
+      board.add({.label = "b", .layers = {2}, .nll = mixed, .contains = flat(n, 1)});
+      const RunComparison comparison = compared(board, "a", "b");
+      EXPECT_FALSE(comparison.metrics[0].p || comparison.metrics[0].paired_t_p);
+      EXPECT_THAT(render(compare_page(comparison), {}), Not(HasSubstr("0000000000")));
+      EXPECT_THAT(board.table().blocks, SizeIs(1)) << "no other report ends the program either";
+    }
+  }
+}
+
+// Responses to the samples of a run that has none, scored but not generated.
+void force(Board& board, const std::string& label, const std::vector<double>& tf_exact) {
+  const RunRow run = must(board.store().run(run_named(board.store(), label)));
+  ExecutionRow execution = execution_row(run.id);
+  execution.device = "cuda";
+  execution.id.clear();
+  const std::string id = must(board.store().record(execution));
+  for (std::size_t i = 0; i < tf_exact.size(); ++i) {
+    ResponseRow response =
+        response_row(*run.experiment_id, sample_row(static_cast<int>(i)).id, id, 1);
+    response.text.clear();
+    response.tokens.clear();
+    response.metrics = {{"tf_exact", tf_exact[i]}};
+    must(board.store().record(response));
+  }
+}
+
+TEST(Compare, GeneratedAnswersAreNotComparedWithForcedOnes) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "a",
+             .layers = {1},
+             .nll = {1, 1, 1, 1},
+             .contains = {1, 1, 1, 1},
+             .exact = {0, 0, 1, 0}});
+  board.add({.label = "b", .layers = {2}, .nll = {}});
+  force(board, "b", {0, 0, 0, 0});
+  board.add({.label = "c", .layers = {3}, .nll = {}});
+  force(board, "c", {0, 0, 1, 1});
+  const RunComparison mixed = compared(board, "a", "b");
+  EXPECT_EQ(mixed.answer_metric, "tf_exact");
+  EXPECT_EQ(mixed.changed_answers, 1U);
+  EXPECT_EQ(mixed.texts, 0U);
+  EXPECT_THAT(mixed.changed, SizeIs(1));
+  EXPECT_THAT(render(compare_page(mixed), {}),
+              HasSubstr("1 answer became right or wrong by tf_exact; shown: 1"));
+  const RunComparison forced = compared(board, "b", "c");
+  EXPECT_EQ(forced.changed_answers, 2U);
+  EXPECT_THAT(render(compare_page(forced), {}), HasSubstr("wrong  right"));
 }
 
 TEST(Compare, ManyClustersAreTestedByFlippingThem) {
@@ -117,7 +242,8 @@ TEST(Compare, ShowsTheSamplesThatChangedMostAndAsManyAsAskedFor) {
   EXPECT_EQ(comparison.changed[0].second_right, 0);
   EXPECT_FALSE(comparison.changed[0].prompt_end.empty());
   const std::string text = render(compare_page(comparison), {});
-  EXPECT_THAT(text, HasSubstr("2 answers became right or wrong"));
+  EXPECT_THAT(text,
+              HasSubstr("2 answers became right or wrong by gen_contains, 0 of 4 texts differ"));
   EXPECT_THAT(text, HasSubstr("right  wrong  +2.000"));
 }
 
@@ -137,6 +263,17 @@ TEST(Compare, TwoDatabasesArePairedByWhatWasAsked) {
   EXPECT_THAT(comparison.pairs[1].changed, IsEmpty());
   EXPECT_THAT(comparison.notes, ElementsAre(HasSubstr("1 finished runs have no partner")));
   EXPECT_THAT(render(compare_page(comparison), {}), HasSubstr("2 runs of the same question"));
+}
+
+TEST(Compare, APairThatCannotBeComparedHasAPartnerAllTheSame) {
+  const TemporaryFolder folder;
+  Board first(folder.file("a.db"), 4), second(folder.file("b.db"), 4);
+  second.use_samples(10, 4);
+  for (Board* board : {&first, &second})
+    board->add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}});
+  const DatabaseComparison comparison = must(compare_databases(first.store(), second.store(), {}));
+  EXPECT_THAT(comparison.pairs, IsEmpty());
+  EXPECT_THAT(comparison.notes, ElementsAre(HasSubstr("have no sample in common")));
 }
 
 }  // namespace

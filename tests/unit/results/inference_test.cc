@@ -213,6 +213,64 @@ TEST(Inference, EquivalenceAnswersEquivalentDifferentOrInconclusive) {
   EXPECT_EQ(equivalence(Numbers(3, 0.5), kNllMargin).answer, Equivalence::kDifferent);
 }
 
+EquivalenceTest of_pairs(std::size_t n, std::size_t discordant) {
+  Numbers differences(n, 0.0);
+  for (std::size_t i = 0; i < discordant; ++i) differences[i] = i % 2 == 0 ? 1 : -1;
+  return equivalence(differences, kPointsMargin, 0.05, 1);
+}
+
+TEST(Inference, FewAnswersThatNeverChangedAreNotEquivalent) {
+  EXPECT_EQ(of_pairs(64, 0).answer, Equivalence::kInconclusive);
+  EXPECT_EQ(of_pairs(2, 0).answer, Equivalence::kInconclusive);
+  // (1.645 + 1.282)² (0.03 × 0.97) / 0.03²
+  EXPECT_EQ(of_pairs(64, 0).n_needed, 277U);
+  EXPECT_EQ(of_pairs(100, 0).answer, Equivalence::kEquivalent);
+  EXPECT_EQ(of_pairs(1000, 0).answer, Equivalence::kEquivalent);
+  EXPECT_NEAR(static_cast<double>(*of_pairs(1000, 100).n_needed), 952, 2) << "the spread seen";
+  EXPECT_EQ(of_pairs(952, 95).answer, Equivalence::kEquivalent);
+}
+
+// The worst case: every discordant pair speaks for the same side, and the difference is the margin.
+TEST(Inference, EquivalenceOfPairsIsWrongNoMoreOftenThanItSays) {
+  for (const std::size_t n : {30U, 64U, 100U, 300U, 950U}) {
+    double wrong = 0;
+    double probability = std::pow(1 - kPointsMargin, n);  // of `discordant` out of n
+    for (std::size_t discordant = 0; discordant < n; ++discordant) {
+      Numbers differences(n, 0.0);
+      std::fill_n(differences.begin(), discordant, 1.0);
+      if (equivalence(differences, kPointsMargin, 0.05, 1).answer != Equivalence::kEquivalent)
+        break;
+      wrong += probability;
+      probability *= static_cast<double>(n - discordant) / static_cast<double>(discordant + 1) *
+                     kPointsMargin / (1 - kPointsMargin);
+    }
+    EXPECT_LT(wrong, 0.055) << n;
+  }
+}
+
+TEST(Inference, NoDifferenceOfAnswersIsFoundBelowWhatItsOwnVarianceHides) {
+  // (1.960 + 0.842)² / 64: eight discordant pairs; McNemar's test takes six.
+  EXPECT_NEAR(minimum_detectable_difference(0, 64, 0.05, kPower, 1), 0.12264, 1e-5);
+  EXPECT_NEAR(minimum_detectable_difference(1, 64, 0.05, kPower, 1), 0.35020, 1e-5);
+}
+
+TEST(Inference, NumbersBeyondAllBoundsGetNoIntervalAndNoTest) {
+  Numbers a, b;
+  for (int i = 0; i < 30; ++i) {
+    a.push_back(i % 2 == 0 ? 1e308 : -1e308);
+    b.push_back(-a.back());
+  }
+  const std::vector<std::size_t> clusters = {0, 0, 1, 1, 2, 2};
+  const Numbers six = {1e308, 1e308, -1e308, -1e308, 1e308, 1};
+  EXPECT_FALSE(mean_of(a).standard_error);
+  EXPECT_FALSE(paired_t_test(a, b));
+  EXPECT_FALSE(paired_estimate(a, b, {}).interval);
+  EXPECT_FALSE(cluster_bootstrap(six, {.clusters = clusters}).interval);
+  EXPECT_FALSE(equivalence(a, kNllMargin).p);
+  EXPECT_FALSE(std::get<NonInferiority>(non_inferiority(a)).shown);
+  EXPECT_EQ(equivalence_samples(1e300, kNllMargin), 1'000'000'000'000U);
+}
+
 // ---- coverage and level, simulated
 
 // A selector's true difference is 0; each seed moves the mean by a normal amount.

@@ -64,19 +64,26 @@ Paper paper_of(const PaperSetting& setting, std::vector<PaperRow> rows, std::siz
 
 constexpr const char* kAsked = R"({"task":"single","length":512})";
 
-// Eight answers, five right: 62.5 %, Wilson's interval [30.6, 86.3].
+// Each answer thrice: of fewer than 20 there is no verdict.
+std::vector<double> thrice(const std::vector<double>& answers) {
+  std::vector<double> out;
+  for (int i = 0; i < 3; ++i) out.insert(out.end(), answers.begin(), answers.end());
+  return out;
+}
+
+// 24 answers, 15 right: 62.5 %, Wilson's interval [42.7, 78.8].
 class PaperVerdicts : public ::testing::Test {
  protected:
-  PaperVerdicts() : board(folder.file("p.db"), 8) {
+  PaperVerdicts() : board(folder.file("p.db"), 24) {
     add("nll_restore", {1}, {1, 1, 1, 1, 1, 0, 0, 0});
   }
-  void add(const std::string& label, std::vector<int> layers, std::vector<double> contains,
+  void add(const std::string& label, std::vector<int> layers, const std::vector<double>& contains,
            const std::string& model = "") {
     board.add({.label = label,
                .group = {},
                .layers = std::move(layers),
-               .nll = {1, 1, 1, 1, 1, 1, 1, 1},
-               .contains = std::move(contains),
+               .nll = std::vector<double>(24, 1),
+               .contains = thrice(contains),
                .benchmark_json = kAsked,
                .model = model});
   }
@@ -102,10 +109,31 @@ TEST_F(PaperVerdicts, ReproducedInsideOurInterval) {
 }
 
 TEST_F(PaperVerdicts, DiffersOutsideIt) {
-  EXPECT_EQ(only_line(same_as_ours(), {{86.0}, ""}).verdict, PaperVerdict::kReproduced);
-  const PaperLine line = only_line(same_as_ours(), {{87.0}, ""});
+  EXPECT_EQ(only_line(same_as_ours(), {{78.0}, ""}).verdict, PaperVerdict::kReproduced);
+  const PaperLine line = only_line(same_as_ours(), {{80.0}, ""});
   EXPECT_EQ(line.verdict, PaperVerdict::kDiffers);
   EXPECT_THAT(line.reasons, ElementsAre("the published value is outside our 95 % interval"));
+}
+
+TEST_F(PaperVerdicts, FewClustersAllowNone) {
+  std::vector<std::string> clusters;
+  for (int i = 0; i < 24; ++i) clusters.push_back("c" + std::to_string(i % 3));
+  board.use_samples(100, 24, clusters);
+  add("flashmorph", {2}, {0, 0, 0, 0, 0, 0, 0, 0});
+  add("light_transfer", {3}, {1, 1, 1, 1, 1, 1, 1, 0});
+  for (const double published : {1.0, 87.5}) {
+    const PaperLine line = only_line(same_as_ours(), {{published}, ""}, "light_transfer");
+    EXPECT_EQ(line.verdict, PaperVerdict::kNotComparable);
+    EXPECT_THAT(line.reasons, ElementsAre("3 clusters: fewer than 20"));
+    EXPECT_TRUE(line.ours);
+  }
+  const PaperOrder order =
+      compare(paper_of(same_as_ours(), {row("a", "flashmorph", {{{60}, ""}}),
+                                        row("b", "light_transfer", {{{80}, ""}})}))
+          .orders.at(0);
+  EXPECT_EQ(order.clusters, 3U);
+  EXPECT_LT(order.difference.interval->high, 0);
+  EXPECT_EQ(order.verdict(), "not resolved");
 }
 
 TEST_F(PaperVerdicts, SharesAreNotPercent) {
@@ -247,7 +275,7 @@ TEST_F(PaperVerdicts, OrdersAreByTheJudgeWhereThePaperHasOne) {
   judge(runs.at(1), 5, JudgedAs::kFailed);
   const PaperOrder order = compare(paper).orders.at(0);
   EXPECT_THAT(order.metric, HasSubstr("judged by judge-1 at 127.0.0.1:8001 (swaa prompts"));
-  EXPECT_THAT(order.metric, HasSubstr("5 of 8"));
+  EXPECT_THAT(order.metric, HasSubstr("5 of 24"));
   EXPECT_DOUBLE_EQ(order.difference.value, -1);
 }
 
@@ -293,7 +321,7 @@ TEST_F(PaperVerdicts, PageCountsVerdictsInEveryFormat) {
                               "not run: method not in strata, 0 conflicting sources"));
   EXPECT_THAT(text, HasSubstr("doubtful: smudged"));
   EXPECT_THAT(text, HasSubstr("62.5 ["));
-  EXPECT_THAT(text, HasSubstr("nll_restore, 8 samples"));
+  EXPECT_THAT(text, HasSubstr("nll_restore, 24 samples"));
   const std::string csv =
       render(paper_page(paper, comparison, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
   EXPECT_THAT(csv, HasSubstr("t,c,c0,2.5 (doubtful: smudged),,,not run: method not in strata\n"));
@@ -302,11 +330,17 @@ TEST_F(PaperVerdicts, PageCountsVerdictsInEveryFormat) {
                 HasSubstr("reproduced"));
 }
 
-// Six questions, of which a judge calls four right: Wilson's interval [30.0, 90.3].
+// Six questions four times, of which a judge calls 16 right: Wilson's interval [46.7, 82.0].
 TEST(PaperJudged, IsThePublishedJudgesVerdictWithThePublishedPrompt) {
   const TemporaryFolder folder;
   Store store = must(Store::open(folder.file("j.db"), Store::Mode::kReadWrite));
-  const std::string experiment = record_memory_run(store, "nll_restore", six_answers());
+  std::vector<MemoryAnswer> answers;
+  for (int i = 0; i < 4; ++i)
+    for (MemoryAnswer answer : six_answers()) {
+      answer.id = std::to_string(i) + answer.id;
+      answers.push_back(std::move(answer));
+    }
+  const std::string experiment = record_memory_run(store, "nll_restore", answers);
   const auto judge = [&](const std::string& rubric, std::size_t first) {
     const std::vector<ResponseRow> responses = must(store.responses_of(experiment));
     for (std::size_t i = first; i < responses.size(); ++i) {
@@ -314,8 +348,8 @@ TEST(PaperJudged, IsThePublishedJudgesVerdictWithThePublishedPrompt) {
       row.id.clear();
       row.judge_model = "gpt-5-mini";
       row.rubric = rubric;
-      row.verdict = i < 4 ? JudgedAs::kYes : JudgedAs::kNo;
-      row.official = i < 4;
+      row.verdict = i < 16 ? JudgedAs::kYes : JudgedAs::kNo;
+      row.official = i < 16;
       must(store.record(row));
     }
   };

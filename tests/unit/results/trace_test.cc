@@ -76,16 +76,31 @@ TEST(Trace, TheTextNamesTheRowsAndCsvHasALineANumber) {
 TEST(Trace, ComparisonsAreTracedToo) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);
-  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1, 1}});
+  board.add({.label = "a", .layers = {1}, .nll = {1, 1, 1}});
   board.add({.label = "b", .layers = {2}, .nll = {1.5, 2, 1, 1.5}});
   const std::vector<RunRow> runs = must(board.store().runs());
+  // Some of a's samples were answered again elsewhere, one of them only there.
+  ExecutionRow elsewhere = execution_row(runs[0].id);
+  elsewhere.device = "cuda";
+  elsewhere.id.clear();
+  const std::string execution = must(board.store().record(elsewhere));
+  for (const auto& [sample, nll] : {std::pair(0, 9.0), std::pair(3, 1.0)})
+    must(board.store().record(
+        response_row(*runs[0].experiment_id, sample_row(sample).id, execution, nll)));
   const RunComparison comparison =
       must(compare_runs(board.store(), runs[0].id, board.store(), runs[1].id, {}));
   const ReportPage page = compare_trace(comparison);
-  const std::string& line = page.sections[0].lines[2];
-  ASSERT_THAT(line, HasSubstr("answer_nll B − A: SELECT"));
-  EXPECT_NEAR(answer(board.store().path(), line.substr(line.find("SELECT")))[0],
-              comparison.metrics[0].difference.value, 1e-9);
+  const auto& rows = page.sections.at(1).table.rows;
+  ASSERT_THAT(rows, SizeIs(comparison.metrics.size()));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].at(0), comparison.metrics[i].metric);
+    EXPECT_NEAR(answer(board.store().path(), rows[i].at(2)).at(0),
+                comparison.metrics[i].difference.value, 1e-9)
+        << rows[i].at(2);
+  }
+  const std::string csv = render(page, {.format = ReportFormat::kCsv});
+  EXPECT_THAT(csv, HasSubstr("table,metric,B - A,query\nqueries,answer_nll,0."));
+  EXPECT_THAT(csv, HasSubstr("rows,A," + runs[0].id));
 }
 
 }  // namespace

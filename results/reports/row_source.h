@@ -1,0 +1,14 @@
+// The rows behind a number, as a query names them.
+#pragma once
+
+#include <string>
+
+#include "results/reports/leaderboard.h"
+
+namespace strata {
+
+// "WHERE …" of the responses of a source; samples are named only where several executions share
+// them.
+std::string where(const RowSource& source);
+
+}  // namespace strata
