@@ -125,7 +125,8 @@ std::string config_text(const std::string& config_json) {
   return out;
 }
 
-std::string wrapped(const std::string& text, std::size_t width) {
+std::string wrapped(const std::string& raw, std::size_t width) {
+  const std::string text = printable(raw);
   std::string out, line;
   std::size_t begin = 0;
   while (begin <= text.size()) {
