@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json_reader.h"
+#include "results/reports/leaderboard_data.h"
 #include "results/reports/text_table.h"
 
 namespace strata {
@@ -112,6 +113,10 @@ std::string mixer_text(std::int64_t window, std::int64_t sinks, const std::strin
   if (linear.empty()) return fmt::format("window {} · sinks {}", window, sinks);
   const std::string text = linear + " linear attention";
   return window == 0 ? text : fmt::format("window {} · sinks {} · {}", window, sinks, text);
+}
+
+std::string mixer_text(const RunRow& run, const AttentionPlan* plan) {
+  return run.group == "full" ? "" : mixer_text(run.window, run.sinks, linear_of(run, plan));
 }
 
 std::string config_text(const std::string& config_json) {

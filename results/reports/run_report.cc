@@ -97,10 +97,11 @@ void describe_run(const RunRow& run, const std::optional<SelectionRow>& selectio
   lines.add("{} · {} · started {}{}", run.label, to_string(run.status), run.started,
             run.finished.empty() ? "" : " · finished " + run.finished);
   if (!run.error.empty()) lines.add("error: {}", run.error);
-  lines.add("strategy {} · granularity {} · budget {} · decode rule {} · {}", run.strategy,
+  const std::string mixer = mixer_text(run, plan);
+  lines.add("strategy {} · granularity {} · budget {} · decode rule {}{}{}", run.strategy,
             to_string(run.granularity),
             run.budget_units ? plural(*run.budget_units, "unit") : std::string("none asked for"),
-            to_string(run.decode_rule), mixer_text(run.window, run.sinks, linear_of(run, plan)));
+            to_string(run.decode_rule), mixer.empty() ? "" : " · ", mixer);
   const std::string split = evaluated_split(run);
   lines.add("benchmark {}{}: {}", run.benchmark,
             split == kTestSplit ? "" : fmt::format(", {} split", split),

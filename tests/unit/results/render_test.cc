@@ -240,6 +240,14 @@ TEST(RunReport, IntervalsAreOverTheClustersOfTheDataSet) {
   EXPECT_THAT(report, HasSubstr("0.8000 [0.3000, 1.3000]        6         2\n"));
 }
 
+TEST(RunReport, FullAttentionHasNoWindow) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "full", .layers = {0}, .nll = {1, 1, 1, 1}, .budget = 0});
+  EXPECT_THAT(must(run_report(board.store(), must(board.store().runs()).at(0).id, {})),
+              HasSubstr(" · decode rule same\n"));
+}
+
 TEST(RunReport, AHostileErrorIsALineInEveryFormat) {
   const TemporaryFolder folder;
   World world = make_world(folder.file("a.db"));
