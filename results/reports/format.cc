@@ -131,7 +131,7 @@ std::string config_text(const std::string& config_json) {
 }
 
 std::string wrapped(const std::string& raw, std::size_t width) {
-  const std::string text = printable(raw);
+  const std::string text = without_controls(raw);
   std::string out, line;
   std::size_t begin = 0;
   while (begin <= text.size()) {

@@ -43,7 +43,8 @@ std::string config_text(const std::string& config_json);
 // Ids as SQL has a list of them: "'a', 'b'".
 std::string sql_list(const std::vector<std::string>& ids);
 
-// Cuts at spaces so that no line is wider; later lines are indented by two.
+// Cuts at spaces so that no line is wider; later lines are indented by two. Control characters are
+// spaces.
 std::string wrapped(const std::string& text, std::size_t width);
 
 }  // namespace strata

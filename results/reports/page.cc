@@ -26,7 +26,9 @@ std::string laid_out(const ReportPage& page, Line line, Table table) {
 }
 
 std::string text_line(std::string_view text) { return wrapped(std::string(text), kMaxWidth); }
-std::string latex_line(std::string_view text) { return "% " + to_ascii(printable(text)) + "\n"; }
+std::string latex_line(std::string_view text) {
+  return "% " + to_ascii(without_controls(text)) + "\n";
+}
 
 // Before it is laid out: columns are as wide as what is printed, and what a format escapes is
 // there.

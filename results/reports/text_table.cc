@@ -92,7 +92,7 @@ bool means_something(char before, char c, char after) {
 }
 
 std::string markdown_text(std::string_view raw) {
-  const std::string text = printable(raw);
+  const std::string text = without_controls(raw);
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (means_something(i == 0 ? ' ' : text[i - 1], text[i],
@@ -136,7 +136,7 @@ std::string spelt(std::string_view text, const Signs& signs) {
   return out;
 }
 
-std::string latex_text(std::string_view text) { return spelt(printable(text), kCommands); }
+std::string latex_text(std::string_view text) { return spelt(without_controls(text), kCommands); }
 
 }  // namespace
 
@@ -147,7 +147,7 @@ std::size_t display_width(std::string_view text) {
 
 std::string to_ascii(std::string_view text) { return spelt(text, kSpellings); }
 
-std::string printable(std::string_view text) {
+std::string without_controls(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     std::size_t size = 1;
@@ -177,12 +177,12 @@ TextTable each_cell(TextTable table, const std::function<std::string(std::string
 
 std::size_t text_width(const TextTable& table) {
   std::size_t width = kGap * (table.columns.size() - 1);
-  for (const std::size_t column : widths_of(each_cell(table, printable))) width += column;
+  for (const std::size_t column : widths_of(each_cell(table, without_controls))) width += column;
   return width;
 }
 
 std::string as_text(const TextTable& raw) {
-  const TextTable table = each_cell(raw, printable);
+  const TextTable table = each_cell(raw, without_controls);
   const std::vector<std::size_t> widths = widths_of(table);
   const auto line = [&](auto&& cell) {
     std::string out;

@@ -29,7 +29,7 @@ std::size_t display_width(std::string_view text);
 // Signs of ours in ASCII (█ to #, · to ., Δ to d); any other code point becomes '?'.
 std::string to_ascii(std::string_view text);
 // A space for each control character (newline, escape, C1) and for bytes that begin no UTF-8.
-std::string printable(std::string_view text);
+std::string without_controls(std::string_view text);
 // An item of a list, with its newline.
 std::string markdown_line(std::string_view text);
 

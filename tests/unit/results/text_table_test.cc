@@ -20,14 +20,14 @@ TextTable one_cell(const std::string& cell) { return {{{"label", false}, {"n"}},
 
 ReportPage one_line(const std::string& line) { return {{{"s", {line}, {}, {line}}}, {line}}; }
 
-TEST(Printable, ControlCharactersAreSpacesAndOtherTextStays) {
-  EXPECT_EQ(printable("a\n\r\t\x1b[2J\x7f"), "a    [2J ");
-  EXPECT_EQ(printable("\xC2\x9B"
-                      "31m\xC2\xA0é█"),
+TEST(WithoutControls, ControlCharactersAreSpacesAndOtherTextStays) {
+  EXPECT_EQ(without_controls("a\n\r\t\x1b[2J\x7f"), "a    [2J ");
+  EXPECT_EQ(without_controls("\xC2\x9B"
+                             "31m\xC2\xA0é█"),
             " 31m\xC2\xA0é█");
   // No UTF-8: the bytes that an 8-bit terminal takes for C1.
-  EXPECT_EQ(printable("\x9B"
-                      "31mé\x9B"),
+  EXPECT_EQ(without_controls("\x9B"
+                             "31mé\x9B"),
             " 31mé ");
 }
 
