@@ -1,4 +1,4 @@
-// render_claims(): what the blocks say of selectors, as text, markdown or csv.
+// render_claims(): what the blocks say of selectors, as a page or csv.
 #include <fmt/format.h>
 
 #include "results/reports/block_render.h"
@@ -18,6 +18,7 @@ constexpr const char* kNothing =
 
 ReportPage claims_page(const LeaderboardTable& table) {
   ReportPage page;
+  bool compared = false;
   for (const LeaderboardBlock& block : table.blocks) {
     const TextTable gaps = claims_table(block.claims);
     if (gaps.rows.empty() && block.comparisons.empty()) continue;
@@ -25,41 +26,38 @@ ReportPage claims_page(const LeaderboardTable& table) {
     for (const ReferenceComparison& comparison : block.comparisons)
       page.sections.push_back(
           {"comparison", {comparison_heading(comparison)}, comparison_table(comparison), {}});
+    compared = compared || !block.comparisons.empty();
   }
-  page.footer = {page.sections.empty() ? std::string(kNothing) : comparison_footer()};
+  if (page.sections.empty()) page.footer.emplace_back(kNothing);
+  if (compared) page.footer.push_back(comparison_footer());
   return page;
 }
 
-std::string render_page(const LeaderboardTable& table, bool markdown, bool utf8) {
-  const auto line = [&](const std::string& text) {
-    return markdown ? "- " + text + "\n" : wrapped(utf8 ? text : to_ascii(text), kMaxWidth);
-  };
-  const auto laid_out = [&](const TextTable& claims) {
-    return markdown ? "\n" + as_markdown(claims) : as_text(for_terminal(claims, utf8, 0));
-  };
-  std::string out;
-  bool compared = false;
-  for (const LeaderboardBlock& block : table.blocks) {
-    const TextTable gaps = claims_table(block.claims);
-    if (gaps.rows.empty() && block.comparisons.empty()) continue;
-    if (!out.empty()) out += '\n';
-    for (const std::string& header : header_lines(block)) out += line(header);
-    if (!gaps.rows.empty()) out += (markdown ? "" : "\n") + laid_out(gaps);
-    for (const ReferenceComparison& comparison : block.comparisons)
-      out += '\n' + line(comparison_heading(comparison)) + laid_out(comparison_table(comparison));
-    compared = compared || !block.comparisons.empty();
-  }
-  if (out.empty()) out += line(kNothing);
-  if (compared) out += '\n' + line(comparison_footer());
-  return utf8 ? out : to_ascii(out);
-}
-
+// Of a selector against a reference the gap's columns are empty; of the gap that a selector closes,
+// those that take a reference.
 Cells csv_header() {
   Cells cells = block_csv_header();
-  for (const char* name :
-       {"calibration", "reference", "reference_chosen", "selector", "seeds", "same_plan_seeds",
-        "nll_difference", "between_seed_sd", "upper", "non_inferior", "p", "family", "holm_p",
-        "equivalence", "equivalence_seeds_needed", "sign_flip_p", "flops_share"})
+  for (const char* name : {"calibration",
+                           "reference",
+                           "reference_chosen",
+                           "selector",
+                           "seeds",
+                           "same_plan_seeds",
+                           "nll_difference",
+                           "between_seed_sd",
+                           "upper",
+                           "non_inferior",
+                           "p",
+                           "family",
+                           "holm_p",
+                           "equivalence",
+                           "equivalence_seeds_needed",
+                           "sign_flip_p",
+                           "flops_share",
+                           "gap_closed",
+                           "gap_closed_low",
+                           "gap_closed_high",
+                           "gap_closed_between_seed_sd"})
     cells.emplace_back(name);
   return cells;
 }
@@ -89,22 +87,42 @@ Cells csv_cells(const LeaderboardBlock& block, const ReferenceComparison& compar
   return cells;
 }
 
+Cells csv_cells(const LeaderboardBlock& block, const SelectorClaim& claim) {
+  constexpr std::size_t kOfReference = 12;  // "same_plan_seeds" to "flops_share"
+  const SeedEstimate& gap = claim.gap_closed;
+  const std::optional<Interval> interval = gap.interval();
+  Cells cells = block_csv_cells(block);
+  cells.insert(cells.end(), {"", "", "", claim.label, fmt::format("{}", gap.seed_means.size())});
+  cells.resize(cells.size() + kOfReference);
+  cells.insert(
+      cells.end(),
+      {fmt::format("{}", gap.value), interval ? fmt::format("{}", interval->low) : std::string(),
+       interval ? fmt::format("{}", interval->high) : std::string(), plain(gap.between_seed_sd)});
+  return cells;
+}
+
 std::string render_csv(const LeaderboardTable& table) {
-  std::string out = csv_line(csv_header());
-  for (const LeaderboardBlock& block : table.blocks)
+  const Cells header = csv_header();
+  std::string out = csv_line(header);
+  const auto add = [&](Cells cells) {
+    cells.resize(header.size());
+    out += csv_line(cells);
+  };
+  for (const LeaderboardBlock& block : table.blocks) {
+    for (const SelectorClaim& claim : block.claims)
+      if (claim.gap_closed.between_seed_sd) add(csv_cells(block, claim));
     for (const ReferenceComparison& comparison : block.comparisons)
       for (const ReferenceClaim& claim : comparison.claims)
-        out += csv_line(csv_cells(block, comparison, claim));
+        add(csv_cells(block, comparison, claim));
+  }
   return to_ascii(out);
 }
 
 }  // namespace
 
 std::string render_claims(const LeaderboardTable& table, const RenderOptions& options) {
-  if (options.format == ReportFormat::kCsv) return render_csv(table);
-  if (options.format == ReportFormat::kLatex || options.format == ReportFormat::kHtml)
-    return render(claims_page(table), options);
-  return render_page(table, options.format == ReportFormat::kMarkdown, options.utf8);
+  return options.format == ReportFormat::kCsv ? render_csv(table)
+                                              : render(claims_page(table), options);
 }
 
 }  // namespace strata

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json_reader.h"
+#include "results/reports/leaderboard_data.h"
 #include "results/reports/text_table.h"
 
 namespace strata {
@@ -114,6 +115,10 @@ std::string mixer_text(std::int64_t window, std::int64_t sinks, const std::strin
   return window == 0 ? text : fmt::format("window {} · sinks {} · {}", window, sinks, text);
 }
 
+std::string mixer_text(const RunRow& run, const AttentionPlan* plan) {
+  return run.group == "full" ? "" : mixer_text(run.window, run.sinks, linear_of(run, plan));
+}
+
 std::string config_text(const std::string& config_json) {
   const auto config = parse_json(config_json).value_or(nlohmann::json());
   if (!config.is_object()) return config_json;
@@ -125,7 +130,8 @@ std::string config_text(const std::string& config_json) {
   return out;
 }
 
-std::string wrapped(const std::string& text, std::size_t width) {
+std::string wrapped(const std::string& raw, std::size_t width) {
+  const std::string text = without_controls(raw);
   std::string out, line;
   std::size_t begin = 0;
   while (begin <= text.size()) {

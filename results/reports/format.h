@@ -33,6 +33,9 @@ std::string strip_text(const LayerStrip& strip);
 // What replaces full attention: "window 128 · sinks 4", "lightning linear attention", or both. No
 // window = 0.
 std::string mixer_text(std::int64_t window, std::int64_t sinks, const std::string& linear);
+// Of a run, with its plan where there is one (else null); "" for full attention, which replaces
+// nothing whatever window its configuration has.
+std::string mixer_text(const RunRow& run, const AttentionPlan* plan);
 
 // {"length": 512, "task": "single"} gives "length=512 task=single".
 std::string config_text(const std::string& config_json);
@@ -40,7 +43,8 @@ std::string config_text(const std::string& config_json);
 // Ids as SQL has a list of them: "'a', 'b'".
 std::string sql_list(const std::vector<std::string>& ids);
 
-// Cuts at spaces so that no line is wider; later lines are indented by two.
+// Cuts at spaces so that no line is wider; later lines are indented by two. Control characters are
+// spaces.
 std::string wrapped(const std::string& text, std::size_t width);
 
 }  // namespace strata

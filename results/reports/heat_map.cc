@@ -1,5 +1,6 @@
 #include "results/reports/heat_map.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -35,10 +36,9 @@ std::string name_of(const Evaluation& evaluation) {
   std::string out = evaluation.name();
   if (run.budget_fraction) out += fmt::format(" · {} %", percent(*run.budget_fraction));
   if (run.budget_units) out += fmt::format(" · {} units", *run.budget_units);
-  if (run.group == "full") return out;
-  return out + fmt::format(" · {} · decode {}",
-                           mixer_text(run.window, run.sinks, linear_of(run, &evaluation.plan)),
-                           to_string(run.decode_rule));
+  const std::string mixer = mixer_text(run, &evaluation.plan);
+  if (mixer.empty()) return out;
+  return out + fmt::format(" · {} · decode {}", mixer, to_string(run.decode_rule));
 }
 
 // Places by sample.
@@ -116,12 +116,22 @@ TextTable grid_of(const HeatMap& map, const Value& value, int decimals) {
   return out;
 }
 
+// None where cells differ in it.
+std::optional<std::size_t> samples_a_cell(const HeatMap& map) {
+  const std::size_t n = map.cells.front().samples;
+  const bool same = std::all_of(map.cells.begin(), map.cells.end(),
+                                [n](const HeatCell& cell) { return cell.samples == n; });
+  return same ? std::optional(n) : std::nullopt;
+}
+
 void add_grids(const HeatMap& map, ReportPage& page) {
+  const std::optional<std::size_t> samples = samples_a_cell(map);
+  const std::string n = samples ? fmt::format("n = {} a cell", *samples) : "n below";
   const auto add = [&](const std::string& metric, const Value& value, int decimals,
                        std::vector<std::string> notes) {
     page.sections.push_back({"grid",
-                             {fmt::format("{} · {} by depth and length · run {}", map.name, metric,
-                                          short_id(map.run_id))},
+                             {fmt::format("{} · {} by depth and length · {} · run {}", map.name,
+                                          metric, n, short_id(map.run_id))},
                              grid_of(map, value, decimals),
                              std::move(notes)});
   };
@@ -131,6 +141,8 @@ void add_grids(const HeatMap& map, ReportPage& page) {
       },
       0, {});
   add("answer NLL", [](const HeatCell& cell) { return cell.answer_nll; }, 2, {});
+  if (!samples)
+    add("samples", [](const HeatCell& cell) { return static_cast<double>(cell.samples); }, 0, {});
   for (const std::string& judge : judges_of(map)) {
     std::vector<std::string> notes;
     if (const auto unscored = map.unscored.find(judge); unscored != map.unscored.end())
@@ -224,8 +236,9 @@ ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format) 
   }
   for (const HeatMap& map : maps) add_grids(map, page);
   page.footer = {
-      "Depth 0 is the beginning of the context. A cell is one sample unless it says "
-      "otherwise in the csv: differences of single cells are noise."};
+      "Depth 0 is the beginning of the context. n: samples; differences between single cells of "
+      "few "
+      "are noise."};
   return page;
 }
 

@@ -117,8 +117,9 @@ ReportPage csv_page(const std::vector<MemoryBlock>& blocks) {
         const JudgeIdentity judge = table.judge.value_or(JudgeIdentity{});
         std::vector<std::string> line = {block.run_id,   block.label,         judge.model,
                                          judge.endpoint, judge.settings_json, judge.rubrics};
-        const std::vector<std::string> values = cells(row, true);
+        const std::vector<std::string> values = cells(row, table.judge.has_value());
         line.insert(line.end(), values.begin(), values.end());
+        line.resize(out.table.columns.size());  // what no judge said is not 0
         out.table.rows.push_back(std::move(line));
       }
   return {{std::move(out)}, {}};

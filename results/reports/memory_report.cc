@@ -291,6 +291,8 @@ class Reporter {
       if (metric != response->second->metrics.end()) question.checker = metric->second;
     }
     ASSIGN_OR_RETURN(const ModelRow model, store_.model(experiment.model_id));
+    ASSIGN_OR_RETURN(const PlanRow plan_row, store_.plan(experiment.plan_id));
+    ASSIGN_OR_RETURN(const AttentionPlan plan, parse_plan(plan_row));
     std::set<std::size_t> clusters;
     for (const Asked& question : asked) clusters.insert(question.cluster);
     MemoryBlock out{.label = run.label,
@@ -298,7 +300,7 @@ class Reporter {
                     .status = std::string(to_string(run.status)),
                     .model_name = model.name,
                     .plan_id = experiment.plan_id,
-                    .mixer = mixer_text(run.window, run.sinks, linear_of(run, nullptr)),
+                    .mixer = mixer_text(run, &plan),
                     .questions = asked.size(),
                     .other_samples = data.items.size() - asked.size(),
                     .clusters = clusters.size(),

@@ -7,7 +7,7 @@
 namespace strata {
 namespace {
 
-using Line = std::string (*)(const std::string&);
+using Line = std::string (*)(std::string_view);
 using Table = std::string (*)(const TextTable&);
 
 std::string laid_out(const ReportPage& page, Line line, Table table) {
@@ -25,9 +25,25 @@ std::string laid_out(const ReportPage& page, Line line, Table table) {
   return out;
 }
 
-std::string text_line(const std::string& text) { return wrapped(text, kMaxWidth); }
-std::string markdown_line(const std::string& text) { return "- " + text + "\n"; }
-std::string latex_line(const std::string& text) { return "% " + to_ascii(text) + "\n"; }
+std::string text_line(std::string_view text) { return wrapped(std::string(text), kMaxWidth); }
+std::string latex_line(std::string_view text) {
+  return "% " + to_ascii(without_controls(text)) + "\n";
+}
+
+// Before it is laid out: columns are as wide as what is printed, and what a format escapes is
+// there.
+ReportPage in_ascii(ReportPage page) {
+  const auto spell = [](std::vector<std::string>& lines) {
+    for (std::string& line : lines) line = to_ascii(line);
+  };
+  for (PageSection& section : page.sections) {
+    spell(section.lines);
+    section.table = each_cell(std::move(section.table), to_ascii);
+    spell(section.notes);
+  }
+  spell(page.footer);
+  return page;
+}
 
 std::string as_csv(const ReportPage& page) {
   std::string out;
@@ -50,18 +66,11 @@ std::string as_csv(const ReportPage& page) {
 }  // namespace
 
 std::string render(const ReportPage& page, const RenderOptions& options) {
-  const auto spelt = [&](const std::string& text) { return options.utf8 ? text : to_ascii(text); };
   switch (options.format) {
     case ReportFormat::kText:
-      // (Columns are as wide as what is printed: signs are spelt out before.)
-      if (!options.utf8) {
-        ReportPage ascii = page;
-        for (PageSection& section : ascii.sections)
-          section.table = for_terminal(std::move(section.table), false, 0);
-        return to_ascii(laid_out(ascii, text_line, as_text));
-      }
-      return laid_out(page, text_line, as_text);
-    case ReportFormat::kMarkdown: return spelt(laid_out(page, markdown_line, as_markdown));
+      return laid_out(options.utf8 ? page : in_ascii(page), text_line, as_text);
+    case ReportFormat::kMarkdown:
+      return laid_out(options.utf8 ? page : in_ascii(page), markdown_line, as_markdown);
     case ReportFormat::kLatex: return laid_out(page, latex_line, as_latex);
     case ReportFormat::kCsv: return as_csv(page);
     case ReportFormat::kHtml: return as_html(page);

@@ -1,7 +1,9 @@
 #include "results/reports/run_report.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "core/check.h"
 #include "core/json_reader.h"
@@ -18,8 +20,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxWidth = 160;
 constexpr double kTera = 1e12;
+constexpr const char* kIntervals =
+    "[low, high]: 95 % interval of a mean. Where samples share a cluster (a document, a "
+    "conversation) they are not independent: bootstrap over clusters, or Wilson's over them where "
+    "all are right or all are wrong; else Wilson's of what is right or wrong, and Student's t of "
+    "other values.";
 
 struct Lines {
   std::vector<std::string> text;
@@ -29,34 +35,59 @@ struct Lines {
   }
 };
 
-// Mean and standard error of the NLL at each answer position, over the samples that have it.
-TextTable position_table(const std::vector<ResponseRow>& responses) {
-  TextTable table{{{"answer position"}, {"NLL"}, {"standard error"}, {"samples"}}, {}};
-  std::vector<std::vector<double>> at_position;
-  for (const ResponseRow& response : responses)
-    for (std::size_t i = 0; i < response.answer_nll.size(); ++i) {
-      if (i >= at_position.size()) at_position.emplace_back();
-      at_position[i].push_back(response.answer_nll[i]);
-    }
-  for (std::size_t i = 0; i < at_position.size(); ++i) {
-    const Mean mean = mean_of(at_position[i]);
-    table.rows.push_back({fmt::format("{}", i), fmt::format("{:.4f}", mean.value),
-                          number(mean.standard_error, 4),
-                          fmt::format("{}", at_position[i].size())});
+// Values of some samples, with the cluster that each sample is of.
+struct Clustered {
+  std::vector<double> values;
+  std::vector<std::string> clusters;
+
+  void add(double value, const std::string& cluster) {
+    values.push_back(value);
+    clusters.push_back(cluster);
   }
+  bool all_shares() const {
+    return std::all_of(values.begin(), values.end(), [](double v) { return v >= 0 && v <= 1; });
+  }
+};
+
+using Clusters = std::map<std::string, std::string>;  // by sample
+
+Clusters clusters_of(const DataRow& data) {
+  Clusters out;
+  for (const DataRow::Item& item : data.items) out[item.sample_id] = item.cluster;
+  return out;
+}
+
+using EstimateOf = Estimate (*)(std::span<const double>, const BootstrapOptions&);
+
+std::vector<std::string> row_of(std::string name, const Clustered& of, EstimateOf estimate) {
+  const std::vector<std::size_t> clusters = cluster_numbers(of.clusters);
+  return {std::move(name), with_interval(estimate(of.values, {.clusters = clusters}), 1, 4),
+          fmt::format("{}", of.values.size()),
+          fmt::format("{}", 1 + *std::max_element(clusters.begin(), clusters.end()))};
+}
+
+// The NLL at each answer position, over the samples that have it.
+TextTable position_table(const std::vector<ResponseRow>& responses, const Clusters& clusters) {
+  TextTable table{{{"answer position"}, {"NLL"}, {"samples"}, {"clusters"}}, {}};
+  std::vector<Clustered> at_position;
+  for (const ResponseRow& response : responses) {
+    at_position.resize(std::max(at_position.size(), response.answer_nll.size()));
+    for (std::size_t i = 0; i < response.answer_nll.size(); ++i)
+      at_position[i].add(response.answer_nll[i], clusters.at(response.sample_id));
+  }
+  for (std::size_t i = 0; i < at_position.size(); ++i)
+    table.rows.push_back(row_of(fmt::format("{}", i), at_position[i], mean_estimate));
   return table;
 }
 
-TextTable metric_table(const std::vector<ResponseRow>& responses) {
-  TextTable table{{{"metric", false}, {"mean"}, {"standard error"}, {"samples"}}, {}};
-  std::map<std::string, std::vector<double>> metrics;
+TextTable metric_table(const std::vector<ResponseRow>& responses, const Clusters& clusters) {
+  TextTable table{{{"metric", false}, {"mean"}, {"samples"}, {"clusters"}}, {}};
+  std::map<std::string, Clustered> metrics;
   for (const ResponseRow& response : responses)
-    for (const auto& [name, value] : response.metrics) metrics[name].push_back(value);
-  for (const auto& [name, values] : metrics) {
-    const Mean mean = mean_of(values);
-    table.rows.push_back({name, fmt::format("{:.4f}", mean.value), number(mean.standard_error, 4),
-                          fmt::format("{}", values.size())});
-  }
+    for (const auto& [name, value] : response.metrics)
+      metrics[name].add(value, clusters.at(response.sample_id));
+  for (const auto& [name, of] : metrics)
+    table.rows.push_back(row_of(name, of, of.all_shares() ? share_estimate : mean_estimate));
   return table;
 }
 
@@ -66,10 +97,11 @@ void describe_run(const RunRow& run, const std::optional<SelectionRow>& selectio
   lines.add("{} · {} · started {}{}", run.label, to_string(run.status), run.started,
             run.finished.empty() ? "" : " · finished " + run.finished);
   if (!run.error.empty()) lines.add("error: {}", run.error);
-  lines.add("strategy {} · granularity {} · budget {} · decode rule {} · {}", run.strategy,
+  const std::string mixer = mixer_text(run, plan);
+  lines.add("strategy {} · granularity {} · budget {} · decode rule {}{}{}", run.strategy,
             to_string(run.granularity),
             run.budget_units ? plural(*run.budget_units, "unit") : std::string("none asked for"),
-            to_string(run.decode_rule), mixer_text(run.window, run.sinks, linear_of(run, plan)));
+            to_string(run.decode_rule), mixer.empty() ? "" : " · ", mixer);
   const std::string split = evaluated_split(run);
   lines.add("benchmark {}{}: {}", run.benchmark,
             split == kTestSplit ? "" : fmt::format(", {} split", split),
@@ -108,27 +140,6 @@ void describe_selection(const SelectionRow& selection, Lines& lines) {
       count(cost.backward_tokens), count(cost.layer_tokens), cost.flops / kTera, cost.seconds,
       bytes(static_cast<double>(cost.peak_bytes)));
   describe_diagnostics(selection.diagnostics_json, lines);
-}
-
-std::string laid_out(const Lines& lines, const std::vector<TextTable>& tables,
-                     const RenderOptions& options) {
-  if (options.format == ReportFormat::kLatex || options.format == ReportFormat::kHtml) {
-    ReportPage page{{{"run", lines.text, {}, {}}}, {}};
-    for (const TextTable& table : tables) page.sections.push_back({"run", {}, table, {}});
-    return render(page, options);
-  }
-  std::string out;
-  const bool markdown = options.format == ReportFormat::kMarkdown;
-  for (const std::string& line : lines.text)
-    out += markdown ? "- " + line + "\n" : wrapped(options.utf8 ? line : to_ascii(line), kMaxWidth);
-  for (TextTable table : tables) {
-    if (table.rows.empty()) continue;
-    if (!options.utf8)
-      for (auto& row : table.rows)
-        for (std::string& cell : row) cell = to_ascii(cell);
-    out += "\n" + (markdown ? as_markdown(table) : as_text(table));
-  }
-  return out;
 }
 
 // Numbers alone, and the ends of an interval as columns of their own.
@@ -189,7 +200,7 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
     lines.text.insert(lines.text.end(), evidence.lines.begin(), evidence.lines.end());
   }
   if (options.format == ReportFormat::kCsv) return unit_csv(evidence);
-  std::vector<TextTable> tables = {std::move(evidence.table)};
+  ReportPage page{{{"run", {}, {}, {}}, {"run", {}, std::move(evidence.table), {}}}, {}};
   if (plan) {
     ASSIGN_OR_RETURN(const ModelRow model, store.model(experiment->model_id));
     lines.add("model {} ({}) · plan {} · KV share {} %", model.name, short_id(model.id),
@@ -202,10 +213,13 @@ Result<std::string> run_report(const Store& store, std::string_view run_name,
     const std::vector<ResponseRow>& responses = picked.responses;
     lines.add("{} of {} samples answered", responses.size(), data.items.size());
     for (const std::string& environment : picked.environments) lines.add("on {}", environment);
-    tables.push_back(metric_table(responses));
-    tables.push_back(position_table(responses));
+    const Clusters clusters = clusters_of(data);
+    page.sections.push_back({"run", {}, metric_table(responses, clusters), {}});
+    page.sections.push_back({"run", {}, position_table(responses, clusters), {}});
+    if (!responses.empty()) page.footer.emplace_back(kIntervals);
   }
-  return laid_out(lines, tables, options);
+  page.sections[0].lines = std::move(lines.text);
+  return render(page, options);
 }
 
 }  // namespace strata

@@ -1,6 +1,6 @@
 // report run ID: everything about one run: status, configuration, plan, per-unit scores with
-// standard errors, what the selection cost, and the answer NLL at each answer position. Built from
-// rows alone.
+// standard errors, what the selection cost, and with intervals over the data set's clusters its
+// metrics and the answer NLL at each answer position. Built from rows alone.
 #pragma once
 
 #include <string>

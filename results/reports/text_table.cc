@@ -25,8 +25,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kSpellin
      {"±", "+-"},
      {"ρ", "rho"}}};
 
-// The same signs for LaTeX, and the characters that mean something to it.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kCommands = {
+// The same signs for LaTeX, the characters that mean something to it, and those that its default
+// encoding prints as others (< as an inverted exclamation mark).
+constexpr std::array<std::pair<std::string_view, std::string_view>, 29> kCommands = {
     {{"█", "\\rule{0.4em}{1ex}"},
      {"·", "$\\cdot$"},
      {"–", "--"},
@@ -51,7 +52,11 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kCommand
      {"}", "\\}"},
      {"~", "\\textasciitilde{}"},
      {"^", "\\textasciicircum{}"},
-     {"\n", " "}}};
+     {"<", "\\textless{}"},
+     {">", "\\textgreater{}"},
+     {"|", "\\textbar{}"},
+     {"\"", "\\textquotedblright{}"},
+     {"`", "\\textquoteleft{}"}}};
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; }
 
@@ -71,16 +76,46 @@ std::string padded(const std::string& text, std::size_t width, bool right) {
   return right ? space + text : text + space;
 }
 
-std::string escaped_for_markdown(std::string_view text) {
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// Whether `c` would be more than itself where a renderer of markdown reads it. An underscore within
+// a word is not, nor is < before a number, nor brackets that no ( [ or : follows:
+// nll_guided[restore] and 80.0 [71.8, 87.8] stay as they are.
+bool means_something(char before, char c, char after) {
+  switch (c) {
+    case '_': return !is_word(before) || !is_word(after);
+    case '<': return !is_digit(after);
+    case ']': return after == '(' || after == '[' || after == ':';
+    default: return std::string_view("\\`|*&~").find(c) != std::string_view::npos;
+  }
+}
+
+std::string markdown_text(std::string_view raw) {
+  const std::string text = without_controls(raw);
   std::string out;
-  for (const char c : text) {
-    if (c == '|') out += '\\';
-    out += c == '\n' ? ' ' : c;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (means_something(i == 0 ? ' ' : text[i - 1], text[i],
+                        i + 1 < text.size() ? text[i + 1] : ' '))
+      out += '\\';
+    out += text[i];
   }
   return out;
 }
 
-// Each sign of `table` replaced; any other code point beyond ASCII becomes '?'.
+std::size_t continuations_after(char first) {
+  const auto byte = static_cast<unsigned char>(first);
+  return byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : byte >= 0xc0 ? 1 : 0;
+}
+
+bool is_control(std::string_view code_point) {
+  const auto first = static_cast<unsigned char>(code_point[0]);
+  const bool c1 =
+      code_point.size() == 2 && first == 0xc2 && static_cast<unsigned char>(code_point[1]) < 0xa0;
+  return first < 0x20 || first == 0x7f || c1 || continues(code_point[0]);
+}
+
+// Each of `signs` replaced; any other code point beyond ASCII becomes '?'.
 template <typename Signs>
 std::string spelt(std::string_view text, const Signs& signs) {
   std::string out;
@@ -101,6 +136,8 @@ std::string spelt(std::string_view text, const Signs& signs) {
   return out;
 }
 
+std::string latex_text(std::string_view text) { return spelt(without_controls(text), kCommands); }
+
 }  // namespace
 
 std::size_t display_width(std::string_view text) {
@@ -110,13 +147,42 @@ std::size_t display_width(std::string_view text) {
 
 std::string to_ascii(std::string_view text) { return spelt(text, kSpellings); }
 
+std::string without_controls(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    std::size_t size = 1;
+    while (size < text.size() && size <= continuations_after(text[0]) && continues(text[size]))
+      ++size;
+    const std::string_view code_point = text.substr(0, size);
+    out += is_control(code_point) ? " " : code_point;
+    text.remove_prefix(size);
+  }
+  return out;
+}
+
+std::string markdown_line(std::string_view text) {
+  const std::string shown = markdown_text(text);
+  // What makes a heading, a quotation, a list or a box to tick of the item.
+  const bool begins_block =
+      !shown.empty() && std::string_view("#>+-[").find(shown[0]) != std::string_view::npos;
+  return (begins_block ? "- \\" : "- ") + shown + "\n";
+}
+
+TextTable each_cell(TextTable table, const std::function<std::string(std::string_view)>& change) {
+  for (TextTable::Column& column : table.columns) column.header = change(column.header);
+  for (auto& row : table.rows)
+    for (std::string& cell : row) cell = change(cell);
+  return table;
+}
+
 std::size_t text_width(const TextTable& table) {
   std::size_t width = kGap * (table.columns.size() - 1);
-  for (const std::size_t column : widths_of(table)) width += column;
+  for (const std::size_t column : widths_of(each_cell(table, without_controls))) width += column;
   return width;
 }
 
-std::string as_text(const TextTable& table) {
+std::string as_text(const TextTable& raw) {
+  const TextTable table = each_cell(raw, without_controls);
   const std::vector<std::size_t> widths = widths_of(table);
   const auto line = [&](auto&& cell) {
     std::string out;
@@ -133,27 +199,30 @@ std::string as_text(const TextTable& table) {
   return out;
 }
 
-std::string as_markdown(const TextTable& table) {
+std::string as_markdown(const TextTable& raw) {
+  const TextTable table = each_cell(raw, markdown_text);
   std::string out = "|";
-  for (const TextTable::Column& column : table.columns)
-    out += " " + escaped_for_markdown(column.header) + " |";
+  for (const TextTable::Column& column : table.columns) out += " " + column.header + " |";
   out += "\n|";
   for (const TextTable::Column& column : table.columns) out += column.right ? "---:|" : "---|";
   out += "\n";
   for (const auto& row : table.rows) {
     if (row.empty()) continue;
     out += "|";
-    for (const std::string& cell : row) out += " " + escaped_for_markdown(cell) + " |";
+    for (const std::string& cell : row) out += " " + cell + " |";
     out += "\n";
   }
   return out;
 }
 
-std::string as_latex(const TextTable& table) {
+std::string as_latex(const TextTable& raw) {
+  const TextTable table = each_cell(raw, latex_text);
   const auto line = [](auto&& cell, std::size_t count) {
     std::string out;
-    for (std::size_t i = 0; i < count; ++i)
-      out += (i == 0 ? "" : " & ") + spelt(cell(i), kCommands);
+    for (std::size_t i = 0; i < count; ++i) out += (i == 0 ? "" : " & ") + cell(i);
+    // The command that ends the row before would take these for its own.
+    const std::size_t first = out.find_first_not_of(' ');
+    if (first != std::string::npos && (out[first] == '[' || out[first] == '*')) out.insert(0, "{}");
     return out + " \\\\\n";
   };
   std::string out = "\\begin{tabular}{";

@@ -1,8 +1,13 @@
 // Tables as aligned text, markdown, LaTeX or csv, and the plain-ASCII spelling of the few signs
 // that reports use.
+//
+// Cells hold text of anyone's: labels, configurations, answers, names of judges. Whatever bytes it
+// has, a cell stays a cell and a line a line, and none of it is an instruction to a terminal, to
+// LaTeX or to what renders markdown. csv alone has the bytes as they are, quoted.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +28,13 @@ struct TextTable {
 std::size_t display_width(std::string_view text);
 // Signs of ours in ASCII (█ to #, · to ., Δ to d); any other code point becomes '?'.
 std::string to_ascii(std::string_view text);
+// A space for each control character (newline, escape, C1) and for bytes that begin no UTF-8.
+std::string without_controls(std::string_view text);
+// An item of a list, with its newline.
+std::string markdown_line(std::string_view text);
+
+// Headers and rows with `change` applied to each text.
+TextTable each_cell(TextTable table, const std::function<std::string(std::string_view)>& change);
 
 std::string as_text(const TextTable& table);
 std::size_t text_width(const TextTable& table);

@@ -9,16 +9,17 @@ namespace strata::cli {
 namespace {
 
 std::string words_of(const ExecutionRow& execution, const ExperimentRow& experiment) {
-  return fmt::format("{}, {} thread{}, {}, {}, build {}, numerics {}", execution.device,
-                     execution.threads, execution.threads == 1 ? "" : "s", execution.dtype,
-                     execution.cpu, execution.build, experiment.numerics_version);
+  return without_controls(fmt::format("{}, {} thread{}, {}, {}, build {}, numerics {}",
+                                      execution.device, execution.threads,
+                                      execution.threads == 1 ? "" : "s", execution.dtype,
+                                      execution.cpu, execution.build, experiment.numerics_version));
 }
 
 std::string page(const Verification& found, const AttentionPlan& plan, const Arguments& arguments) {
-  std::string out =
-      fmt::format("plan {:.12}, run {:.12} ({}, {}): {} of {} stored samples rerun (seed {})\n",
-                  plan.id(), found.run.id, found.run.label, found.run.benchmark,
-                  found.samples.size(), found.stored, arguments.verify_seed);
+  std::string out = fmt::format(
+      "plan {:.12}, run {:.12} ({}, {}): {} of {} stored samples rerun (seed {})\n", plan.id(),
+      found.run.id, without_controls(found.run.label), without_controls(found.run.benchmark),
+      found.samples.size(), found.stored, arguments.verify_seed);
   for (const ExecutionRow& execution : found.recorded)
     out += fmt::format("  recorded  {}\n", words_of(execution, found.was));
   out += fmt::format("  rerun     {}\n\n", words_of(found.now, found.is));

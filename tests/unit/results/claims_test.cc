@@ -13,6 +13,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -50,6 +51,33 @@ TEST(Claims, AClaimAboutASelectorIsTheTIntervalOverItsCalibrationSeeds) {
   EXPECT_THAT(
       render(table, {}),
       HasSubstr("nll_guided      5  66.0 [51.8, 80.2]           11.4  t over per-seed means\n"));
+}
+
+TEST(Claims, TheirReportHasTheGapInEveryFormatAndNoFooterOfWhatIsNotThere) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  const std::string label(50, 'a');
+  for (int seed = 0; seed < 2; ++seed)
+    board.add({.label = label,
+               .layers = {seed},
+               .nll = Numbers(4, seed == 0 ? 0.5 : 0.7),
+               .with_selection = true,
+               .calibration = fmt::format("seed {}", seed)});
+  const LeaderboardTable table = board.table();
+  for (const bool utf8 : {true, false}) {
+    const std::string text = render_claims(table, {.utf8 = utf8});
+    EXPECT_THAT(text, HasSubstr("\n" + label + "      2  75.0"));
+    EXPECT_THAT(text, Not(HasSubstr("Against a reference")));
+  }
+  const std::string csv = render_claims(table, {.format = ReportFormat::kCsv});
+  std::vector<std::string> lines;
+  std::istringstream in(csv);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  ASSERT_THAT(lines, SizeIs(2));
+  EXPECT_THAT(lines[1], HasSubstr(",,,," + label + ",2,,,,,,,,,,,,,0.75"));
+  EXPECT_EQ(std::count(lines[0].begin(), lines[0].end(), ','),
+            std::count(lines[1].begin(), lines[1].end(), ','));
 }
 
 TEST(Claims, SeedsThatSelectTheSamePlanCountEach) {

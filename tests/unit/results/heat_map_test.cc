@@ -70,6 +70,18 @@ TEST(HeatMap, PagesHaveDepthsDownAndLengthsAcross) {
   EXPECT_THAT(csv, HasSubstr(",2000,100,2,0.5000,0.6000,,"));
 }
 
+TEST(HeatMap, PagesSayHowManySamplesACellIsOf) {
+  Grid grid;
+  grid.add("full", {1, 1, 1, 1, 0}, {0.1, 0.2, 0.3, 0.4, 0.8});
+  std::vector<HeatMap> maps = must(grid.maps());
+  const auto page = [&] { return render(heat_map_page(maps, ReportFormat::kText), {}); };
+  EXPECT_THAT(page(), AllOf(HasSubstr(" · n below · "),
+                            HasSubstr("depth %  1000  2000\n-------------------\n"
+                                      "      0     1     1\n    100     1     2\n")));
+  maps[0].cells[3].samples = 1;
+  EXPECT_THAT(page(), AllOf(HasSubstr(" · n = 1 a cell · "), Not(HasSubstr("samples by depth"))));
+}
+
 TEST(HeatMap, RunsWhoseSamplesNameNoCellAreNoMaps) {
   for (const char* odd : {R"({})", R"([])", R"({"cell":{"length":"x","depth":0}})",
                           R"({"cell":{"length":10}})", R"({"cell":7})"}) {

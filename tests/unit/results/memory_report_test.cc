@@ -2,6 +2,7 @@
 #include "results/reports/memory_report.h"
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/sha256.h"
 #include "memory_fixture.h"
@@ -11,6 +12,7 @@ namespace strata::test {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -187,6 +189,26 @@ TEST_F(MemoryReport, WithoutAJudgeShowsTheChecker) {
   EXPECT_THAT(text, HasSubstr("no judge was asked (strata score)"));
   EXPECT_THAT(text, HasSubstr("checker %"));
   EXPECT_THAT(text, Not(HasSubstr("judge %")));
+}
+
+TEST_F(MemoryReport, WithoutAJudgeCsvDoesNotSayThatNothingFailed) {
+  record_memory_run(store_, "full", six_answers());
+  const std::string csv =
+      render(memory_page({block()}, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
+  std::istringstream lines(csv);
+  std::string line;
+  ASSERT_TRUE(std::getline(lines, line));
+  ASSERT_THAT(line, EndsWith(",judge %,judged,strict %,unparsable,failed,not asked,agree"));
+  while (std::getline(lines, line)) EXPECT_THAT(line, EndsWith(",,,,,,,"));
+}
+
+TEST_F(MemoryReport, FullAttentionHasNoWindow) {
+  record_memory_run(store_, "full", six_answers());
+  record_memory_run(store_, "window", six_answers());
+  const std::vector<MemoryBlock> blocks = must(memory_report(store_, {}));
+  ASSERT_EQ(blocks.size(), 2U);
+  EXPECT_EQ(blocks[0].mixer, "");
+  EXPECT_THAT(blocks[1].mixer, HasSubstr("window "));
 }
 
 TEST_F(MemoryReport, FitsATerminalAndHasEveryRowInCsv) {

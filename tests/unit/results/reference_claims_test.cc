@@ -296,12 +296,11 @@ TEST(ReferenceClaims, ReportsShowTheTableAgainstTheReferenceInEveryFormat) {
   const std::string heading =
       "against nll_ablate · the only one of nll_restore and nll_ablate here · its own selection: "
       "25.0 % of toggling without reuse · Holm over a family of 1\n";
-  const std::string text =
-      heading +
+  const std::string columns =
       R"(selector  seeds (same plan)     ΔNLL      SD    upper  non-inferior       p  Holm p  equivalence (n)  flip p  FLOPs %
 )";
-  EXPECT_THAT(render(table, {}), HasSubstr(text));
-  EXPECT_THAT(render_claims(table, {}), HasSubstr(text));
+  EXPECT_THAT(render(table, {}), HasSubstr(heading + columns));
+  EXPECT_THAT(render_claims(table, {}), HasSubstr(heading + "\n" + columns));
   EXPECT_THAT(render(table, {.format = ReportFormat::kMarkdown}),
               HasSubstr("- " + heading + "\n| selector | seeds (same plan) |"));
   EXPECT_THAT(
@@ -312,7 +311,9 @@ TEST(ReferenceClaims, ReportsShowTheTableAgainstTheReferenceInEveryFormat) {
   EXPECT_THAT(csv, StartsWith("model,model_id,benchmark,split,data_id,"));
   EXPECT_THAT(csv, HasSubstr(",reference,reference_chosen,selector,seeds,same_plan_seeds,"
                              "nll_difference,between_seed_sd,upper,non_inferior,p,family,holm_p,"
-                             "equivalence,equivalence_seeds_needed,sign_flip_p,flops_share\n"));
+                             "equivalence,equivalence_seeds_needed,sign_flip_p,flops_share,"
+                             "gap_closed,gap_closed_low,gap_closed_high,"
+                             "gap_closed_between_seed_sd\n"));
   EXPECT_THAT(csv,
               HasSubstr(",nll_ablate,the only one of nll_restore and nll_ablate here,a,5,0,0.00"));
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2);

@@ -193,15 +193,18 @@ layer  unit  kept    score  standard error
     6     0  ·      0.0000          0.1000
     7     0  ·      1.5000          0.4000
 
-metric          mean  standard error  samples
----------------------------------------------
-gen_contains  0.7500          0.2500        4
-tf_exact      0.5000          0.2887        4
+metric                           mean  samples  clusters
+--------------------------------------------------------
+gen_contains  0.7500 [0.3006, 0.9544]        4         4
+tf_exact      0.5000 [0.1500, 0.8500]        4         4
 
-answer position     NLL  standard error  samples
-------------------------------------------------
-              0  0.4000          0.0816        4
-              1  0.6000          0.0816        4
+answer position                      NLL  samples  clusters
+-----------------------------------------------------------
+              0  0.4000 [0.1402, 0.6598]        4         4
+              1  0.6000 [0.3402, 0.8598]        4         4
+
+[low, high]: 95 % interval of a mean. Where samples share a cluster (a document, a conversation) they are not independent: bootstrap over clusters, or Wilson's
+  over them where all are right or all are wrong; else Wilson's of what is right or wrong, and Student's t of other values.
 )text";
 
 TEST(RunReport, ShowsScoresWithErrorsCostAndNllAtEachPosition) {
@@ -218,6 +221,45 @@ TEST(RunReport, ShowsScoresWithErrorsCostAndNllAtEachPosition) {
             "2,0,0,-0.2500,0.3000\n3,0,0,,\n4,0,0,0.0000,0.1000\n5,0,0,0.0000,0.1000\n6,0,0,0.0000,"
             "0.1000\n"
             "7,0,0,1.5000,0.4000\n");
+}
+
+TEST(RunReport, IntervalsAreOverTheClustersOfTheDataSet) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 6, {"x", "x", "x", "y", "y", "y"});
+  board.add({.label = "a",
+             .layers = {1},
+             .nll = {0.4, 0.4, 0.4, 1.4, 1.4, 1.4},
+             .contains = {1, 1, 1, 0, 0, 0},
+             .exact = {1, 1, 1, 1, 1, 1}});
+  const std::string report =
+      must(run_report(board.store(), must(board.store().runs()).at(0).id, {}));
+  // Two clusters that differ: their resamples reach both ends, whatever the six samples suggest.
+  EXPECT_THAT(report, HasSubstr("\ngen_contains  0.5000 [0.0000, 1.0000]        6         2\n"));
+  // All are right: Wilson's over two.
+  EXPECT_THAT(report, HasSubstr("\ntf_exact      1.0000 [0.3424, 1.0000]        6         2\n"));
+  EXPECT_THAT(report, HasSubstr("0.8000 [0.3000, 1.3000]        6         2\n"));
+}
+
+TEST(RunReport, FullAttentionHasNoWindow) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add({.label = "full", .layers = {0}, .nll = {1, 1, 1, 1}, .budget = 0});
+  EXPECT_THAT(must(run_report(board.store(), must(board.store().runs()).at(0).id, {})),
+              HasSubstr(" · decode rule same\n"));
+}
+
+TEST(RunReport, AHostileErrorIsALineInEveryFormat) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"));
+  world.run.status = RunStatus::kFailed;
+  world.run.error = "a\n<img src=x>\x1b[2J|";
+  must(world.store.update(world.run));
+  const auto report = [&](ReportFormat format) {
+    return must(run_report(world.store, world.run.id, {.format = format}));
+  };
+  EXPECT_THAT(report(ReportFormat::kText), HasSubstr("\nerror: a <img src=x> [2J|\n"));
+  EXPECT_THAT(report(ReportFormat::kMarkdown), HasSubstr("\n- error: a \\<img src=x> [2J\\|\n"));
+  EXPECT_THAT(report(ReportFormat::kLatex), HasSubstr("\n% error: a <img src=x> [2J|\n"));
 }
 
 TEST(RunReport, SignsOfABugComeBeforeWhatWasChecked) {
