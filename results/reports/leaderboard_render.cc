@@ -239,7 +239,7 @@ std::string strip_list(const LeaderboardBlock& block) {
   std::string out = "layers:\n";
   for (const LeaderboardRow& row : block.rows) {
     if (!row.strip) continue;
-    out += "  " + row.name + "\n";
+    out += "  " + without_controls(row.name) + "\n";
     LeaderboardRow part = row;
     constexpr std::size_t kPerLine = 128;
     for (std::size_t i = 0; i < row.strip->kept_share.size(); i += kPerLine) {
@@ -282,24 +282,6 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
   }
   for (const std::string& footer : footer_lines(table)) out += line(footer);
   return out;
-}
-
-std::string render_markdown(const LeaderboardTable& table, bool utf8) {
-  std::string out;
-  for (const LeaderboardBlock& block : table.blocks) {
-    for (const std::string& header : header_lines(block)) out += "- " + header + "\n";
-    out += "\n" + as_markdown(whole_table(block)) + "\n";
-    if (const TextTable claims = claims_table(block.claims); !claims.rows.empty())
-      out += as_markdown(claims) + "\n";
-    for (const ReferenceComparison& comparison : block.comparisons)
-      out += "- " + comparison_heading(comparison) + "\n\n" +
-             as_markdown(comparison_table(comparison)) + "\n";
-    const std::vector<std::string> notes = note_lines(block);
-    for (const std::string& note : notes) out += "- " + note + "\n";
-    if (!notes.empty()) out += "\n";
-  }
-  for (const std::string& footer : footer_lines(table)) out += "- " + footer + "\n";
-  return utf8 ? out : to_ascii(out);
 }
 
 std::string plain(const std::optional<double>& value) {
@@ -432,8 +414,8 @@ Result<ReportFormat> parse_report_format(std::string_view text) {
 std::string render(const LeaderboardTable& table, const RenderOptions& options) {
   switch (options.format) {
     case ReportFormat::kText: return render_text(table, options.utf8);
-    case ReportFormat::kMarkdown: return render_markdown(table, options.utf8);
     case ReportFormat::kCsv: return render_csv(table);
+    case ReportFormat::kMarkdown:
     case ReportFormat::kLatex:
     case ReportFormat::kHtml: return render(leaderboard_page(table), options);
   }

@@ -170,7 +170,7 @@ std::string render_trace(const LeaderboardTable& table, const RenderOptions& opt
                     "experiment_ids", "execution_ids", "sql"});
   for (const LeaderboardBlock& block : table.blocks) {
     if (!csv)
-      for (const std::string& line : header_lines(block)) out += line + "\n";
+      for (const std::string& line : header_lines(block)) out += without_controls(line) + "\n";
     for (const TracedNumber& number : traced_numbers(block)) {
       const std::vector<std::string> ids = ids_of(number);
       if (csv) {
@@ -179,7 +179,8 @@ std::string render_trace(const LeaderboardTable& table, const RenderOptions& opt
                       fmt::format("{}", number.value), ids[0], ids[1], ids[2], ids[3], number.sql});
         continue;
       }
-      out += fmt::format("\n{} · {} = {}\n", number.strategy, number.number, number.value);
+      out += fmt::format("\n{} · {} = {}\n", without_controls(number.strategy), number.number,
+                         number.value);
       constexpr std::array<const char*, 4> kNames = {"runs", "selections", "experiments",
                                                      "executions"};
       for (std::size_t i = 0; i < kNames.size(); ++i)
