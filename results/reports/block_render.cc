@@ -39,6 +39,16 @@ std::string devices_text(const LeaderboardBlock& block) {
 
 }  // namespace
 
+std::string budget_text(const LeaderboardBlock& block) {
+  if (block.match == MatchOn::kKvBytes)
+    return fmt::format("KV bytes within 1 %: {} a sample", bytes(block.matched));
+  if (block.match)
+    return fmt::format("prefill FLOPs within 1 %: {} a sample", count(block.matched));
+  if (block.budget_units == 0) return "no budget";
+  return fmt::format("budget {} of {}", block.budget_units,
+                     plural(block.units, unit_name(block.granularity)));
+}
+
 std::string device_sign(std::size_t index) { return fmt::format(" [{}]", index + 1); }
 
 std::string joined(const std::vector<std::string>& values, const std::string& separator) {
@@ -58,13 +68,9 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
       block.benchmark, block.split == kTestSplit ? "" : fmt::format(", {} split", block.split),
       plural(static_cast<std::int64_t>(block.samples), "sample"),
       plural(static_cast<std::int64_t>(block.clusters), "cluster"), tokens));
-  const std::string budget = block.budget_units == 0
-                                 ? "no budget"
-                                 : fmt::format("budget {} of {}", block.budget_units,
-                                               plural(block.units, unit_name(block.granularity)));
-  lines.push_back(fmt::format("{} · decode rule {} · {} · {}",
-                              mixer_text(block.window, block.sinks, block.linear),
-                              to_string(block.decode_rule), budget, devices_text(block)));
+  lines.push_back(fmt::format(
+      "{} · decode rule {} · {} · {}", mixer_text(block.window, block.sinks, block.linear),
+      to_string(block.decode_rule), budget_text(block), devices_text(block)));
   if (block.decode_rule == DecodeRule::kFull)
     lines.push_back(
         "KV saved: 0 (under decode rule full every layer keeps the whole cache; only prefill gets "
@@ -93,7 +99,7 @@ std::vector<std::string> block_csv_header() {
   return {"model",       "model_id",     "benchmark", "split",
           "data_id",     "samples",      "clusters",  "beyond_window_samples",
           "window",      "sinks",        "linear",    "decode_rule",
-          "granularity", "budget_units", "units"};
+          "granularity", "budget_units", "units",     "matched_on"};
 }
 
 std::vector<std::string> block_csv_cells(const LeaderboardBlock& block) {
@@ -110,9 +116,10 @@ std::vector<std::string> block_csv_cells(const LeaderboardBlock& block) {
           text(block.sinks),
           block.linear,
           text(to_string(block.decode_rule)),
-          text(to_string(block.granularity)),
-          text(block.budget_units),
-          text(block.units)};
+          block.match ? std::string() : text(to_string(block.granularity)),
+          block.match ? std::string() : text(block.budget_units),
+          block.match ? std::string() : text(block.units),
+          block.match ? text(to_string(*block.match)) : std::string()};
 }
 
 }  // namespace strata

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "core/json_reader.h"
+#include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/html_page.h"
 
@@ -37,9 +38,7 @@ void put(json& point, const std::string& name, const std::optional<Estimate>& es
 json point_of(const LeaderboardBlock& block, const LeaderboardRow& row) {
   json point = {{"name", row.name},
                 {"kind", kind_name(row.kind)},
-                {"budget", block.budget_units == 0
-                               ? std::string("none")
-                               : fmt::format("{} of {}", block.budget_units, block.units)},
+                {"budget", block.budget_units == 0 ? "none" : budget_text(block)},
                 {"kv", row.kv_bytes},
                 {"flops", row.prefill_flops + row.decode_flops}};
   put(point, "nll", row.answer_nll, 1);

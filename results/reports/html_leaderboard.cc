@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/html_charts.h"
 #include "results/reports/html_mask.h"
@@ -28,10 +29,8 @@ PlansByRun plans_of(const LeaderboardData& data) {
 }
 
 std::string heading(const LeaderboardBlock& block) {
-  const std::string budget = block.budget_units == 0
-                                 ? std::string("references")
-                                 : fmt::format("budget {} of {}", block.budget_units, block.units);
-  return fmt::format("{} · {} · {}{}", block.benchmark, budget, block.model_name,
+  return fmt::format("{} · {} · {}{}", block.benchmark,
+                     block.budget_units == 0 ? "references" : budget_text(block), block.model_name,
                      block.by.empty() ? "" : " · " + block.by);
 }
 

@@ -39,6 +39,39 @@ std::vector<const Evaluation*> development_of(const BlockKey& key, const BlockMe
   return out;
 }
 
+// The same evaluations in tables of all budgets and granularities: sorted by the measure, each
+// takes what is at most 1 % above its first.
+Blocks banded(const Blocks& blocks, MatchOn measure) {
+  const auto value = [&](const Evaluation* evaluation) {
+    return mean_of(measure == MatchOn::kKvBytes ? evaluation->kv_bytes : evaluation->prefill_flops)
+        .value;
+  };
+  Blocks pooled;
+  for (const auto& [key, members] : blocks) {
+    BlockKey any = key;
+    any.granularity = Granularity::kLayer;
+    any.budget = 0;
+    any.match = measure;
+    auto& all = pooled[any].budgeted;
+    all.insert(all.end(), members.budgeted.begin(), members.budgeted.end());
+  }
+  Blocks out;
+  for (auto& [key, members] : pooled) {
+    std::stable_sort(members.budgeted.begin(), members.budgeted.end(),
+                     [&](const Evaluation* a, const Evaluation* b) { return value(a) < value(b); });
+    BlockKey band = key;
+    double first = 0;
+    for (const Evaluation* evaluation : members.budgeted) {
+      if (band.budget == 0 || value(evaluation) > first * (1 + kMatchTolerance)) {
+        ++band.budget;
+        first = value(evaluation);
+      }
+      out[band].budgeted.push_back(evaluation);
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 BlockKey key_of(const Evaluation& evaluation) {
@@ -56,7 +89,18 @@ BlockKey key_of(const Evaluation& evaluation) {
           .decode_rule = run.decode_rule,
           .granularity = run.granularity,
           .budget = run.budget_units.value_or(kept_units(evaluation.plan, run.granularity)),
-          .by = evaluation.by};
+          .by = evaluation.by,
+          .match = {}};
+}
+
+std::string_view to_string(MatchOn measure) {
+  return measure == MatchOn::kKvBytes ? "kv_bytes" : "prefill_flops";
+}
+
+Result<MatchOn> parse_match_on(std::string_view text) {
+  for (const MatchOn measure : {MatchOn::kKvBytes, MatchOn::kPrefillFlops})
+    if (text == to_string(measure)) return measure;
+  return fail(ErrorKind::kInvalidArgument, "expected kv_bytes or prefill_flops, got '{}'", text);
 }
 
 Result<LeaderboardTable> leaderboard_of(const LeaderboardData& data,
@@ -73,6 +117,7 @@ Result<LeaderboardTable> leaderboard_of(const LeaderboardData& data,
     else if (!request.budget_units || key.budget == *request.budget_units)
       blocks[key].budgeted.push_back(&evaluation);
   }
+  if (request.match) blocks = banded(blocks, *request.match);
   const auto any_block = [&](auto&& matches) {
     return std::any_of(blocks.begin(), blocks.end(),
                        [&](const auto& block) { return matches(block.first); });
@@ -106,7 +151,7 @@ Result<LeaderboardTable> leaderboard_of(const LeaderboardData& data,
       if (key.same_task(other)) members.full = evaluation;
     for (const auto& [other, evaluation] : nones)
       if (key.same_mixer(other)) members.none = evaluation;
-    members.development = development_of(key, members, blocks);
+    if (!key.match) members.development = development_of(key, members, blocks);
     table.blocks.push_back(build_block(data, key, members, tools));
   }
   // Keys order data sets by their ids, which say nothing to a reader: test before development,

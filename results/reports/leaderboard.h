@@ -28,6 +28,12 @@ inline constexpr const char* kTestSplit = "test";  // what results are claimed o
 inline constexpr const char* kDevelopmentSplit = "development";
 inline constexpr const char* kPeriodicBest = "periodic-best = ";  // before the offset's name
 
+// What rows of a table have alike, in place of the number of units they keep: plans of heads and of
+// layers cannot match both.
+enum class MatchOn { kKvBytes, kPrefillFlops };
+std::string_view to_string(MatchOn measure);  // "kv_bytes", "prefill_flops"
+Result<MatchOn> parse_match_on(std::string_view text);
+
 // Each field that is set must match.
 struct LeaderboardRequest {
   std::optional<std::string> model;  // name, or the beginning of the id
@@ -37,6 +43,7 @@ struct LeaderboardRequest {
   std::optional<std::int64_t> budget_units;
   std::vector<KeyFilter> where;  // any stored key (stored_keys.h); full and none always stay
   std::vector<std::string> by;   // keys whose values make tables of their own
+  std::optional<MatchOn> match;  // tables over all budgets and granularities, within 1 % of it
   std::uint64_t bootstrap_seed = 0;
 };
 
@@ -77,7 +84,10 @@ struct LeaderboardRow {
   std::optional<Estimate> text_nll_minus_full;  // the harm the same plan does to running text
   std::optional<Estimate> nll_minus_full;       // paired: the harm done
   std::optional<Estimate> nll_minus_periodic_best;
-  std::optional<std::size_t> beats_random;  // how many random draws have a higher answer NLL
+  // How many random draws of the row's granularity have a higher answer NLL, and how many there
+  // are.
+  std::optional<std::size_t> beats_random;
+  std::size_t random_draws = 0;
 
   double kv_share = 0;                         // kept full-attention KV cells
   std::optional<double> prefill_flops_share;   // of full attention's
@@ -143,6 +153,8 @@ struct LeaderboardBlock {
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
   std::int64_t budget_units = 0, units = 0;  // 0 of them: only reference rows
+  std::optional<MatchOn> match;              // then granularity and units say nothing
+  double matched = 0;                        // the median row's bytes or FLOPs a sample
   std::size_t random_draws = 0;
   std::size_t rank_tests = 0;        // pairs of ranked rows that the correction is over; 0: no test
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"

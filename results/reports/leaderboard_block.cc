@@ -10,6 +10,7 @@
 #include "core/check.h"
 #include "core/json_reader.h"
 #include "results/inference.h"
+#include "results/reports/format.h"
 #include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 
@@ -20,7 +21,6 @@ namespace {
 constexpr double kFloorAccuracy = 0.90;    // full attention should reach it
 constexpr double kCeilingAccuracy = 0.20;  // `none` should stay below
 constexpr double kTooEasyAccuracy = 0.70;  // the median random plan should stay below
-constexpr double kMatchTolerance = 0.01;   // of KV bytes and prefill FLOPs
 constexpr double kPercent = 100;
 constexpr double kRankAlpha = 0.05;
 constexpr std::size_t kMostKeptDraws = 50'000'000;  // clusters; beyond, each number draws anew
@@ -72,21 +72,26 @@ class BlockBuilder {
   }
 
   LeaderboardBlock build() && {
-    find_unmatched();
+    if (!key_.match) find_unmatched();
     add_ranked();
-    add_group(random_, "random", "draws");
-    add_group(periodic_, "periodic", "offsets");
+    for (const Granularity unit :
+         {Granularity::kLayer, Granularity::kKvHead, Granularity::kQueryHead}) {
+      add_group(of_unit(random_, unit), "random", "draws");
+      add_group(of_unit(periodic_, unit), "periodic", "offsets");
+    }
     for (const Evaluation* member : members_)
       if (member->run.group == "inverted")
-        block_.rows.push_back(single(*member, RowKind::kControl, member->name()));
+        block_.rows.push_back(single(*member, RowKind::kControl, name_of(*member)));
     for (const Evaluation* reference : {full_, none_})
       if (reference != nullptr)
         block_.rows.push_back(single(*reference, RowKind::kReference, reference->name()));
     tell_apart();
     block_.generated = std::any_of(block_.rows.begin(), block_.rows.end(),
                                    [](const auto& row) { return row.gen_contains.has_value(); });
-    block_.claims = selector_claims(all_, clusters_, bootstrap_.seed);
-    block_.comparisons = reference_comparisons(all_, clusters_, bootstrap_.seed, block_.notes);
+    if (!key_.match) {  // which are of one granularity and budget
+      block_.claims = selector_claims(all_, clusters_, bootstrap_.seed);
+      block_.comparisons = reference_comparisons(all_, clusters_, bootstrap_.seed, block_.notes);
+    }
     mark_task();
     collect_signs();
     note_oracle();
@@ -101,6 +106,24 @@ class BlockBuilder {
   }
 
  private:
+  static Members of_unit(const Members& members, Granularity unit) {
+    Members out;
+    std::copy_if(members.begin(), members.end(), std::back_inserter(out),
+                 [&](const Evaluation* member) { return member->run.granularity == unit; });
+    return out;
+  }
+
+  // Where a table holds several budgets and granularities, with the row's own.
+  std::string name_of(const Evaluation& evaluation) const {
+    if (!key_.match || is_reference(evaluation)) return evaluation.name();
+    const Granularity unit = evaluation.run.granularity;
+    return fmt::format("{} · {}", evaluation.name(),
+                       plural(kept_units(evaluation.plan, unit), unit_name(unit)));
+  }
+  bool is_reference(const Evaluation& evaluation) const {
+    return &evaluation == full_ || &evaluation == none_;
+  }
+
   void describe(const ModelRow& model) {
     const Evaluation& any = members_.empty() ? (full_ != nullptr ? *full_ : *none_) : *members_[0];
     block_.model_name = model.name;
@@ -128,6 +151,14 @@ class BlockBuilder {
     block_.units =
         std::int64_t{model.layout.layers} * model.layout.units_per_layer(key_.granularity);
     block_.random_draws = random_.size();
+    block_.match = key_.match;
+    if (key_.match) {
+      std::vector<double> values;
+      for (const Evaluation* member : members_)
+        values.push_back(
+            mean(*key_.match == MatchOn::kKvBytes ? member->kv_bytes : member->prefill_flops));
+      if (!values.empty()) block_.matched = quantile(values, 0.5);
+    }
     Members everyone = members_;
     if (full_ != nullptr) everyone.push_back(full_);
     if (none_ != nullptr) everyone.push_back(none_);
@@ -189,9 +220,11 @@ class BlockBuilder {
     row.text_nll_minus_full = harm_.of(evaluation);
     row.nll_minus_full = difference(evaluation, full_);
     row.nll_minus_periodic_best = difference(evaluation, best_);
-    if (!random_.empty() && row.answer_nll) {
+    const Members draws = of_unit(random_, evaluation.run.granularity);
+    if (!draws.empty() && row.answer_nll) {
+      row.random_draws = draws.size();
       row.beats_random = static_cast<std::size_t>(
-          std::count_if(random_.begin(), random_.end(), [&](const Evaluation* draw) {
+          std::count_if(draws.begin(), draws.end(), [&](const Evaluation* draw) {
             return !draw->nll.empty() && mean(draw->nll) > row.answer_nll->value;
           }));
     }
@@ -289,14 +322,18 @@ class BlockBuilder {
   void add_group(const Members& group, std::string_view name, std::string_view noun) {
     std::vector<LeaderboardRow> draws;
     for (const Evaluation* member : group)
-      draws.push_back(single(*member, RowKind::kControl, member->name()));
+      draws.push_back(single(*member, RowKind::kControl, name_of(*member)));
     if (draws.size() == 1) draws[0].beats_random.reset();
     if (draws.size() == 1) block_.rows.push_back(draws[0]);
-    if (draws.size() > 1)
-      block_.rows.push_back(aggregate(draws, fmt::format("{} ({} {})", name, draws.size(), noun)));
+    if (draws.size() > 1) {
+      const std::string of =
+          key_.match ? fmt::format(" {}s", unit_name(group[0]->run.granularity)) : "";
+      block_.rows.push_back(
+          aggregate(draws, fmt::format("{}{} ({} {})", name, of, draws.size(), noun)));
+    }
     // One of the offsets is periodic-best itself.
     if (name == "periodic" && !draws.empty()) block_.rows.back().nll_minus_periodic_best.reset();
-    if (name == "random" && !draws.empty()) random_median_ = block_.rows.back();
+    if (name == "random" && !draws.empty() && !random_median_) random_median_ = block_.rows.back();
   }
 
   void add_ranked() {
@@ -311,9 +348,9 @@ class BlockBuilder {
       entries.push_back({single(evaluation, kind, name), &evaluation});
     };
     for (const Evaluation* member : members_) {
-      if (!is_control(*member)) add(*member, member->name());
+      if (!is_control(*member)) add(*member, name_of(*member));
     }
-    if (best_ != nullptr) add(*best_, kPeriodicBest + best_->name());
+    if (best_ != nullptr) add(*best_, kPeriodicBest + name_of(*best_));
     const auto order = [](const Entry& entry) {
       const double worst = -std::numeric_limits<double>::infinity();
       return std::pair(entry.row.kind == RowKind::kRanked,

@@ -13,6 +13,8 @@
 
 namespace strata {
 
+inline constexpr double kMatchTolerance = 0.01;  // of KV bytes and prefill FLOPs in a table
+
 // What rows of one table share. Full attention is the same under every mixer and rule, `none` at
 // every budget. model_id: of plans with weights of their own, what these have in common
 // (Evaluation::training).
@@ -23,7 +25,8 @@ struct BlockKey {
   DecodeRule decode_rule = DecodeRule::kSame;
   Granularity granularity = Granularity::kLayer;
   std::int64_t budget = 0;
-  std::string by;  // Evaluation::by; full and none belong to every group
+  std::string by;                // Evaluation::by; full and none belong to every group
+  std::optional<MatchOn> match;  // then granularity is kLayer and budget the band's number, from 1
   auto operator<=>(const BlockKey&) const = default;
 
   bool same_task(const BlockKey& other) const {

@@ -85,8 +85,8 @@ std::string rank_text(const LeaderboardRow& row) {
   return fmt::format("{}–{}", *row.rank, *row.rank_last);
 }
 
-std::string beaten(const LeaderboardRow& row, const LeaderboardBlock& block) {
-  return row.beats_random ? fmt::format("{}/{}", *row.beats_random, block.random_draws)
+std::string beaten(const LeaderboardRow& row) {
+  return row.beats_random ? fmt::format("{}/{}", *row.beats_random, row.random_draws)
                           : std::string(kNoValue);
 }
 
@@ -113,10 +113,10 @@ struct Part {
 
 const Part& answers_part() {
   static const Part kPart = {{{"gap closed %"}, {"gen_contains %"}, {"NLL"}, {"> random"}},
-                             [](const LeaderboardRow& row, const LeaderboardBlock& block) -> Cells {
+                             [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
                                return {with_interval(row.gap_closed, kPercent, 1),
                                        with_interval(row.gen_contains, kPercent, 1),
-                                       with_interval(row.answer_nll, 1, 3), beaten(row, block)};
+                                       with_interval(row.answer_nll, 1, 3), beaten(row)};
                              }};
   return kPart;
 }
@@ -351,7 +351,7 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   std::vector<std::string> marks = block.marks;
   for (const std::string& sign : block.signs) marks.push_back("sign of a bug: " + sign);
   for (std::string cell : {row.beats_random ? text(*row.beats_random) : std::string(),
-                           text(block.random_draws),
+                           text(row.random_draws > 0 ? row.random_draws : block.random_draws),
                            text(row.kv_share),
                            plain(row.prefill_flops_share),
                            text(row.kv_bytes),

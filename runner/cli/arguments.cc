@@ -287,7 +287,9 @@ Parsed parse(int argc, char** argv) {
         ->allow_extra_args(false);
     command
         ->add_option("overrides", arguments.load.overrides,
-                     "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=")
+                     "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=; "
+                     "match=kv_bytes or prefill_flops: tables over all budgets and units, alike "
+                     "in that within 1 %")
         ->option_text("KEY=VALUE");
   }
   add_where(longmemeval, arguments);

@@ -54,13 +54,18 @@ Result<ReportKeys> report_keys(const std::vector<std::string>& words) {
       keys.filters.benchmark = value;
     } else if (key == "decode_rule") {
       ASSIGN_OR_RETURN(keys.filters.decode_rule, parse_decode_rule(value));
+    } else if (key == "match") {
+      auto measure = parse_match_on(value);
+      if (!measure)
+        return fail(std::move(measure).error().at(fmt::format("command line: '{}'", word)));
+      keys.filters.match = *measure;
     } else if (key == "window") {
       RETURN_IF_ERROR(number(keys.filters.window));
     } else if (key == "budget.units") {
       RETURN_IF_ERROR(number(keys.filters.budget_units));
     } else {
-      const std::vector<std::string> known = {"db",          "model",  "benchmark",
-                                              "decode_rule", "window", "budget.units"};
+      const std::vector<std::string> known = {"db",     "model",        "benchmark", "decode_rule",
+                                              "window", "budget.units", "match"};
       return fail(
           make_error(ErrorKind::kInvalidArgument, "command line: '{}': unknown key '{}'", word, key)
               .with_hint(config::nearest_hint(key, known, "keys")));

@@ -90,6 +90,46 @@ TEST(LeaderboardBlocks, ShowsShorterPromptsFirstWhateverTheOrderOfTheirRuns) {
   EXPECT_THAT(prompts, ElementsAre(110, 120, 130, 140));
 }
 
+// Heads and layers that keep other numbers of units, but as many bytes or as many FLOPs.
+TEST(LeaderboardBlocks, MatchedOnACostTablesHoldAllBudgetsAndGranularities) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  board.add({.label = "layers", .layers = {1}, .nll = {1, 1, 1, 1}, .prefill_flops = 7e8});
+  board.add({.label = "heads",
+             .layers = {2},
+             .nll = {0.5, 0.5, 0.5, 0.5},
+             .budget = 5,
+             .prefill_flops = 8e8,
+             .granularity = Granularity::kQueryHead});
+  board.add({.label = "more",
+             .layers = {3, 4},
+             .nll = {0.4, 0.4, 0.4, 0.4},
+             .budget = 2,
+             .kv_bytes = 2200,
+             .prefill_flops = 8.04e8});
+  ASSERT_THAT(board.table().blocks, SizeIs(3));
+
+  LeaderboardRequest request;
+  request.match = MatchOn::kKvBytes;
+  const LeaderboardTable bytes = must(leaderboard(board.store(), request));
+  ASSERT_THAT(bytes.blocks, SizeIs(2));
+  EXPECT_EQ(bytes.blocks[0].matched, 1750);
+  ASSERT_THAT(bytes.blocks[0].rows, SizeIs(4));  // with full and none
+  EXPECT_EQ(bytes.blocks[0].rows[0].name, "heads · 2 query heads");
+  EXPECT_EQ(bytes.blocks[0].rows[0].rank, 1);
+  EXPECT_EQ(bytes.blocks[0].rows[1].name, "layers · 1 layer");
+  EXPECT_THAT(render(bytes, {}), HasSubstr("KV bytes within 1 %: 1.7 KiB a sample"));
+
+  request.match = MatchOn::kPrefillFlops;
+  const LeaderboardTable flops = must(leaderboard(board.store(), request));
+  ASSERT_THAT(flops.blocks, SizeIs(2));
+  EXPECT_EQ(flops.blocks[0].rows[0].name, "layers · 1 layer");
+  ASSERT_THAT(flops.blocks[1].rows, SizeIs(4));
+  EXPECT_EQ(flops.blocks[1].rows[0].name, "more · 2 layers");
+  EXPECT_EQ(flops.blocks[1].rows[1].name, "heads · 2 query heads");
+}
+
 TEST(LeaderboardBlocks, APlanFromAFileStandsInTheBlockOfTheUnitsItKeeps) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 4);
