@@ -8,7 +8,7 @@
 namespace strata {
 namespace {
 
-constexpr std::size_t kMaxName = 32;
+constexpr std::size_t kMaxName = 40;
 constexpr std::size_t kMaxTransfer = 32;  // of it, " ← " included
 constexpr std::size_t kMaxTransferName = 42;
 

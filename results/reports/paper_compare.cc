@@ -24,7 +24,8 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
   std::optional<OurNumber> number;
   if (row.strategy && ours != nullptr) number = closest_run(*ours, *row.strategy, setting);
   if (number) {
-    if (is_share(setting)) {  // beside seconds or FLOPs a share would only mislead
+    // Beside seconds or FLOPs a share would only mislead, beside another question's too.
+    if (is_share(setting) && number->same_question) {
       line.ours = number->estimate;
       line.metric = number->metric;
     }

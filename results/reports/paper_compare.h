@@ -32,7 +32,7 @@ struct PaperLine {
   std::size_t table = 0, row = 0, column = 0;  // of the paper
   PaperVerdict verdict = PaperVerdict::kNotRun;
   std::vector<std::string> reasons;
-  std::optional<Estimate> ours;  // 0 to 1
+  std::optional<Estimate> ours;  // 0 to 1; none beside another unit, benchmark or task
   std::string metric, label;     // of ours
   std::size_t samples = 0;       // that ours answers
 };

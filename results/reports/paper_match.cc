@@ -79,6 +79,16 @@ void compare_mixer(const Evaluation& evaluation, const PaperSetting& published, 
   reasons.compare("decode rule", std::string(to_string(run.decode_rule)), published.decode_rule);
 }
 
+std::string task_of(const RunRow& run) {
+  const nlohmann::json task = asked(run, "task");
+  return task.is_string() ? task.get<std::string>() : "";
+}
+
+bool is_question(const RunRow& run, const PaperSetting& published) {
+  return published.benchmark == run.benchmark &&
+         (!published.task || *published.task == task_of(run));
+}
+
 std::vector<std::string> setting_reasons(const OurRuns& ours, const Evaluation& evaluation,
                                          const PaperSetting& published) {
   Reasons reasons;
@@ -86,8 +96,7 @@ std::vector<std::string> setting_reasons(const OurRuns& ours, const Evaluation& 
                   published.model);
   reasons.compare("benchmark", evaluation.run.benchmark, published.benchmark);
   if (published.benchmark == evaluation.run.benchmark) {
-    const nlohmann::json task = asked(evaluation.run, "task");
-    const std::string task_text = task.is_string() ? task.get<std::string>() : "";
+    const std::string task_text = task_of(evaluation.run);
     if (published.task || !task_text.empty()) reasons.compare("task", task_text, published.task);
   }
   const std::int64_t length = length_of(ours, evaluation);
@@ -184,8 +193,10 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
 
 OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
                     const PaperSetting& published) {
-  OurNumber out{
-      &evaluation, {}, published.metric.value_or(""), setting_reasons(ours, evaluation, published)};
+  OurNumber out{.evaluation = &evaluation,
+                .metric = published.metric.value_or(""),
+                .same_question = is_question(evaluation.run, published),
+                .reasons = setting_reasons(ours, evaluation, published)};
   if (published.unit != "percent" && published.unit != "share")
     out.reasons.push_back(fmt::format("a value in {}", published.unit.value_or("an unknown unit")));
   if (published.metric == kJudged) {

@@ -33,6 +33,7 @@ struct OurNumber {
   const Evaluation* evaluation = nullptr;
   std::optional<Estimate> estimate;  // none: nothing was measured that could be shown
   std::string metric;                // the published one, or what we have in its place
+  bool same_question = false;        // benchmark and task are the published ones
   std::vector<std::string> reasons;  // why it is not comparable; none: it is
 };
 // The one with the fewest reasons, of those the first; of random draws the median. None: not run.
