@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "runner/cli/arguments.h"
+#include "runner/cli/standard_output.h"
 #include "runner/config/yaml_writer.h"
 #include "runner/convert_config.h"
 #include "runner/score_config.h"
@@ -74,29 +75,33 @@ Result<int> with_judge(const Arguments& arguments, char** argv) {
   return hand_on("strata-judge", argv);
 }
 
+int run(const Arguments& arguments, char** argv) {
+  Result<int> code = 0;
+  switch (arguments.command) {
+    case Command::kRun:
+    case Command::kSelect:
+    case Command::kVerify:
+    case Command::kTrain:
+    case Command::kConvert:
+    case Command::kBenchDecode:
+    case Command::kBenchGates:
+    case Command::kBenchMixer:
+    case Command::kBenchPrefill: code = with_model(arguments, argv); break;
+    case Command::kScore: code = with_judge(arguments, argv); break;
+    default:
+      if (arguments.command != Command::kSamples ||
+          !(arguments.show_job || arguments.show_defaults))
+        return run_light(arguments);
+      code = show_configuration(arguments);
+  }
+  return code ? *code : report_error(code.error());
+}
+
 }  // namespace
 }  // namespace strata::cli
 
 int main(int argc, char** argv) {
   using namespace strata::cli;
   const Parsed parsed = parse(argc, argv);
-  if (parsed.exit_code >= 0) return parsed.exit_code;
-  const Arguments& arguments = parsed.arguments;
-  if (arguments.command == Command::kRun || arguments.command == Command::kSelect ||
-      arguments.command == Command::kVerify || arguments.command == Command::kTrain ||
-      arguments.command == Command::kConvert || arguments.command == Command::kBenchDecode ||
-      arguments.command == Command::kBenchGates || arguments.command == Command::kBenchMixer ||
-      arguments.command == Command::kBenchPrefill) {
-    const strata::Result<int> code = with_model(arguments, argv);
-    return code ? *code : report_error(code.error());
-  }
-  if (arguments.command == Command::kScore) {
-    const strata::Result<int> code = with_judge(arguments, argv);
-    return code ? *code : report_error(code.error());
-  }
-  if (arguments.command == Command::kSamples && (arguments.show_job || arguments.show_defaults)) {
-    const strata::Result<int> code = show_configuration(arguments);
-    return code ? *code : report_error(code.error());
-  }
-  return run_light(arguments);
+  return flushed(parsed.exit_code >= 0 ? parsed.exit_code : run(parsed.arguments, argv));
 }

@@ -66,6 +66,25 @@ TEST(ProgramsTest, RunHelpListsEveryKeyFromItsStruct) {
     EXPECT_NE(help.text.find(key), std::string::npos) << key;
 }
 
+TEST(ProgramsTest, AFullDiskIsAnErrorOfEveryCommandThatPrints) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  for (const std::string command :
+       {"--version", "run --help", "run --cfg job", "run --dry-run", "run --info defaults-tree",
+        "report paper", "report paper --format html", "score --cfg job"}) {
+    const Outcome outcome = run_command("cd " + source_dir() + " && (" + binary_dir() + "/strata " +
+                                        command + " > /dev/full)");
+    EXPECT_EQ(outcome.code, 1) << command;
+    EXPECT_EQ(outcome.text, "error: writing to standard output failed: No space left on device\n")
+        << command;
+  }
+  for (const std::string program : {"strata-engine", "strata-judge"})
+    EXPECT_EQ(run_command("cd " + source_dir() + " && (" + binary_dir() + "/" + program +
+                          " --help > /dev/full)")
+                  .code,
+              1)
+        << program;
+}
+
 struct WrongInput {
   const char* name;
   const char* arguments;
