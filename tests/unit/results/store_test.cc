@@ -37,6 +37,7 @@ void edit(const std::string& path, const std::string& sql) {
 TEST(Store, GivesBackEveryRowAsItWasRecorded) {
   const TemporaryFolder folder;
   const World world = make_world(folder.file("a.db"));
+  const WriterLock writer = must(WriterLock::acquire(folder.file("a.db")));  // it is running
   const Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadOnly));
   EXPECT_EQ(must(store.model(model_row().id)), model_row());
   EXPECT_EQ(must(store.experiment(world.experiment.id)), world.experiment);
@@ -246,11 +247,18 @@ TEST(Store, FindsARunByTheBeginningOfItsId) {
   World world = make_world(folder.file("a.db"));
   for (int i = 1; i < 40; ++i) must(world.store.record(run_row("run", i)));
   EXPECT_EQ(must(world.store.run(world.run.id.substr(0, 10))).id, world.run.id);
-  // 40 ids over 16 first digits: two share one.
-  EXPECT_EQ(world.store.run("").error().text(),
-            folder.file("a.db") + ": several runs begin with ''\n  hint: give more of the id");
+  std::string upper = world.run.id;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  EXPECT_EQ(must(world.store.run(upper)).id, world.run.id);
+  const std::string several = world.store.run("").error().text();
+  EXPECT_THAT(several, HasSubstr(folder.file("a.db") + ": 40 runs begin with '': " +
+                                 world.run.id.substr(0, 12) + " nll_guided[restore], "));
+  EXPECT_THAT(several, HasSubstr(" run, …\n  hint: give more of the id"));
   EXPECT_EQ(world.store.run("zz").error().text(),
-            folder.file("a.db") + ": table runs has no row zz");
+            fmt::format("{0}: no run begins with 'zz'\n  hint: 'strata report runs db={0}' lists "
+                        "them",
+                        folder.file("a.db")));
   const auto runs = must(world.store.runs());
   ASSERT_EQ(runs.size(), 40U);
   EXPECT_TRUE(std::is_sorted(runs.begin(), runs.end(), [](const RunRow& a, const RunRow& b) {
@@ -509,6 +517,21 @@ TEST(Store, CheckFindsDoneRunsWithoutAllAnswersAndTornRows) {
 }
 
 // docs/database.md shows queries; they must fit the schema.
+TEST(Store, ARunWhoseProcessIsGoneIsInterruptedForReaders) {
+  const TemporaryFolder folder;
+  const World world = make_world(folder.file("a.db"));
+  const Store reader = must(Store::open(folder.file("a.db"), Store::Mode::kReadOnly));
+  {
+    const WriterLock writer = must(WriterLock::acquire(folder.file("a.db")));
+    EXPECT_EQ(must(reader.runs())[0].status, RunStatus::kRunning);
+  }
+  for (const RunRow& run : {must(reader.run(world.run.id)), must(reader.runs())[0]}) {
+    EXPECT_EQ(run.status, RunStatus::kInterrupted);
+    EXPECT_EQ(run.error, "its process is gone");
+  }
+  EXPECT_EQ(must(world.store.run(world.run.id)).status, RunStatus::kRunning) << "it was written";
+}
+
 TEST(Store, EveryQueryOfTheDocumentationRuns) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.db");
