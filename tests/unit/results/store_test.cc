@@ -1,11 +1,13 @@
 #include "results/store.h"
 
+#include <fmt/ranges.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "core/sample.h"
@@ -532,22 +534,77 @@ TEST(Store, ARunWhoseProcessIsGoneIsInterruptedForReaders) {
   EXPECT_EQ(must(world.store.run(world.run.id)).status, RunStatus::kRunning) << "it was written";
 }
 
-TEST(Store, EveryQueryOfTheDocumentationRuns) {
+// Rows as lines: "full|2|1.0".
+std::string sorted_rows(const std::string& path, const std::string& sql) {
+  std::set<std::string> rows;
+  const auto take = [](void* to, int columns, char** values, char**) {
+    std::string row;
+    for (int i = 0; i < columns; ++i)
+      row += fmt::format("{}{}", i == 0 ? "" : "|", values[i] == nullptr ? "NULL" : values[i]);
+    static_cast<std::set<std::string>*>(to)->insert(row + "\n");
+    return 0;
+  };
+  sqlite3* handle = nullptr;
+  EXPECT_EQ(sqlite3_open(path.c_str(), &handle), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(handle, sql.c_str(), take, &rows, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(handle);
+  sqlite3_close(handle);
+  return fmt::format("{}", fmt::join(rows, ""));
+}
+
+// Two runs of one experiment, each with an execution that answered both samples, the second one
+// otherwise; a judge has said yes and then no of the first sample.
+void make_twice_executed(const std::string& path) {
+  World world = make_world(path);
+  const auto finish = [&](RunRow run) {
+    run.experiment_id = world.experiment.id;
+    run.status = RunStatus::kDone;
+    must(world.store.update(run));
+  };
+  finish(world.run);
+  RunRow later = run_row("nll_restore", 60);
+  later.id = must(world.store.record(later));
+  finish(later);
+  ExecutionRow execution = execution_row(later.id);
+  execution.threads = 2;
+  execution.id = execution_id(execution);
+  must(world.store.record(execution));
+  for (ResponseRow response : world.responses) {
+    response.execution_id = execution.id;
+    response.metrics["gen_contains"] = 0;
+    response.answer_nll = {2, 4};
+    must(world.store.record(response));
+    JudgementRow judgement = judgement_row(response, 60);
+    judgement.official = false;
+    judgement.verdict = JudgedAs::kNo;
+    judgement.id = judgement_id(judgement);
+    must(world.store.record(judgement));
+  }
+}
+
+TEST(Store, EveryQueryOfTheDocumentationCountsOneExecutionASample) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.db");
-  { const World world = make_world(path); }
+  make_twice_executed(path);
+  const std::vector<std::string> expected = {
+      "nll_guided[restore]|2|0.0\nnll_restore|2|0.0\n",
+      "nll_guided[restore]|0|2.0\nnll_guided[restore]|1|4.0\nnll_restore|0|2.0\n"
+      "nll_restore|1|4.0\n",
+      "nll_guided[restore]|judge-1|NULL|2|0.0\nnll_restore|judge-1|NULL|2|0.0\n", ""};
   const char* root = std::getenv("STRATA_SOURCE_DIR");
   const std::string page =
       bytes_of(std::string(root == nullptr ? "." : root) + "/docs/database.md");
   const std::string_view fence = "```sql\n";
-  int queries = 0;
+  std::size_t queries = 0;
   for (auto begin = page.find(fence); begin != std::string::npos;
        begin = page.find(fence, begin + 1)) {
     const auto start = begin + fence.size();
-    edit(path, page.substr(start, page.find("```", start) - start));
+    const std::string sql = page.substr(start, page.find("```", start) - start);
+    ASSERT_LT(queries, expected.size());
+    EXPECT_EQ(sorted_rows(path, sql), expected[queries]) << sql;
     ++queries;
   }
-  EXPECT_EQ(queries, 4);
+  EXPECT_EQ(queries, expected.size());
 }
 
 }  // namespace
