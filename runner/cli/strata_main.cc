@@ -9,6 +9,7 @@
 #include "runner/cli/standard_output.h"
 #include "runner/config/yaml_writer.h"
 #include "runner/convert_config.h"
+#include "runner/dry_run.h"
 #include "runner/score_config.h"
 
 namespace strata::cli {
@@ -42,6 +43,9 @@ Status check_jobs(const Arguments& arguments) {
   }
   ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
   if (!arguments.dry_run) return {};
+  const bool asks = arguments.command == Command::kRun || arguments.command == Command::kSelect ||
+                    arguments.command == Command::kTrain;
+  if (asks && arguments.resume.empty()) RETURN_IF_ERROR(check_without_weights(jobs));
   for (const Job& job : jobs) {
     std::string words;
     for (const std::string& word : job.overrides) words += (words.empty() ? "" : " ") + word;
