@@ -163,6 +163,21 @@ std::optional<Error> unknown_subcommand(CLI::App& app, int argc, char** argv) {
       .with_hint(config::nearest_hint(argv[i], names, "subcommands"));
 }
 
+// A run is carried on as it was recorded: whatever else a command said would change it or be
+// ignored.
+std::optional<Error> word_beside_resume(const Arguments& arguments) {
+  if (arguments.resume.empty()) return std::nullopt;
+  for (const std::string& word : arguments.load.overrides)
+    if (!word.starts_with("db="))
+      return make_error(ErrorKind::kInvalidArgument,
+                        "--resume takes the recorded configuration; expected db= alone, got '{}'",
+                        word)
+          .with_hint(
+              "without --resume the whole command carries its run on, or begins a new one "
+              "where anything has changed");
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> default_config_dirs() {
@@ -192,8 +207,8 @@ Parsed parse(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "select, evaluate and record every sample");
   add_composition(run, arguments, dirs);
   run->add_option("--resume", arguments.resume,
-                  "carry on this unfinished run (an id, or its beginning) of db=; refused where "
-                  "anything is not what it was");
+                  "carry on this unfinished run (an id, or its beginning) of db= by its recorded "
+                  "configuration; refused where anything is not what it was");
   CLI::App* select = app.add_subcommand("select", "select and write the plan");
   add_composition(select, arguments, dirs);
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();
@@ -366,6 +381,11 @@ Parsed parse(int argc, char** argv) {
     };
     std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+  }
+  if (const auto extra = word_beside_resume(arguments)) {
+    report_error(*extra);
+    parsed.exit_code = 2;
+    return parsed;
   }
   if (*paper && arguments.names.size() > 1) {
     std::fprintf(stderr, "error: report paper takes one paper, got %zu\n", arguments.names.size());

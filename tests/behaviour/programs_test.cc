@@ -69,8 +69,8 @@ TEST(ProgramsTest, RunHelpListsEveryKeyFromItsStruct) {
 TEST(ProgramsTest, AFullDiskIsAnErrorOfEveryCommandThatPrints) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   for (const std::string command :
-       {"--version", "run --help", "run --cfg job", "run --dry-run", "run --info defaults-tree",
-        "report paper", "report paper --format html", "score --cfg job"}) {
+       {"--version", "run --help", "run --cfg job", "run --info defaults-tree", "report paper",
+        "report paper --format html", "score --cfg job"}) {
     const Outcome outcome = run_command("cd " + source_dir() + " && (" + binary_dir() + "/strata " +
                                         command + " > /dev/full)");
     EXPECT_EQ(outcome.code, 1) << command;
@@ -125,6 +125,12 @@ const WrongInput kWrongInputs[] = {
     {"LinearDecodesInFull",
      "select -o @DIR@/plan.json mixer=linear_attention decode_rule=full",
      {"decode_rule", "expected same"}},
+    {"SelectionOverAnotherFile",
+     "select -o @DIR@/text.db",
+     {"text.db: expected nothing where the file goes, got something"}},
+    {"SelectionEvidenceOverAnotherFile",
+     "select -o @DIR@/new.json --selection @DIR@/text.db",
+     {"text.db: expected nothing where the file goes, got something"}},
     {"MissingModel",
      "run model=directory model.path=@DIR@/nothing",
      {"nothing: expected a model directory"}},
@@ -147,6 +153,9 @@ const WrongInput kWrongInputs[] = {
      {"--tolerance", "at least 0", "-1"}},
     {"ReportOfTwoRuns", "report run 1 2", {"report run takes one run, got 2"}},
     {"ResumeOfAnUnknownRun", "run --resume 12 db=@DIR@/none.db", {"none.db", "no file"}},
+    {"ResumeWithMoreThanItsDatabase",
+     "run --resume 12 mixer.window=3 db=@DIR@/none.db",
+     {"expected db= alone, got 'mixer.window=3'"}},
     {"MigrationOfNothing", "db migrate @DIR@/none.db", {"none.db: there is no such file"}},
     {"UnknownReportKey", "report leaderboard dp=x", {"dp", "db"}},
     {"UnknownCommand", "rum", {"no subcommand 'rum'", "did you mean 'run'?"}},
@@ -205,6 +214,31 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
     EXPECT_NE(refused("strategy=full device=cuda").find("no CUDA device"), std::string::npos);
   }
   std::filesystem::remove(db);
+}
+
+TEST(ProgramsTest, ADryRunRefusesWhatTheRunWouldWithoutItsWeights) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const auto dry = [](const std::string& arguments) {
+    return strata("run --dry-run benchmark.samples=2 calibration.samples=2 benchmark.length=256 " +
+                  arguments);
+  };
+  const std::string model = " model.path=" + model_dir();
+  EXPECT_EQ(dry("strategy=periodic" + model).code, 0);
+  EXPECT_EQ(dry("strategy=full budget.fraction=1.5" + model).code, 0) << "it has no budget";
+  for (const auto& [words, says] : std::vector<std::pair<std::string, std::string>>{
+           {"strategy=periodic budget.fraction=1.5" + model, "budget.fraction is 1.5"},
+           {"strategy=periodic budget.fraction=0" + model, "budget.fraction is 0"},
+           {"strategy=random budget.units=31" + model, "the model has 30 units"},
+           {"strategy=random budget.units=-2" + model, "budget.units is -2"},
+           {"benchmark.samples=0" + model, "niah"},
+           {"strategy=file strategy.path=/none.json" + model, "/none.json: there is no such file"},
+           {"model=directory model.path=/none", "/none/config.json"}}) {
+    const Outcome outcome = dry(words);
+    EXPECT_EQ(outcome.code, 1) << words << '\n' << outcome.text;
+    EXPECT_NE(outcome.text.find(says), std::string::npos) << words << '\n' << outcome.text;
+    EXPECT_EQ(outcome.text.find("nothing run"), std::string::npos) << outcome.text;
+  }
 }
 
 TEST(ProgramsTest, LinearAttentionIsRefusedByAModelWithoutBranches) {
