@@ -21,6 +21,11 @@ Result<Split> parse_split(std::string_view text) {
               "expected split calibration, development or test, got '{}'", text);
 }
 
+std::string_view fewer_hint(Split split) {
+  return split == Split::kCalibration ? "ask for fewer with calibration.samples="
+                                      : "benchmark.samples=0 asks for all";
+}
+
 std::map<std::string, double> Benchmark::score(const Sample& sample,
                                                const Response& response) const {
   return score_answer(sample, response);

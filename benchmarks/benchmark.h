@@ -26,6 +26,8 @@ class ChatTemplate;
 enum class Split { kCalibration, kDevelopment, kTest };
 std::string_view to_string(Split split);
 Result<Split> parse_split(std::string_view text);
+// How to ask for no more samples than a file has: "benchmark.samples=0 asks for all".
+std::string_view fewer_hint(Split split);
 
 struct SampleRequest {
   std::int64_t count = 0;  // ≥ 0; 0 = all, an error where the benchmark has no end

@@ -71,13 +71,14 @@ Result<std::vector<Sample>> Jsonl::samples(const SampleRequest& request) const {
     if (item.split == request.split) items.push_back(&item);
   const auto available = static_cast<std::int64_t>(items.size());
   if (request.count < 0 || request.count > available || available == 0) {
-    return fail(make_error(ErrorKind::kInvalidArgument,
-                           "the {} split has {} of the file's {} items, asked for {}",
-                           to_string(request.split), available, all.size(), request.count)
-                    .at(config_.path)
-                    .with_hint("0 asks for all; the field \"split\" (calibration, development, "
-                               "test) assigns items, "
-                               "else the hash of their id does"));
+    return fail(
+        make_error(ErrorKind::kInvalidArgument,
+                   "the {} split has {} of the file's {} items, asked for {}",
+                   to_string(request.split), available, all.size(), request.count)
+            .at(config_.path)
+            .with_hint(fmt::format("{}; the field \"split\" (calibration, development, test) "
+                                   "assigns items, else the hash of their id does",
+                                   fewer_hint(request.split))));
   }
   // The seed says which items come first, so that a part of them is a fair draw.
   Rng(request.seed, fmt::format("jsonl/{}", to_string(request.split))).shuffle(items);

@@ -153,7 +153,8 @@ Result<std::vector<std::size_t>> LongMemEval::asked(const Catalogue& catalogue,
                    config_.questions == MemoryQuestions::kAll ? "whole" : to_string(request.split),
                    config::enum_name(config_.items), request.count)
             .at(path(request).string())
-            .with_hint("0 asks for all; benchmark.questions=all asks every split's"));
+            .with_hint(std::string(fewer_hint(request.split)) +
+                       "; benchmark.questions=all asks every split's"));
   // The seed says which come first, so that a part of them is a fair draw.
   Rng(request.seed, fmt::format("longmemeval/{}", to_string(request.split))).shuffle(order);
   return order;

@@ -33,10 +33,10 @@ auto translated(Body&& body) -> decltype(body()) {
     return body();
   } catch (const c10::OutOfMemoryError&) {
     return fail(make_error(ErrorKind::kIo, "the device is out of memory")
-                    .with_hint("lower batch_rows or the length, or use a device with more memory"));
+                    .with_hint("lower batch= or the length, or use a device with more memory"));
   } catch (const std::bad_alloc&) {
     return fail(
-        make_error(ErrorKind::kIo, "out of memory").with_hint("lower batch_rows or the length"));
+        make_error(ErrorKind::kIo, "out of memory").with_hint("lower batch= or the length"));
   } catch (const c10::Error& error) {
     return fail(ErrorKind::kInternal, "LibTorch: {}", error.what_without_backtrace());
   }

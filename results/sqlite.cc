@@ -44,7 +44,7 @@ Explanation explain(int code) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {ErrorKind::kInvalidFile, "the database is damaged",
-              "see what 'strata db check' says; 'sqlite3 FILE .recover' saves what can be read"};
+              "'sqlite3 FILE .recover' saves what can be read"};
     case SQLITE_IOERR:
       return {ErrorKind::kIo, "reading or writing the database failed",
               "check the disk; the database must be on a local file system"};

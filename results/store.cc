@@ -1,16 +1,20 @@
 #include "results/store.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include "core/plan.h"
 #include "results/insert.h"
 #include "results/row_values.h"
 #include "results/schema.h"
+#include "results/writer_lock.h"
 
 namespace strata {
 namespace {
 
 constexpr std::string_view kSelectRuns = "SELECT * FROM runs ORDER BY started, id";
 constexpr std::string_view kSelectRunsByPrefix =
-    "SELECT * FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
+    "SELECT * FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY started, id";
 constexpr std::string_view kSelectDataItems =
     "SELECT sample_id, cluster FROM data_samples WHERE data_id = ?1 ORDER BY position";
 constexpr std::string_view kSelectSamplesOfData =
@@ -27,6 +31,10 @@ constexpr std::string_view kSelectExecutionsOfRun =
 constexpr std::string_view kSelectAnswered =
     "SELECT DISTINCT sample_id FROM responses JOIN executions ON executions.id = execution_id "
     "WHERE experiment_id = ?1 AND device = ?2 AND threads = ?3 AND dtype = ?4 AND cpu = ?5";
+constexpr std::string_view kCountAnswers =
+    "SELECT (SELECT count(DISTINCT sample_id) FROM responses WHERE experiment_id = experiments.id),"
+    " (SELECT count(*) FROM data_samples WHERE data_id = experiments.data_id) "
+    "FROM experiments WHERE id = ?1";
 constexpr std::string_view kUpdateRun =
     "UPDATE runs SET finished = ?2, status = ?3, error = ?4, selection_id = ?5, experiment_id = "
     "?6, calibration_nll = ?7, decode_rule = ?8, window = ?9, sinks = ?10 WHERE id = ?1";
@@ -72,10 +80,20 @@ Result<Row> read_row(const Connection& connection, std::string_view table, std::
   return std::move(rows[0]);
 }
 
+// "1395a0c4ffee full, 1395b2…", the first few.
+std::string names_of(const std::vector<RunRow>& runs) {
+  constexpr std::size_t kShown = 8, kIdDigits = 12;
+  std::string out;
+  for (std::size_t i = 0; i < std::min(runs.size(), kShown); ++i)
+    out +=
+        fmt::format("{}{} {}", i == 0 ? "" : ", ", runs[i].id.substr(0, kIdDigits), runs[i].label);
+  return out + (runs.size() > kShown ? ", …" : "");
+}
+
 }  // namespace
 
-Store::Store(std::string path, std::unique_ptr<Connection> connection)
-    : path_(std::move(path)), connection_(std::move(connection)) {}
+Store::Store(std::string path, Mode mode, std::unique_ptr<Connection> connection)
+    : path_(std::move(path)), mode_(mode), connection_(std::move(connection)) {}
 Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
 Store::~Store() = default;
@@ -217,20 +235,40 @@ Result<DataRow> Store::data(std::string_view id) const {
 }
 
 Result<RunRow> Store::run(std::string_view id_or_unique_prefix) const {
-  ASSIGN_OR_RETURN(
-      std::vector<RunRow> found,
-      read_rows<RunRow>(*connection_, kSelectRunsByPrefix, {std::string(id_or_unique_prefix)}));
-  if (found.empty()) return fail(missing(*connection_, "runs", id_or_unique_prefix));
+  std::string prefix(id_or_unique_prefix);
+  std::transform(prefix.begin(), prefix.end(), prefix.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  ASSIGN_OR_RETURN(std::vector<RunRow> found,
+                   read_rows<RunRow>(*connection_, kSelectRunsByPrefix, {std::move(prefix)}));
+  if (found.empty())
+    return fail(make_error(ErrorKind::kNotFound, "no run begins with '{}'", id_or_unique_prefix)
+                    .at(path_)
+                    .with_hint(fmt::format("'strata report runs db={}' lists them", path_)));
   if (found.size() > 1)
-    return fail(
-        make_error(ErrorKind::kInvalidArgument, "several runs begin with '{}'", id_or_unique_prefix)
-            .at(path_)
-            .with_hint("give more of the id"));
-  return std::move(found[0]);
+    return fail(make_error(ErrorKind::kInvalidArgument, "{} runs begin with '{}': {}", found.size(),
+                           id_or_unique_prefix, names_of(found))
+                    .at(path_)
+                    .with_hint("give more of the id"));
+  return std::move(with_ends(std::move(found))[0]);
+}
+
+// Runs as a reader sees them: see runs().
+std::vector<RunRow> Store::with_ends(std::vector<RunRow> runs) const {
+  const auto is_running = [](const RunRow& run) { return run.status == RunStatus::kRunning; };
+  if (mode_ != Mode::kReadOnly || std::none_of(runs.begin(), runs.end(), is_running) ||
+      WriterLock::is_held(path_))
+    return runs;
+  for (RunRow& run : runs)
+    if (is_running(run)) {
+      run.status = RunStatus::kInterrupted;
+      run.error = "its process is gone";
+    }
+  return runs;
 }
 
 Result<std::vector<RunRow>> Store::runs() const {
-  return read_rows<RunRow>(*connection_, kSelectRuns, {});
+  ASSIGN_OR_RETURN(std::vector<RunRow> runs, read_rows<RunRow>(*connection_, kSelectRuns, {}));
+  return with_ends(std::move(runs));
 }
 
 Result<std::vector<SampleRow>> Store::samples_of(std::string_view data_id) const {
@@ -255,6 +293,14 @@ Result<std::vector<ExecutionRow>> Store::executions() const {
 
 Result<std::vector<ExecutionRow>> Store::executions_of(std::string_view run_id) const {
   return read_rows<ExecutionRow>(*connection_, kSelectExecutionsOfRun, {std::string(run_id)});
+}
+
+Result<AnswerCount> Store::answer_count(std::string_view experiment_id) const {
+  ASSIGN_OR_RETURN(const auto found,
+                   connection_->query(kCountAnswers, {std::string(experiment_id)}));
+  if (found.empty()) return fail(missing(*connection_, "experiments", experiment_id));
+  return AnswerCount{std::get<std::int64_t>(found[0].at(0)),
+                     std::get<std::int64_t>(found[0].at(1))};
 }
 
 Result<std::set<std::string>> Store::answered(std::string_view experiment_id,

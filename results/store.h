@@ -21,6 +21,10 @@ namespace strata {
 
 class Connection;
 
+struct AnswerCount {
+  std::int64_t answered = 0, samples = 0;  // of an experiment, by whichever execution
+};
+
 class Store {
  public:
   enum class Mode { kReadOnly, kReadWrite };
@@ -59,9 +63,12 @@ class Store {
   Result<ScoreTensorRow> score_tensor(std::string_view id) const;
   Result<ExecutionRow> execution(std::string_view id) const;
   Result<DataRow> data(std::string_view id) const;
+  // Upper case counts as lower case. Errors: no run, or several, which are named.
   Result<RunRow> run(std::string_view id_or_unique_prefix) const;
 
-  Result<std::vector<RunRow>> runs() const;                                   // by start
+  // By start. Whoever only reads is told that a run is interrupted where its row says that it is
+  // running and nobody has the writer's lock: its process is gone and could not say so.
+  Result<std::vector<RunRow>> runs() const;
   Result<std::vector<SampleRow>> samples_of(std::string_view data_id) const;  // in the set's order
   Result<std::vector<ResponseRow>> responses_of(std::string_view experiment_id) const;
   // Of an experiment's responses, by time.
@@ -70,6 +77,7 @@ class Store {
   // Runs of one configuration, by start.
   Result<std::vector<RunRow>> runs_of_config(std::string_view config_hash) const;
   Result<std::vector<ExecutionRow>> executions_of(std::string_view run_id) const;
+  Result<AnswerCount> answer_count(std::string_view experiment_id) const;
   // The samples of an experiment that have been answered on this device (with these threads, in
   // this dtype, on this processor), whichever run that was: what no further run asks again. Model,
   // tokenizer, plan, samples, generation and numerics are the experiment's.
@@ -92,9 +100,11 @@ class Store {
   const std::string& path() const { return path_; }
 
  private:
-  Store(std::string path, std::unique_ptr<Connection> connection);
+  Store(std::string path, Mode mode, std::unique_ptr<Connection> connection);
+  std::vector<RunRow> with_ends(std::vector<RunRow> runs) const;
 
   std::string path_;
+  Mode mode_;
   std::unique_ptr<Connection> connection_;
 };
 

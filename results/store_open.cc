@@ -204,7 +204,7 @@ Result<Store> Store::open(const std::string& path, Mode mode) {
                       .at(path)
                       .with_hint("bring it up to date with 'strata db migrate'"));
     RETURN_IF_ERROR(check_schema(*connection));
-    return Store(path, std::move(connection));
+    return Store(path, mode, std::move(connection));
   }
   if (found != Found::kOurs) RETURN_IF_ERROR(create(path, found));
   ASSIGN_OR_RETURN(auto connection, Connection::open(path, Connection::Open::kReadWrite));
@@ -215,7 +215,7 @@ Result<Store> Store::open(const std::string& path, Mode mode) {
   if (version < static_cast<std::int64_t>(migrations().size()))
     RETURN_IF_ERROR(migrate(*connection));
   RETURN_IF_ERROR(check_schema(*connection));
-  return Store(path, std::move(connection));
+  return Store(path, mode, std::move(connection));
 }
 
 }  // namespace strata

@@ -30,11 +30,23 @@ bool is_there(const std::string& path, int descriptor) {
          at_path.st_ino == open_file.st_ino && at_path.st_dev == open_file.st_dev;
 }
 
+std::string path_of(const std::string& database, WriterLock::Work work) {
+  return database + (work == WriterLock::Work::kScore ? "-score-lock" : "-lock");
+}
+
 }  // namespace
+
+bool WriterLock::is_held(const std::string& database, Work work) {
+  const int descriptor = ::open(path_of(database, work).c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return errno != ENOENT;  // a file that cannot be read says nothing
+  const bool held = ::flock(descriptor, LOCK_SH | LOCK_NB) != 0;
+  ::close(descriptor);
+  return held;
+}
 
 Result<WriterLock> WriterLock::acquire(const std::string& database, Work work) {
   const bool scores = work == Work::kScore;
-  const std::string path = database + (scores ? "-score-lock" : "-lock");
+  const std::string path = path_of(database, work);
   while (true) {
     const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (descriptor < 0)
@@ -43,6 +55,10 @@ Result<WriterLock> WriterLock::acquire(const std::string& database, Work work) {
                       .with_hint("make the folder writable, or choose another file with db="));
     WriterLock lock(path, descriptor);
     if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+      if (::flock(descriptor, LOCK_SH | LOCK_NB) == 0) {  // somebody in is_held() alone
+        lock.path_.clear();
+        continue;
+      }
       const std::string process = holder(descriptor);
       lock.path_.clear();  // it is not ours to remove
       return fail(

@@ -20,6 +20,8 @@ class WriterLock {
   // `database` exists. Errors: another process has it (its number is named); a folder in which no
   // file can be made.
   static Result<WriterLock> acquire(const std::string& database, Work work = Work::kRun);
+  // Whether a process has it now. Nothing is written.
+  static bool is_held(const std::string& database, Work work = Work::kRun);
   WriterLock(WriterLock&& other) noexcept;
   WriterLock& operator=(WriterLock&& other) noexcept;
   ~WriterLock();

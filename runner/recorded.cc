@@ -182,24 +182,20 @@ Result<Job> recorded_job(const RunRow& run) {
   return Job{std::move(bound), *std::move(value), {}};
 }
 
-Result<Job> job_to_resume(const RunRow& run, const std::string& db, const std::optional<Job>& given,
-                          Workbench& workbench, const Store& store, const std::string& build) {
+Result<Job> job_to_resume(const RunRow& run, const std::string& db, Workbench& workbench,
+                          const Store& store, const std::string& build) {
   const std::string name = "run " + shown_id(run.id);
   ASSIGN_OR_RETURN(Job job, recorded_job(run));
   job.config.db = db;
-  std::vector<Difference> found;
-  if (given) compare_keys(found, "", job_keys(job.config), job_keys(given->config));
-  if (found.empty()) {
-    ASSIGN_OR_RETURN(const RunDifferences now, differences(run, job, workbench, store, build));
-    found = now.inputs;
-    found.insert(found.end(), now.execution.begin(), now.execution.end());
-  }
+  ASSIGN_OR_RETURN(const RunDifferences now, differences(run, job, workbench, store, build));
+  std::vector<Difference> found = now.inputs;
+  found.insert(found.end(), now.execution.begin(), now.execution.end());
   if (!found.empty())
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "it cannot be carried on: not what it was (recorded → now)\n{}",
                            to_text(found))
                     .at(name + " (" + run.label + ")")
-                    .with_hint("without --resume the same command begins a new run beside it"));
+                    .with_hint("the whole command without --resume begins a new run beside it"));
   return job;
 }
 

@@ -51,10 +51,9 @@ Result<Recorded> find_recorded(const Job& job, Workbench& workbench, const Store
 // A run's job by its recorded configuration, which has no db.
 Result<Job> recorded_job(const RunRow& run);
 
-// The job of an unfinished run, by its recorded configuration, for --resume. `given`: the job of
-// the command line where it says more than db=; it must not differ. Errors: every difference, each
-// on a line.
-Result<Job> job_to_resume(const RunRow& run, const std::string& db, const std::optional<Job>& given,
-                          Workbench& workbench, const Store& store, const std::string& build);
+// The job of an unfinished run, by its recorded configuration, for --resume. Errors: every
+// difference of what it names and of the machine, each on a line.
+Result<Job> job_to_resume(const RunRow& run, const std::string& db, Workbench& workbench,
+                          const Store& store, const std::string& build);
 
 }  // namespace strata

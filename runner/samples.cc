@@ -39,6 +39,38 @@ Result<std::vector<Sample>> draw_samples(const ExperimentConfig& config, const B
   return samples;
 }
 
+std::string task_key(const ExperimentConfig& config) {
+  return nlohmann::json{config.benchmark.to_json(),
+                        config.benchmark_seed(),
+                        config.calibration_seed(),
+                        config.calibration.samples,
+                        config.calibration.benchmark.to_json(),
+                        config.mixer.window,
+                        config.model.path,
+                        config.model.chat_template,
+                        data_dir(config).string()}
+      .dump();
+}
+
+Result<DrawnTask> draw_task(const ExperimentConfig& config, const TextTools& text,
+                            std::int64_t max_positions) {
+  DrawnTask task;
+  ASSIGN_OR_RETURN(task.benchmark, make_benchmark(config.benchmark_name(), config.benchmark_own()));
+  ASSIGN_OR_RETURN(task.samples, draw_samples(config, *task.benchmark, text, max_positions,
+                                              config.benchmark_split()));
+  std::unique_ptr<Benchmark> other;
+  if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {
+    ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,
+                                           {"calibration.benchmark", {"name"}}));
+  }
+  Result<std::vector<Sample>> drawn = draw_samples(config, other ? *other : *task.benchmark, text,
+                                                   max_positions, Split::kCalibration);
+  if (!drawn) return fail(std::move(drawn).error().at("calibration"));
+  task.calibration = *std::move(drawn);
+  RETURN_IF_ERROR(check_disjoint(task.calibration, task.samples));
+  return task;
+}
+
 Result<std::vector<nlohmann::json>> sample_lines(const ExperimentConfig& config) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Benchmark> benchmark,
                    make_benchmark(config.benchmark_name(), config.benchmark_own()));

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <vector>
 
 #include "benchmarks/benchmark.h"
@@ -26,6 +28,16 @@ Result<TextTools> load_text_tools(const ModelConfig& model);
 Result<std::vector<Sample>> draw_samples(const ExperimentConfig& config, const Benchmark& benchmark,
                                          const TextTools& text, std::int64_t max_positions,
                                          Split split);
+
+// What a job asks, and what its selector may look at.
+struct DrawnTask {
+  std::unique_ptr<Benchmark> benchmark;
+  std::vector<Sample> samples, calibration;
+};
+// Jobs with one key draw the same. Errors: of either draw; content that both share.
+std::string task_key(const ExperimentConfig& config);
+Result<DrawnTask> draw_task(const ExperimentConfig& config, const TextTools& text,
+                            std::int64_t max_positions);
 
 // `strata samples`: id, prompt, answers, metadata of each sample that would be
 // evaluated.

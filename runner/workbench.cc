@@ -1,10 +1,8 @@
 #include "runner/workbench.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <thread>
 
-#include "benchmarks/registry.h"
 #include "benchmarks/truncation_notices.h"
 #include "runner/training.h"
 
@@ -66,38 +64,18 @@ Result<const TextTools*> Workbench::text(const ExperimentConfig& config) {
 }
 
 Result<const Task*> Workbench::task(const ExperimentConfig& config) {
-  const nlohmann::json key = {config.benchmark.to_json(),
-                              config.benchmark_seed(),
-                              config.calibration_seed(),
-                              config.calibration.samples,
-                              config.calibration.benchmark.to_json(),
-                              config.mixer.window,
-                              config.model.path,
-                              config.model.chat_template,
-                              data_dir(config).string()};
-  auto& entry = tasks_[key.dump()];
+  auto& entry = tasks_[task_key(config)];
   if (entry != nullptr) return entry.get();
   ASSIGN_OR_RETURN(const Model* loaded, model(config));
   ASSIGN_OR_RETURN(const TextTools* tools, text(config));
+  ASSIGN_OR_RETURN(DrawnTask drawn, draw_task(config, *tools, loaded->shape().max_positions));
+  RETURN_IF_ERROR(check_not_trained_on(config.model.path, drawn.samples));
   auto task = std::make_unique<Task>();
-  ASSIGN_OR_RETURN(task->benchmark,
-                   make_benchmark(config.benchmark_name(), config.benchmark_own()));
-  const std::int64_t positions = loaded->shape().max_positions;
-  ASSIGN_OR_RETURN(task->samples, draw_samples(config, *task->benchmark, *tools, positions,
-                                               config.benchmark_split()));
-  RETURN_IF_ERROR(check_not_trained_on(config.model.path, task->samples));
+  task->benchmark = std::move(drawn.benchmark);
+  task->samples = std::move(drawn.samples);
   task->notices = notices_of(task->samples);
-  std::unique_ptr<Benchmark> other;
-  if (const std::string name = config.calibration_benchmark_name(); !name.empty()) {
-    ASSIGN_OR_RETURN(other, make_benchmark(name, config.calibration.benchmark,
-                                           {"calibration.benchmark", {"name"}}));
-  }
-  Result<std::vector<Sample>> drawn = draw_samples(config, other ? *other : *task->benchmark,
-                                                   *tools, positions, Split::kCalibration);
-  if (!drawn) return fail(std::move(drawn).error().at("calibration"));
-  task->calibration.samples = *std::move(drawn);
+  task->calibration.samples = std::move(drawn.calibration);
   task->calibration_notices = notices_of(task->calibration.samples);
-  RETURN_IF_ERROR(check_disjoint(task->calibration.samples, task->samples));
   task->calibration.id = content_id(task->calibration.samples);
   entry = std::move(task);
   return entry.get();

@@ -14,6 +14,7 @@ namespace strata {
 struct StrategyInfo {
   std::string_view name;
   std::string_view help;
+  bool uses_budget = true;
   config::Value defaults;  // a mapping without "name"
   std::vector<config::FieldHelp> fields;
 };

@@ -12,7 +12,7 @@ constexpr std::uint64_t kMaxPlanBytes = 16 << 20;
 class File final : public SelectionStrategy {
  public:
   explicit File(FileConfig config) : config_(std::move(config)) {}
-  bool uses_budget() const override { return false; }
+  bool uses_budget() const override { return FileConfig::kUsesBudget; }
   std::string label() const override {
     return "file[" + std::filesystem::path(config_.path).filename().string() + "]";
   }

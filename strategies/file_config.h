@@ -9,6 +9,7 @@ namespace strata {
 struct FileConfig {
   static constexpr std::string_view kName = "file";
   static constexpr std::string_view kHelp = "the mask of a plan.json or selection.json";
+  static constexpr bool kUsesBudget = false;
   std::string path;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {

@@ -8,6 +8,7 @@ namespace strata {
 struct FullConfig {
   static constexpr std::string_view kName = "full";
   static constexpr std::string_view kHelp = "full attention everywhere (the ceiling)";
+  static constexpr bool kUsesBudget = false;
   template <typename Self, typename Visitor>
   static void fields(Self&, Visitor&&) {}
 };

@@ -10,6 +10,7 @@ struct NativeConfig {
   static constexpr std::string_view kName = "native";
   static constexpr std::string_view kHelp =
       "the layers and windows of the checkpoint's own config; mixer= and budget= do not matter";
+  static constexpr bool kUsesBudget = false;
   template <typename Self, typename Visitor>
   static void fields(Self&, Visitor&&) {}
 };

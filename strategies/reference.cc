@@ -8,7 +8,7 @@ namespace {
 class Reference final : public SelectionStrategy {
  public:
   explicit Reference(bool keep) : keep_(keep) {}
-  bool uses_budget() const override { return false; }
+  bool uses_budget() const override { return FullConfig::kUsesBudget; }  // nor does none
   std::string label() const override { return keep_ ? "full" : "none"; }
   std::string group() const override { return label(); }
   Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {
@@ -21,7 +21,7 @@ class Reference final : public SelectionStrategy {
 
 class Native final : public SelectionStrategy {
  public:
-  bool uses_budget() const override { return false; }
+  bool uses_budget() const override { return NativeConfig::kUsesBudget; }
   std::string label() const override { return "native"; }
   std::string group() const override { return label(); }
   Result<Selection> select(const SelectionRequest& request, SelectionContext&) override {

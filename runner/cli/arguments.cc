@@ -143,6 +143,41 @@ void add_verification(CLI::App* command, Arguments& arguments) {
   command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
 }
 
+// What stands where a subcommand belongs and is none: CLI11 says only that one is required.
+std::optional<Error> unknown_subcommand(CLI::App& app, int argc, char** argv) {
+  CLI::App* command = &app;
+  std::vector<CLI::App*> subcommands;
+  int i = 1;
+  for (;; ++i) {
+    subcommands = command->get_subcommands([](CLI::App*) { return true; });
+    if (i >= argc || *argv[i] == '-' || subcommands.empty()) return std::nullopt;
+    const auto named = std::find_if(subcommands.begin(), subcommands.end(),
+                                    [&](CLI::App* one) { return one->check_name(argv[i]); });
+    if (named == subcommands.end()) break;
+    command = *named;
+  }
+  std::vector<std::string> names;
+  for (const CLI::App* one : subcommands) names.push_back(one->get_name());
+  return make_error(ErrorKind::kInvalidArgument, "{} has no subcommand '{}'",
+                    command == &app ? "strata" : "strata " + command->get_name(), argv[i])
+      .with_hint(config::nearest_hint(argv[i], names, "subcommands"));
+}
+
+// A run is carried on as it was recorded: whatever else a command said would change it or be
+// ignored.
+std::optional<Error> word_beside_resume(const Arguments& arguments) {
+  if (arguments.resume.empty()) return std::nullopt;
+  for (const std::string& word : arguments.load.overrides)
+    if (!word.starts_with("db="))
+      return make_error(ErrorKind::kInvalidArgument,
+                        "--resume takes the recorded configuration; expected db= alone, got '{}'",
+                        word)
+          .with_hint(
+              "without --resume the whole command carries its run on, or begins a new one "
+              "where anything has changed");
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> default_config_dirs() {
@@ -172,8 +207,8 @@ Parsed parse(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "select, evaluate and record every sample");
   add_composition(run, arguments, dirs);
   run->add_option("--resume", arguments.resume,
-                  "carry on this unfinished run (an id, or its beginning) of db=; refused where "
-                  "anything is not what it was");
+                  "carry on this unfinished run (an id, or its beginning) of db= by its recorded "
+                  "configuration; refused where anything is not what it was");
   CLI::App* select = app.add_subcommand("select", "select and write the plan");
   add_composition(select, arguments, dirs);
   select->add_option("-o", arguments.plan_out, "where plan.json goes")->required();
@@ -257,6 +292,8 @@ Parsed parse(int argc, char** argv) {
       "claims", "selectors over calibration seeds, and against toggling units by NLL");
   CLI::App* run_report =
       report->add_subcommand("run", "one run: scores of units, cost, NLL at each answer position");
+  CLI::App* runs = report->add_subcommand(
+      "runs", "the runs of a database: ids, what they asked, how far they came");
   CLI::App* longmemeval = report->add_subcommand(
       "longmemeval", "LongMemEval's questions by type: the checker and each judge side by side");
   CLI::App* paper = report->add_subcommand(
@@ -267,8 +304,8 @@ Parsed parse(int argc, char** argv) {
       "tests, and the samples that changed");
   CLI::App* grid = report->add_subcommand(
       "grid", "answers by length and depth of the needle (benchmark=niah_grid): heat maps");
-  for (CLI::App* command :
-       {ablation, claims, compare, grid, leaderboard, lengths, longmemeval, paper, run_report}) {
+  for (CLI::App* command : {ablation, claims, compare, grid, leaderboard, lengths, longmemeval,
+                            paper, run_report, runs}) {
     command->add_option("--format", arguments.format, "text, md (or markdown), csv, latex or html")
         ->check(CLI::IsMember({"text", "md", "markdown", "csv", "latex", "html"}));
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
@@ -278,13 +315,14 @@ Parsed parse(int argc, char** argv) {
     command->add_flag(
         "--trace", arguments.trace,
         "instead of the tables: the ids of the rows behind each number, and SQL that gives it");
-  for (CLI::App* command : {ablation, claims, grid, leaderboard, lengths}) {
-    add_where(command, arguments);
+  for (CLI::App* command : {ablation, claims, grid, leaderboard, lengths})
     command
         ->add_option("--by", arguments.by,
                      "KEY: a table for each value of this stored key; repeat it")
         ->option_text("KEY")
         ->allow_extra_args(false);
+  for (CLI::App* command : {ablation, claims, grid, leaderboard, lengths, runs}) {
+    add_where(command, arguments);
     command
         ->add_option("overrides", arguments.load.overrides,
                      "db=FILE, and filters: model= benchmark= decode_rule= window= budget.units=; "
@@ -326,6 +364,11 @@ Parsed parse(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (const auto unknown = unknown_subcommand(app, argc, argv)) {
+      report_error(*unknown);
+      parsed.exit_code = 2;
+      return parsed;
+    }
     const int code = app.exit(error);
     parsed.exit_code = code == 0 ? 0 : 2;
     return parsed;
@@ -340,6 +383,11 @@ Parsed parse(int argc, char** argv) {
     };
     std::copy_if(words.begin(), words.end(), std::back_inserter(arguments.names), is_name);
     words.erase(std::remove_if(words.begin(), words.end(), is_name), words.end());
+  }
+  if (const auto extra = word_beside_resume(arguments)) {
+    report_error(*extra);
+    parsed.exit_code = 2;
+    return parsed;
   }
   if (*paper && arguments.names.size() > 1) {
     std::fprintf(stderr, "error: report paper takes one paper, got %zu\n", arguments.names.size());
@@ -360,10 +408,10 @@ Parsed parse(int argc, char** argv) {
       std::fprintf(stderr, "error: report %s takes %s, got %zu\n  hint: %s\n",
                    *compare ? "compare" : "run", *compare ? "two runs or files" : "one run",
                    arguments.names.size(),
-                   *compare ? "strata report compare RUN RUN [db=FILE] (ids, or their beginnings, "
-                              "of `runs`), or strata report compare A.db B.db"
-                            : "strata report run RUN [db=FILE] (an id of `runs`, or its "
-                              "beginning)");
+                   *compare ? "strata report compare RUN RUN [db=FILE] (ids, or their beginnings: "
+                              "strata report runs), or strata report compare A.db B.db"
+                            : "strata report run RUN [db=FILE] (an id, or its beginning: "
+                              "strata report runs)");
       parsed.exit_code = 2;
       return parsed;
     }
@@ -390,6 +438,7 @@ Parsed parse(int argc, char** argv) {
       {longmemeval, Command::kReportLongMemEval},
       {paper, Command::kReportPaper},
       {run_report, Command::kReportRun},
+      {runs, Command::kReportRuns},
       {check, Command::kDbCheck},
       {dump, Command::kDbDump},
       {merge, Command::kDbMerge},

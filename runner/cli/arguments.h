@@ -33,6 +33,7 @@ enum class Command {
   kReportLongMemEval,
   kReportPaper,
   kReportRun,
+  kReportRuns,
   kDbCheck,
   kDbDump,
   kDbMerge,

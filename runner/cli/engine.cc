@@ -1,5 +1,4 @@
 // Commands that run a model.
-#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -41,12 +40,23 @@ void note_all(const std::vector<std::string>& notices) {
   for (const std::string& notice : notices) std::fprintf(stderr, "note: %s\n", notice.c_str());
 }
 
+// Before the selection, which may take hours. (Models have check_free_for_model.)
+Status check_free(const std::string& file) {
+  if (file.empty() || !std::filesystem::exists(file)) return {};
+  return fail(
+      make_error(ErrorKind::kInvalidArgument, "expected nothing where the file goes, got something")
+          .at(file)
+          .with_hint("remove it, or give another name"));
+}
+
 Status select(const Arguments& arguments, const std::vector<Job>& jobs,
               TerminalProgress& progress) {
   if (jobs.size() != 1)
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "select makes one plan; the sweep has {} jobs", jobs.size())
                     .with_hint("use `strata run -m` for sweeps"));
+  RETURN_IF_ERROR(check_free(arguments.plan_out));
+  RETURN_IF_ERROR(check_free(arguments.selection_out));
   Workbench workbench;
   const ExperimentConfig& config = jobs[0].config;
   ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
@@ -130,15 +140,10 @@ Status resume(const Arguments& arguments, const std::vector<Job>& jobs,
                 run.id.substr(0, 12).c_str(), run.label.c_str());
     return {};
   }
-  const bool says_more =
-      std::any_of(arguments.load.overrides.begin(), arguments.load.overrides.end(),
-                  [](const std::string& word) { return !word.starts_with("db="); });
   const std::string build = build_id();
   Workbench workbench;
   ASSIGN_OR_RETURN(OpenedStore opened, OpenedStore::open(db));
-  ASSIGN_OR_RETURN(const Job job,
-                   job_to_resume(run, db, says_more ? std::optional(jobs[0]) : std::nullopt,
-                                 workbench, opened.store, build));
+  ASSIGN_OR_RETURN(const Job job, job_to_resume(run, db, workbench, opened.store, build));
   ASSIGN_OR_RETURN(const RunOutcome outcome,
                    run_job(job, run, workbench, opened.store, build, progress));
   report_done(outcome);

@@ -17,6 +17,7 @@
 #include "results/reports/html_leaderboard.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/memory_report.h"
+#include "results/reports/run_list.h"
 #include "results/reports/run_report.h"
 #include "runner/cli/arguments.h"
 #include "runner/export.h"
@@ -66,12 +67,29 @@ Result<ReportKeys> report_keys(const std::vector<std::string>& words) {
     } else {
       const std::vector<std::string> known = {"db",     "model",        "benchmark", "decode_rule",
                                               "window", "budget.units", "match"};
-      return fail(
-          make_error(ErrorKind::kInvalidArgument, "command line: '{}': unknown key '{}'", word, key)
-              .with_hint(config::nearest_hint(key, known, "keys")));
+      const Error error = make_error(ErrorKind::kInvalidArgument,
+                                     "command line: '{}': unknown key '{}'", word, key);
+      if (std::filesystem::is_regular_file(word)) return fail(Error(error).with_hint("db=" + word));
+      if (equals == std::string::npos || config::nearest(key, known))
+        return fail(Error(error).with_hint(config::nearest_hint(key, known, "keys")));
+      return fail(Error(error).with_hint("--where " + word + " filters by any stored key"));
     }
   }
   return keys;
+}
+
+// A name that is meant as a file: no run's id has such characters.
+bool names_file(const std::string& name) {
+  return name.find_first_of("./") != std::string::npos || std::filesystem::exists(name);
+}
+
+Status check_file(const std::string& name) {
+  if (std::filesystem::is_regular_file(name)) return {};
+  return fail(
+      make_error(ErrorKind::kNotFound, "there is no such file")
+          .at(name)
+          .with_hint("strata report compare A.db B.db, or of one database's runs: strata report "
+                     "compare RUN RUN db=FILE"));
 }
 
 // Two runs of keys.db, or two database files where both names are files.
@@ -79,7 +97,9 @@ Result<std::string> comparison(const Arguments& arguments, const ReportKeys& key
                                const RenderOptions& options) {
   const CompareRequest request{.samples = arguments.changed_samples};
   const std::string &a = arguments.names[0], &b = arguments.names[1];
-  if (std::filesystem::is_regular_file(a) && std::filesystem::is_regular_file(b)) {
+  if (names_file(a) || names_file(b)) {
+    RETURN_IF_ERROR(check_file(a));
+    RETURN_IF_ERROR(check_file(b));
     ASSIGN_OR_RETURN(const Store first, Store::open(a, Store::Mode::kReadOnly));
     ASSIGN_OR_RETURN(const Store second, Store::open(b, Store::Mode::kReadOnly));
     if (arguments.trace)
@@ -122,6 +142,12 @@ Result<int> report(const Arguments& arguments) {
   ASSIGN_OR_RETURN(options.format, parse_report_format(arguments.format));
   options.utf8 = !arguments.ascii;
   std::string text;
+  if (arguments.command == Command::kReportRun && names_file(arguments.names[0]))
+    return fail(make_error(ErrorKind::kInvalidArgument, "expected a run's id, got a file")
+                    .at(arguments.names[0])
+                    .with_hint(fmt::format("strata report run RUN db={0}; 'strata report runs "
+                                           "db={0}' lists them",
+                                           arguments.names[0])));
   if (arguments.command == Command::kReportCompare) {
     ASSIGN_OR_RETURN(text, comparison(arguments, keys, options));
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -145,6 +171,9 @@ Result<int> report(const Arguments& arguments) {
     text = render(memory_page(blocks, options.format), options);
   } else if (arguments.command == Command::kReportRun) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
+  } else if (arguments.command == Command::kReportRuns) {
+    ASSIGN_OR_RETURN(const ReportPage page, run_list(store, keys.filters));
+    text = render(page, options);
   } else if (arguments.command == Command::kReportAblation) {
     ASSIGN_OR_RETURN(const Ablation swept, ablation(store, keys.filters));
     text = render(arguments.trace ? ablation_trace(swept) : ablation_page(swept), options);
@@ -253,7 +282,8 @@ int run_light(const Arguments& arguments) {
     case Command::kReportLengths:
     case Command::kReportLongMemEval:
     case Command::kReportPaper:
-    case Command::kReportRun: code = report(arguments); break;
+    case Command::kReportRun:
+    case Command::kReportRuns: code = report(arguments); break;
     case Command::kDbCheck:
     case Command::kDbDump:
     case Command::kDbMerge:

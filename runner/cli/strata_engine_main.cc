@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include "runner/cli/arguments.h"
+#include "runner/cli/standard_output.h"
 
 int main(int argc, char** argv) {
   // Activations of one operation are handed to the next: giving them back to the kernel in between
@@ -9,6 +10,6 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   const strata::cli::Parsed parsed = strata::cli::parse(argc, argv);
-  if (parsed.exit_code >= 0) return parsed.exit_code;
-  return strata::cli::run_engine(parsed.arguments);
+  return strata::cli::flushed(parsed.exit_code >= 0 ? parsed.exit_code
+                                                    : strata::cli::run_engine(parsed.arguments));
 }

@@ -6,6 +6,7 @@
 #include "benchmarks/judge/endpoint.h"
 #include "results/writer_lock.h"
 #include "runner/cli/arguments.h"
+#include "runner/cli/standard_output.h"
 #include "runner/cli/terminal_progress.h"
 #include "runner/judging.h"
 #include "runner/score_config.h"
@@ -46,12 +47,12 @@ Result<int> score(const Arguments& arguments) {
 int main(int argc, char** argv) {
   using namespace strata::cli;
   const Parsed parsed = parse(argc, argv);
-  if (parsed.exit_code >= 0) return parsed.exit_code;
+  if (parsed.exit_code >= 0) return flushed(parsed.exit_code);
   if (parsed.arguments.command != Command::kScore) {
     std::fprintf(stderr, "error: strata-judge is the part of strata that runs `strata score`\n");
     return 2;
   }
   listen_for_interrupts();
   const strata::Result<int> code = score(parsed.arguments);
-  return code ? *code : report_error(code.error());
+  return flushed(code ? *code : report_error(code.error()));
 }

@@ -6,8 +6,10 @@
 #include <cstring>
 
 #include "runner/cli/arguments.h"
+#include "runner/cli/standard_output.h"
 #include "runner/config/yaml_writer.h"
 #include "runner/convert_config.h"
+#include "runner/dry_run.h"
 #include "runner/score_config.h"
 
 namespace strata::cli {
@@ -41,6 +43,9 @@ Status check_jobs(const Arguments& arguments) {
   }
   ASSIGN_OR_RETURN(const std::vector<Job> jobs, load_jobs(arguments.load));
   if (!arguments.dry_run) return {};
+  const bool asks = arguments.command == Command::kRun || arguments.command == Command::kSelect ||
+                    arguments.command == Command::kTrain;
+  if (asks && arguments.resume.empty()) RETURN_IF_ERROR(check_without_weights(jobs));
   for (const Job& job : jobs) {
     std::string words;
     for (const std::string& word : job.overrides) words += (words.empty() ? "" : " ") + word;
@@ -74,29 +79,33 @@ Result<int> with_judge(const Arguments& arguments, char** argv) {
   return hand_on("strata-judge", argv);
 }
 
+int run(const Arguments& arguments, char** argv) {
+  Result<int> code = 0;
+  switch (arguments.command) {
+    case Command::kRun:
+    case Command::kSelect:
+    case Command::kVerify:
+    case Command::kTrain:
+    case Command::kConvert:
+    case Command::kBenchDecode:
+    case Command::kBenchGates:
+    case Command::kBenchMixer:
+    case Command::kBenchPrefill: code = with_model(arguments, argv); break;
+    case Command::kScore: code = with_judge(arguments, argv); break;
+    default:
+      if (arguments.command != Command::kSamples ||
+          !(arguments.show_job || arguments.show_defaults))
+        return run_light(arguments);
+      code = show_configuration(arguments);
+  }
+  return code ? *code : report_error(code.error());
+}
+
 }  // namespace
 }  // namespace strata::cli
 
 int main(int argc, char** argv) {
   using namespace strata::cli;
   const Parsed parsed = parse(argc, argv);
-  if (parsed.exit_code >= 0) return parsed.exit_code;
-  const Arguments& arguments = parsed.arguments;
-  if (arguments.command == Command::kRun || arguments.command == Command::kSelect ||
-      arguments.command == Command::kVerify || arguments.command == Command::kTrain ||
-      arguments.command == Command::kConvert || arguments.command == Command::kBenchDecode ||
-      arguments.command == Command::kBenchGates || arguments.command == Command::kBenchMixer ||
-      arguments.command == Command::kBenchPrefill) {
-    const strata::Result<int> code = with_model(arguments, argv);
-    return code ? *code : report_error(code.error());
-  }
-  if (arguments.command == Command::kScore) {
-    const strata::Result<int> code = with_judge(arguments, argv);
-    return code ? *code : report_error(code.error());
-  }
-  if (arguments.command == Command::kSamples && (arguments.show_job || arguments.show_defaults)) {
-    const strata::Result<int> code = show_configuration(arguments);
-    return code ? *code : report_error(code.error());
-  }
-  return run_light(arguments);
+  return flushed(parsed.exit_code >= 0 ? parsed.exit_code : run(parsed.arguments, argv));
 }

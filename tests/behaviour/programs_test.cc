@@ -66,6 +66,25 @@ TEST(ProgramsTest, RunHelpListsEveryKeyFromItsStruct) {
     EXPECT_NE(help.text.find(key), std::string::npos) << key;
 }
 
+TEST(ProgramsTest, AFullDiskIsAnErrorOfEveryCommandThatPrints) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  for (const std::string command :
+       {"--version", "run --help", "run --cfg job", "run --info defaults-tree", "report paper",
+        "report paper --format html", "score --cfg job"}) {
+    const Outcome outcome = run_command("cd " + source_dir() + " && (" + binary_dir() + "/strata " +
+                                        command + " > /dev/full)");
+    EXPECT_EQ(outcome.code, 1) << command;
+    EXPECT_EQ(outcome.text, "error: writing to standard output failed: No space left on device\n")
+        << command;
+  }
+  for (const std::string program : {"strata-engine", "strata-judge"})
+    EXPECT_EQ(run_command("cd " + source_dir() + " && (" + binary_dir() + "/" + program +
+                          " --help > /dev/full)")
+                  .code,
+              1)
+        << program;
+}
+
 struct WrongInput {
   const char* name;
   const char* arguments;
@@ -106,6 +125,12 @@ const WrongInput kWrongInputs[] = {
     {"LinearDecodesInFull",
      "select -o @DIR@/plan.json mixer=linear_attention decode_rule=full",
      {"decode_rule", "expected same"}},
+    {"SelectionOverAnotherFile",
+     "select -o @DIR@/text.db",
+     {"text.db: expected nothing where the file goes, got something"}},
+    {"SelectionEvidenceOverAnotherFile",
+     "select -o @DIR@/new.json --selection @DIR@/text.db",
+     {"text.db: expected nothing where the file goes, got something"}},
     {"MissingModel",
      "run model=directory model.path=@DIR@/nothing",
      {"nothing: expected a model directory"}},
@@ -128,9 +153,31 @@ const WrongInput kWrongInputs[] = {
      {"--tolerance", "at least 0", "-1"}},
     {"ReportOfTwoRuns", "report run 1 2", {"report run takes one run, got 2"}},
     {"ResumeOfAnUnknownRun", "run --resume 12 db=@DIR@/none.db", {"none.db", "no file"}},
+    {"ResumeWithMoreThanItsDatabase",
+     "run --resume 12 mixer.window=3 db=@DIR@/none.db",
+     {"expected db= alone, got 'mixer.window=3'"}},
     {"MigrationOfNothing", "db migrate @DIR@/none.db", {"none.db: there is no such file"}},
     {"UnknownReportKey", "report leaderboard dp=x", {"dp", "db"}},
-    {"UnknownCommand", "rum", {"subcommand"}},
+    {"UnknownCommand", "rum", {"no subcommand 'rum'", "did you mean 'run'?"}},
+    {"UnknownReport",
+     "report leaderbord",
+     {"strata report has no subcommand 'leaderbord'", "did you mean 'leaderboard'?"}},
+    {"NoReport", "report", {"subcommand"}},
+    {"ReportOfADatabaseWithoutItsKey",
+     "report leaderboard @DIR@/text.db",
+     {"unknown key", "hint: db=/"}},
+    {"ReportFilteredByAStoredKey",
+     "report leaderboard budget.fraction=0.25",
+     {"hint: --where budget.fraction=0.25"}},
+    {"ComparisonWithAMissingFile",
+     "report compare @DIR@/text.db nofile.db",
+     {"nofile.db: there is no such file"}},
+    {"ComparisonOfAFileAndARun",
+     "report compare @DIR@/text.db 1395",
+     {"1395: there is no such file"}},
+    {"ReportOfARunThatIsAFile",
+     "report run @DIR@/text.db",
+     {"text.db: expected a run's id, got a file", "report run RUN db=/"}},
     {"NoCommand", "", {"subcommand"}},
     {"BadJsonl", "samples benchmark=jsonl benchmark.path=@DIR@/bad.jsonl", {"bad.jsonl", "prompt"}},
 };
@@ -167,6 +214,31 @@ TEST(ProgramsTest, WhatTheModelCannotDoIsAnErrorBeforeAnythingIsWritten) {
     EXPECT_NE(refused("strategy=full device=cuda").find("no CUDA device"), std::string::npos);
   }
   std::filesystem::remove(db);
+}
+
+TEST(ProgramsTest, ADryRunRefusesWhatTheRunWouldWithoutItsWeights) {
+  if (!std::filesystem::exists(model_dir() + "/config.json"))
+    GTEST_SKIP() << "no model at " << model_dir();
+  const auto dry = [](const std::string& arguments) {
+    return strata("run --dry-run benchmark.samples=2 calibration.samples=2 benchmark.length=256 " +
+                  arguments);
+  };
+  const std::string model = " model.path=" + model_dir();
+  EXPECT_EQ(dry("strategy=periodic" + model).code, 0);
+  EXPECT_EQ(dry("strategy=full budget.fraction=1.5" + model).code, 0) << "it has no budget";
+  for (const auto& [words, says] : std::vector<std::pair<std::string, std::string>>{
+           {"strategy=periodic budget.fraction=1.5" + model, "budget.fraction is 1.5"},
+           {"strategy=periodic budget.fraction=0" + model, "budget.fraction is 0"},
+           {"strategy=random budget.units=31" + model, "the model has 30 units"},
+           {"strategy=random budget.units=-2" + model, "budget.units is -2"},
+           {"benchmark.samples=0" + model, "niah"},
+           {"strategy=file strategy.path=/none.json" + model, "/none.json: there is no such file"},
+           {"model=directory model.path=/none", "/none/config.json"}}) {
+    const Outcome outcome = dry(words);
+    EXPECT_EQ(outcome.code, 1) << words << '\n' << outcome.text;
+    EXPECT_NE(outcome.text.find(says), std::string::npos) << words << '\n' << outcome.text;
+    EXPECT_EQ(outcome.text.find("nothing run"), std::string::npos) << outcome.text;
+  }
 }
 
 TEST(ProgramsTest, LinearAttentionIsRefusedByAModelWithoutBranches) {

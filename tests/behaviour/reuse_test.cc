@@ -129,6 +129,7 @@ TEST_F(ReuseTest, APlanFileOfOtherContentMeansNewAnswers) {
   const std::string file = "strategy=file strategy.path=" + job_.path("plan.json");
   select("0");
   answer_once(file);
+  std::filesystem::remove(job_.path("plan.json"));
   select("1");
   expect_new_answers(file);
   const std::vector<RunRow> runs = job_.runs();

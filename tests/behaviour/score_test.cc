@@ -233,6 +233,13 @@ TEST_F(ScoreCommand, MakesNoDatabaseOfAWrongName) {
   EXPECT_FALSE(std::filesystem::exists(database_));
 }
 
+TEST_F(ScoreCommand, SaysThatAFilterLeavesNothing) {
+  const Outcome outcome =
+      score("judge.url=http://127.0.0.1:1/v1 judge.model=x --where label=nobody");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.text, HasSubstr("a.db: no run matches --where label=nobody\n"));
+}
+
 TEST_F(ScoreCommand, ShowsItsConfigurationAndKeys) {
   const Outcome shown = score("judge=official --cfg job");
   EXPECT_EQ(shown.code, 0) << shown.text;

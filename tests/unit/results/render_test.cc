@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "leaderboard_fixture.h"
 #include "results/reports/format.h"
+#include "results/reports/run_list.h"
 #include "results/reports/run_report.h"
 #include "results/reports/text_table.h"
 
@@ -300,7 +301,36 @@ TEST(RunReport, SaysWhichRunIsMissing) {
   const TemporaryFolder folder;
   const World world = make_world(folder.file("a.db"));
   EXPECT_EQ(run_report(world.store, "zz", {}).error().text(),
-            folder.file("a.db") + ": table runs has no row zz");
+            folder.file("a.db") + ": no run begins with 'zz'\n  hint: 'strata report runs db=" +
+                folder.file("a.db") + "' lists them");
+}
+
+TEST(RunList, NamesEachRunAndWhatTellsItApart) {
+  const TemporaryFolder folder;
+  World world = make_world(folder.file("a.db"), 3);
+  world.run.experiment_id = world.experiment.id;
+  world.run.status = RunStatus::kDone;
+  must(world.store.update(world.run));
+  RunRow later = run_row("full", 61);
+  later.benchmark_config_json = R"({"length":512,"task":"multi"})";
+  later.budget_units.reset();
+  later.id = must(world.store.record(later));
+  const std::string listed =
+      render(must(run_list(world.store, {})), {.format = ReportFormat::kCsv});
+  EXPECT_EQ(listed,
+            fmt::format("table,run,label,status,benchmark,budget,window,started (UTC),answered\n"
+                        "runs,{},nll_guided[restore],done,niah length=512 task=single,1,16,"
+                        "2025-01-31 12:00:00,3/3\n"
+                        "runs,{},full,running,niah length=512 task=multi,,16,"
+                        "2025-01-31 12:01:01,\n",
+                        world.run.id.substr(0, 12), later.id.substr(0, 12)));
+  LeaderboardRequest filters;
+  filters.budget_units = 1;
+  filters.model = "toy";
+  EXPECT_EQ(must(run_list(world.store, filters)).sections[0].table.rows.size(), 1U);
+  filters.model = "other";
+  EXPECT_EQ(run_list(world.store, filters).error().text(),
+            folder.file("a.db") + ": no run matches");
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 #include "results/store.h"
 
+#include <fmt/ranges.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "core/sample.h"
@@ -37,6 +39,7 @@ void edit(const std::string& path, const std::string& sql) {
 TEST(Store, GivesBackEveryRowAsItWasRecorded) {
   const TemporaryFolder folder;
   const World world = make_world(folder.file("a.db"));
+  const WriterLock writer = must(WriterLock::acquire(folder.file("a.db")));  // it is running
   const Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadOnly));
   EXPECT_EQ(must(store.model(model_row().id)), model_row());
   EXPECT_EQ(must(store.experiment(world.experiment.id)), world.experiment);
@@ -246,11 +249,18 @@ TEST(Store, FindsARunByTheBeginningOfItsId) {
   World world = make_world(folder.file("a.db"));
   for (int i = 1; i < 40; ++i) must(world.store.record(run_row("run", i)));
   EXPECT_EQ(must(world.store.run(world.run.id.substr(0, 10))).id, world.run.id);
-  // 40 ids over 16 first digits: two share one.
-  EXPECT_EQ(world.store.run("").error().text(),
-            folder.file("a.db") + ": several runs begin with ''\n  hint: give more of the id");
+  std::string upper = world.run.id;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  EXPECT_EQ(must(world.store.run(upper)).id, world.run.id);
+  const std::string several = world.store.run("").error().text();
+  EXPECT_THAT(several, HasSubstr(folder.file("a.db") + ": 40 runs begin with '': " +
+                                 world.run.id.substr(0, 12) + " nll_guided[restore], "));
+  EXPECT_THAT(several, HasSubstr(" run, …\n  hint: give more of the id"));
   EXPECT_EQ(world.store.run("zz").error().text(),
-            folder.file("a.db") + ": table runs has no row zz");
+            fmt::format("{0}: no run begins with 'zz'\n  hint: 'strata report runs db={0}' lists "
+                        "them",
+                        folder.file("a.db")));
   const auto runs = must(world.store.runs());
   ASSERT_EQ(runs.size(), 40U);
   EXPECT_TRUE(std::is_sorted(runs.begin(), runs.end(), [](const RunRow& a, const RunRow& b) {
@@ -509,22 +519,92 @@ TEST(Store, CheckFindsDoneRunsWithoutAllAnswersAndTornRows) {
 }
 
 // docs/database.md shows queries; they must fit the schema.
-TEST(Store, EveryQueryOfTheDocumentationRuns) {
+TEST(Store, ARunWhoseProcessIsGoneIsInterruptedForReaders) {
+  const TemporaryFolder folder;
+  const World world = make_world(folder.file("a.db"));
+  const Store reader = must(Store::open(folder.file("a.db"), Store::Mode::kReadOnly));
+  {
+    const WriterLock writer = must(WriterLock::acquire(folder.file("a.db")));
+    EXPECT_EQ(must(reader.runs())[0].status, RunStatus::kRunning);
+  }
+  for (const RunRow& run : {must(reader.run(world.run.id)), must(reader.runs())[0]}) {
+    EXPECT_EQ(run.status, RunStatus::kInterrupted);
+    EXPECT_EQ(run.error, "its process is gone");
+  }
+  EXPECT_EQ(must(world.store.run(world.run.id)).status, RunStatus::kRunning) << "it was written";
+}
+
+// Rows as lines: "full|2|1.0".
+std::string sorted_rows(const std::string& path, const std::string& sql) {
+  std::set<std::string> rows;
+  const auto take = [](void* to, int columns, char** values, char**) {
+    std::string row;
+    for (int i = 0; i < columns; ++i)
+      row += fmt::format("{}{}", i == 0 ? "" : "|", values[i] == nullptr ? "NULL" : values[i]);
+    static_cast<std::set<std::string>*>(to)->insert(row + "\n");
+    return 0;
+  };
+  sqlite3* handle = nullptr;
+  EXPECT_EQ(sqlite3_open(path.c_str(), &handle), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(handle, sql.c_str(), take, &rows, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(handle);
+  sqlite3_close(handle);
+  return fmt::format("{}", fmt::join(rows, ""));
+}
+
+// Two runs of one experiment, each with an execution that answered both samples, the second one
+// otherwise; a judge has said yes and then no of the first sample.
+void make_twice_executed(const std::string& path) {
+  World world = make_world(path);
+  const auto finish = [&](RunRow run) {
+    run.experiment_id = world.experiment.id;
+    run.status = RunStatus::kDone;
+    must(world.store.update(run));
+  };
+  finish(world.run);
+  RunRow later = run_row("nll_restore", 60);
+  later.id = must(world.store.record(later));
+  finish(later);
+  ExecutionRow execution = execution_row(later.id);
+  execution.threads = 2;
+  execution.id = execution_id(execution);
+  must(world.store.record(execution));
+  for (ResponseRow response : world.responses) {
+    response.execution_id = execution.id;
+    response.metrics["gen_contains"] = 0;
+    response.answer_nll = {2, 4};
+    must(world.store.record(response));
+    JudgementRow judgement = judgement_row(response, 60);
+    judgement.official = false;
+    judgement.verdict = JudgedAs::kNo;
+    judgement.id = judgement_id(judgement);
+    must(world.store.record(judgement));
+  }
+}
+
+TEST(Store, EveryQueryOfTheDocumentationCountsOneExecutionASample) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.db");
-  { const World world = make_world(path); }
+  make_twice_executed(path);
+  const std::vector<std::string> expected = {
+      "nll_guided[restore]|2|0.0\nnll_restore|2|0.0\n",
+      "nll_guided[restore]|0|2.0\nnll_guided[restore]|1|4.0\nnll_restore|0|2.0\n"
+      "nll_restore|1|4.0\n",
+      "nll_guided[restore]|judge-1|NULL|2|0.0\nnll_restore|judge-1|NULL|2|0.0\n", ""};
   const char* root = std::getenv("STRATA_SOURCE_DIR");
   const std::string page =
       bytes_of(std::string(root == nullptr ? "." : root) + "/docs/database.md");
   const std::string_view fence = "```sql\n";
-  int queries = 0;
+  std::size_t queries = 0;
   for (auto begin = page.find(fence); begin != std::string::npos;
        begin = page.find(fence, begin + 1)) {
     const auto start = begin + fence.size();
-    edit(path, page.substr(start, page.find("```", start) - start));
+    const std::string sql = page.substr(start, page.find("```", start) - start);
+    ASSERT_LT(queries, expected.size());
+    EXPECT_EQ(sorted_rows(path, sql), expected[queries]) << sql;
     ++queries;
   }
-  EXPECT_EQ(queries, 4);
+  EXPECT_EQ(queries, expected.size());
 }
 
 }  // namespace

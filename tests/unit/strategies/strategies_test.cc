@@ -44,6 +44,14 @@ TEST(StrategiesTest, FullAndNoneIgnoreTheBudget) {
     EXPECT_FALSE((*make_strategy(named(name)))->uses_budget());
 }
 
+TEST(StrategiesTest, TheCommandLineKnowsWhichIgnoreTheBudget) {
+  for (const StrategyInfo& info : strategy_infos()) {
+    const auto made = make_strategy(named(std::string(info.name).c_str()));
+    ASSERT_TRUE(made) << info.name << ": " << made.error().text();
+    EXPECT_EQ((*made)->uses_budget(), info.uses_budget) << info.name;
+  }
+}
+
 TEST(StrategiesTest, NativeIsTheCheckpointsOwnHybrid) {
   const HeadLayout layout{3, 4, 2};
   const AttentionPlan native = *AttentionPlan::from_cells(
