@@ -79,6 +79,7 @@ Result<std::vector<nlohmann::json>> sample_lines(const ExperimentConfig& config)
       const std::vector<Sample> samples,
       draw_samples(config, *benchmark, text, /*max_positions=*/0, config.benchmark_split()));
   std::vector<nlohmann::json> lines;
+  lines.reserve(samples.size());
   for (const Sample& sample : samples)
     lines.push_back({{"id", sample.id},
                      {"prompt", sample.prompt_text},

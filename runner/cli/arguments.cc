@@ -157,6 +157,7 @@ std::optional<Error> unknown_subcommand(CLI::App& app, int argc, char** argv) {
     command = *named;
   }
   std::vector<std::string> names;
+  names.reserve(subcommands.size());
   for (const CLI::App* one : subcommands) names.push_back(one->get_name());
   return make_error(ErrorKind::kInvalidArgument, "{} has no subcommand '{}'",
                     command == &app ? "strata" : "strata " + command->get_name(), argv[i])
