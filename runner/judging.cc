@@ -86,7 +86,6 @@ class Scorer {
  private:
   Status collect() {
     ASSIGN_OR_RETURN(const std::vector<RunRow> runs, matching_runs(store_, request_.where));
-    if (runs.empty() && !request_.where.empty()) return fail(nothing_matches());
     ASSIGN_OR_RETURN(const Executions executions, all_executions(store_));
     std::set<std::string> seen;
     for (const RunRow& run : runs)
@@ -94,17 +93,6 @@ class Scorer {
         RETURN_IF_ERROR(collect_from(*run.experiment_id, executions));
     if (counts_.experiments > 0) return {};
     return fail(nothing_to_judge(request_.judge.rubric, seen.size()).at(store_.path()));
-  }
-
-  Error nothing_matches() const {
-    std::string filters;
-    for (const KeyFilter& filter : request_.where)
-      filters += fmt::format(" --where {}={}", filter.key, filter.value);
-    return make_error(ErrorKind::kNotFound, "no run matches{}", filters)
-        .at(store_.path())
-        .with_hint(fmt::format("'strata report runs db={}' lists the runs; label= is the name that "
-                               "tables have",
-                               store_.path()));
   }
 
   Status collect_from(const std::string& experiment_id, const Executions& executions) {

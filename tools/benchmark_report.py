@@ -12,7 +12,7 @@ from sweep_rows import database_and_folder, strata, strata_tables, write_csv
 from sweep_text import NO_VALUE, markdown, with_interval
 
 MEMORY = "longmemeval"
-NOT_LENGTHS = ("table", "model", "strategy", "setting", "task", "tasks", "effective")
+NOT_LENGTHS = ("table", "model", "strategy", "setting", "task", "tasks", "samples", "effective")
 
 
 def plan_of(row, key="strategy"):

@@ -40,9 +40,9 @@ std::optional<Asked> asked_by(const RunRow& run) {
 
 std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
   const RunRow& run = evaluation.run;
-  std::string text = fmt::format(
-      "{} · rule {}", mixer_text(run.window, run.sinks, linear_of(run, &evaluation.plan)),
-      to_string(run.decode_rule));
+  const std::string mixer = mixer_text(run, &evaluation.plan);
+  std::string text = mixer.empty() ? "full attention"
+                                   : fmt::format("{} · rule {}", mixer, to_string(run.decode_rule));
   if (run.budget_fraction) text += fmt::format(" · budget {:g}", *run.budget_fraction);
   if (run.budget_units) text += " · " + plural(*run.budget_units, unit_name(run.granularity));
   if (asked.distractors > 0) text += " · " + plural(asked.distractors, "distractor");

@@ -237,7 +237,9 @@ TEST_F(ScoreCommand, SaysThatAFilterLeavesNothing) {
   const Outcome outcome =
       score("judge.url=http://127.0.0.1:1/v1 judge.model=x --where label=nobody");
   EXPECT_EQ(outcome.code, 1);
-  EXPECT_THAT(outcome.text, HasSubstr("a.db: no run matches --where label=nobody\n"));
+  EXPECT_THAT(
+      outcome.text,
+      HasSubstr("a.db: no run matches the filters\n  hint: --where label=nobody: label is full"));
 }
 
 TEST_F(ScoreCommand, ShowsItsConfigurationAndKeys) {

@@ -202,8 +202,10 @@ class SelectorReportTest(unittest.TestCase):
 
     def test_few_clusters_support_no_inference(self):
         header = cells(self.page, "Other windows, tasks and lengths", "selector")
-        self.assertIn("haystack essays [b]", header)
-        self.assertIn("- [b] inference is not supported: 1 of the 20 clusters that it takes", self.page)
+        self.assertIn("length 4096 [b]", header)
+        self.assertIn("- [b] no random draws", self.page)
+        self.assertIn("haystack essays [c]", header)
+        self.assertIn("- [c] inference is not supported: 1 of the 20 clusters that it takes", self.page)
 
     def test_costs_are_of_ablating_every_unit(self):
         row = cells(self.page, "The centre in full", "gradient[0.5]")
