@@ -289,6 +289,7 @@ class BlockBuilder {
     row.beats_random.reset();
     const auto plain_median = [&](auto member) {
       std::vector<double> values;
+      values.reserve(draws.size());
       for (const LeaderboardRow& draw : draws) values.push_back(draw.*member);
       return quantile(values, 0.5);
     };

@@ -72,6 +72,7 @@ TEST(Compare, TwentySamplesAllowAVerdict) {
   const TemporaryFolder folder;
   Board board(folder.file("a.db"), 20);
   std::vector<double> b;
+  b.reserve(20);
   for (int i = 0; i < 20; ++i) b.push_back(i % 2 == 0 ? 1.2 : 1.4);
   board.add({.label = "a", .layers = {1}, .nll = flat(20, 1)});
   board.add({.label = "b", .layers = {2}, .nll = b});
@@ -108,12 +109,14 @@ TEST(Compare, NeitherFewClustersNorAnswersThatNeverChangedAreEquivalent) {
   EXPECT_THAT(text, HasSubstr("inconclusive (±0.02)"));
 
   std::vector<std::string> three;
+  three.reserve(600);
   for (int i = 0; i < 600; ++i) three.push_back("c" + std::to_string(i % 3));
   for (const MetricComparison& few : pair("b.db", 600, three).metrics) {
     EXPECT_FALSE(few.detectable) << few.metric;
     EXPECT_EQ(few.equivalence->answer, Equivalence::kInconclusive) << few.metric;
   }
   std::vector<std::string> large;
+  large.reserve(1000);
   for (int i = 0; i < 1000; ++i) large.push_back("c" + std::to_string(i % 20));
   EXPECT_EQ(metric(pair("c.db", 1000, large), "gen_contains").equivalence->answer,
             Equivalence::kInconclusive);
@@ -122,6 +125,7 @@ TEST(Compare, NeitherFewClustersNorAnswersThatNeverChangedAreEquivalent) {
 TEST(Compare, ClustersOfAnswersVaryByNoLessThanOneAnswerOfThem) {
   const TemporaryFolder folder;
   std::vector<std::string> clusters;
+  clusters.reserve(40);
   for (int i = 0; i < 40; ++i) clusters.push_back("c" + std::to_string(i / 2));
   Board board(folder.file("a.db"), 40, clusters);
   for (const int layer : {1, 2})

@@ -117,6 +117,7 @@ TEST_F(PaperVerdicts, DiffersOutsideIt) {
 
 TEST_F(PaperVerdicts, FewClustersAllowNone) {
   std::vector<std::string> clusters;
+  clusters.reserve(24);
   for (int i = 0; i < 24; ++i) clusters.push_back("c" + std::to_string(i % 3));
   board.use_samples(100, 24, clusters);
   add("flashmorph", {2}, {0, 0, 0, 0, 0, 0, 0, 0});
