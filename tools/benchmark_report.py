@@ -3,11 +3,13 @@
 
     tools/benchmark_report.py DB [OUTPUT_DIR]      # docs/data by default; STRATA names the program (build/strata)
 
-Writes benchmarks.md, and benchmarks.csv (strata's own leaderboard: every row names its runs).
+Writes benchmarks.md, benchmarks.csv (strata's own leaderboard: every row names its runs), and benchmarks.sql.gz, the
+database without prompts (tools/restore_dump.py).
 """
 
 import sys
 
+from sweep_dump import write_dump
 from sweep_rows import database_and_folder, strata, strata_tables, write_csv
 from sweep_text import NO_VALUE, markdown, with_interval
 
@@ -76,7 +78,7 @@ def page(lengths, questions, board):
         "as there. NLL is nats a token of the accepted answer.",
         *memory_parts(questions, board),
         "```\ntools/benchmark_sweep benchmarks.db         # a GPU; repeat it to carry on\n"
-        "tools/benchmark_report.py benchmarks.db     # this page and benchmarks.csv\n```"]) + "\n"
+        "tools/benchmark_report.py benchmarks.db     # this page, benchmarks.csv and the database, benchmarks.sql.gz\n```"]) + "\n"
 
 
 def main():
@@ -88,8 +90,9 @@ def main():
     lengths = strata_tables("report", "lengths", f"db={database}") if "ruler" in asked else []
     questions = strata("report", "longmemeval", f"db={database}") if MEMORY in asked else []
     write_csv(out / "benchmarks.csv", board)
+    write_dump(database, out / "benchmarks.sql.gz")
     (out / "benchmarks.md").write_text(page(lengths, questions, board))
-    print(f"{out}: benchmarks.md, benchmarks.csv")
+    print(f"{out}: benchmarks.md, benchmarks.csv, benchmarks.sql.gz")
     return 0
 
 

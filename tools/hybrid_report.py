@@ -4,7 +4,8 @@
     tools/hybrid_report.py DB [OUTPUT_DIR]      # docs/data by default; STRATA names the program (build/strata)
 
 Writes hybrids.md, hybrids.csv (strata's own table: every row names its runs), hybrids_losses.csv (the curves of the
-trainings) and hybrids.json (what else trainings say of themselves, in DB.parts/*/strata.json, and what selections cost).
+trainings), hybrids.json (what else trainings say of themselves, in DB.parts/*/strata.json, and what selections cost), and
+hybrids.sql.gz, the database without prompts (tools/restore_dump.py).
 """
 
 import json
@@ -12,6 +13,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from sweep_dump import write_dump
 from sweep_rows import database_and_folder, rows_of_runs, strata, write_csv
 from sweep_text import NO_VALUE, markdown, number, signed, with_interval
 
@@ -134,7 +136,7 @@ def page(found, records, selections, jobs):
               markdown(["model", "stage", "M tokens", "repeats", "steps", "loss first", "last", "tokens/s", "peak GiB",
                         "% of peak FLOP/s"], training_rows(records)),
               "```\ntools/hybrid_sweep hybrids.db           # a GPU; repeat it to carry on\n"
-              "tools/hybrid_report.py hybrids.db       # this page and hybrids.csv, hybrids.json\n```"]
+              "tools/hybrid_report.py hybrids.db       # this page, hybrids.csv, hybrids.json and the database, hybrids.sql.gz\n```"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -153,11 +155,12 @@ def main():
     jobs = sorted({job for job, _, _ in found})
     write_csv(out / "hybrids.csv", rows)
     write_csv(out / "hybrids_losses.csv", list(loss_rows(records)))
+    write_dump(database, out / "hybrids.sql.gz")
     (out / "hybrids.json").write_text(json.dumps({
         "trainings": {name: without_lists(record) for name, record in records.items()},
         "costs": {job: selection["cost"] for job, selection in selections.items()}}) + "\n")
     (out / "hybrids.md").write_text(page(found, records, selections, jobs))
-    print(f"{out}: hybrids.md, hybrids.csv, hybrids_losses.csv, hybrids.json")
+    print(f"{out}: hybrids.md, hybrids.csv, hybrids_losses.csv, hybrids.json, hybrids.sql.gz")
     return 0
 
 

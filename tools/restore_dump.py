@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a database of a dump that tools/selector_report.py wrote: prompts, which it leaves out, are drawn anew.
+"""Makes a database of a dump that a report of a sweep wrote (sweep_dump.py): prompts, which it leaves out, are drawn anew.
 
     restore_dump.py DUMP.sql.gz DB [OVERRIDE…]     # model.path=… where it is not the default model that was asked
 

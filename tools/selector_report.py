@@ -8,8 +8,6 @@ selectors_claims.csv (strata's own tables, every row names its runs) and selecto
 without the prompts, which the seeds give again).
 """
 
-import gzip
-import re
 import sqlite3
 import statistics
 import sys
@@ -17,6 +15,7 @@ from collections import Counter
 from dataclasses import replace
 
 from sweep_agreement import Agreement, stability
+from sweep_dump import sql_of, without_prompts
 from sweep_rows import database_and_folder, is_control, read_sweep, row_of, strata, toggling_flops, write_csv
 from sweep_tables import (GAP, GENERATED, Pair, budget_settings, curve, full_table, matrix, other_settings,
                           settings_table, signs_table, trained_tables, transfer)
@@ -211,7 +210,6 @@ def agreement_page(sweep):
     return "\n\n".join(parts) + "\n"
 
 
-LONG_TEXT = 64  # tokens
 DROP_TENSORS = ("DELETE FROM score_tensors WHERE id NOT IN "
                 "(SELECT score_tensor_id FROM selections WHERE score_tensor_id > '')")
 # What a dump leaves out where it is too long, one after the other: what the page says of it, and how.
@@ -224,38 +222,6 @@ LEFT_OUT = (
     ("all score tensors, generated tokens and times of samples", (
         "UPDATE responses SET tokens_json = '[]', argmax_json = '[]', timings_json = '{}'",)),
 )
-
-
-def without_prompts(connection):
-    """A copy of the database, in which the NLL of a long text is its mean instead of a number for each token."""
-    copy = sqlite3.connect(":memory:")
-    connection.backup(copy)
-    copy.execute("UPDATE responses SET argmax_json = '[]', answer_nll_json = "
-                 "(SELECT json_array(avg(value)) FROM json_each(answer_nll_json)) "
-                 "WHERE json_array_length(answer_nll_json) > ?", (LONG_TEXT,))
-    copy.execute("UPDATE samples SET prompt_text = ''")
-    copy.execute("UPDATE models SET path_hint = ''")
-    copy.execute("UPDATE runs SET config_json = json_remove(config_json, '$.model.path')")
-    return copy
-
-
-def sql_of(copy):
-    """Gzipped statements that make the database anew. A response names its three ids by number: a hash does not
-    compress, and they would be a third of the file."""
-    copy.commit()
-    lines = [f"PRAGMA {name} = {copy.execute(f'PRAGMA {name}').fetchone()[0]};"
-             for name in ("application_id", "user_version")]
-    lines.append("CREATE TEMP TABLE ids (n INTEGER PRIMARY KEY, id TEXT);")
-    numbers = {}
-    for line in copy.iterdump():
-        if line.startswith('INSERT INTO "responses"'):
-            for name in re.findall(r"'[0-9a-f]{64}'", line)[:3]:
-                if name not in numbers:
-                    numbers[name] = len(numbers)
-                    lines.append(f"INSERT INTO ids VALUES({numbers[name]},{name});")
-                line = line.replace(name, f"(SELECT id FROM ids WHERE n={numbers[name]})", 1)
-        lines.append(line)
-    return gzip.compress("\n".join([*lines, ""]).encode(), mtime=0)
 
 
 def dump(connection, sweep, limit=DUMP_LIMIT):

@@ -21,9 +21,9 @@ class Benchmarks(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        path = random_model(cls.folder, num_hidden_layers=4)
+        cls.path = random_model(cls.folder, num_hidden_layers=4)
         cls.database = cls.folder / "a.db"
-        cls.words = [cls.database, "model=directory", f"model.path={path}", "model.name=random", "device=cpu",
+        cls.words = [cls.database, "model=directory", f"model.path={cls.path}", "model.name=random", "device=cpu",
                      "dtype=float32", "threads=1", "mixer.window=64", "calibration.samples=2", "calibration.benchmark.length=160",
                      "benchmark.samples=3"]
         cls.ruler = ["benchmark.essays=bundled", "benchmark.words=bundled", "benchmark.generation_limit=12",
@@ -38,6 +38,14 @@ class Benchmarks(unittest.TestCase):
             words = ["benchmark.length=1024" if w.startswith("benchmark.length=") else w for w in command if w != "-m"]
             done = run(STRATA, *words, "--cfg", "job")
             self.assertEqual(done.returncode, 0, f"{command}\n{done.stderr}")
+
+    def assertTableComesOutOfTheDump(self):
+        restored = self.folder / "restored.db"
+        done = run(ROOT / "tools" / "restore_dump.py", self.folder / "benchmarks.sql.gz", restored, f"model.path={self.path}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        tables = [run(STRATA, "report", "lengths", "--format", "csv", f"db={file}").stdout for file in (self.database, restored)]
+        self.assertEqual(*tables)
+        self.assertIn("niah_single_2", tables[0])
 
     def test_tasks_are_asked_and_tabled(self):
         plans = [w for plan in ("full", "none", "periodic", "nll_ablate") for w in ("--plan", plan)]
@@ -55,6 +63,7 @@ class Benchmarks(unittest.TestCase):
         self.assertEqual(len(rows), 2, page)  # one a length
         self.assertNotIn("–", rows[0], page)
         self.assertIn("| nll_ablate | 2 |", page)
+        self.assertTableComesOutOfTheDump()
         self.assertIn("## LongMemEval\n", page)
         self.assertIn("Not run.", page.partition("## LongMemEval")[2])
 
