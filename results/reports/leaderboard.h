@@ -159,7 +159,7 @@ struct LeaderboardBlock {
   std::size_t rank_tests = 0;        // pairs of ranked rows that the correction is over; 0: no test
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
   std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references
-  std::vector<SelectorClaim> claims;
+  std::vector<SelectorClaim> claims;  // the largest gap closed first
   std::vector<ReferenceComparison> comparisons;
   bool generated = false;          // a row has generated text; else only likelihoods are shown
   bool needles = false;            // the samples say where a needle is

@@ -92,6 +92,9 @@ std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
     claims.push_back(
         {runs.label, seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters})});
   }
+  std::stable_sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) {
+    return a.gap_closed.value > b.gap_closed.value;
+  });
   return claims;
 }
 

@@ -16,6 +16,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 using Numbers = std::vector<double>;
 
@@ -183,8 +184,8 @@ TEST(Claims, WhatWasCalibratedOnAnotherSettingIsTransferAndStaysApart) {
       EXPECT_THAT(claim.gap_closed.seed_means, SizeIs(2));
     }
   }
-  EXPECT_THAT(claims, ElementsAre("nll_ablate", "nll_ablate ← niah length=1024",
-                                  "gate_path ← multi_passkey length=512"));
+  EXPECT_THAT(claims, UnorderedElementsAre("nll_ablate", "nll_ablate ← niah length=1024",
+                                           "gate_path ← multi_passkey length=512"));
   EXPECT_THAT(block.notes, Contains(StartsWith("←: transfer, calibrated on another setting")));
   EXPECT_THAT(render(table, {.format = ReportFormat::kCsv}),
               HasSubstr("gate_path <- multi_passkey length=512"));
