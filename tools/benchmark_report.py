@@ -10,7 +10,7 @@ database without prompts (tools/restore_dump.py).
 import sys
 
 from sweep_dump import write_dump
-from sweep_rows import database_and_folder, strata, strata_tables, write_csv
+from sweep_rows import database_and_folder, strata, strata_tables, with_intervals, write_csv
 from sweep_text import NO_VALUE, markdown, with_interval
 
 MEMORY = "longmemeval"
@@ -88,7 +88,8 @@ def main():
         sys.exit(f"error: {database}: no finished run of tools/benchmark_sweep")
     asked = {row["benchmark"] for row in board}
     lengths = strata_tables("report", "lengths", f"db={database}") if "ruler" in asked else []
-    questions = strata("report", "longmemeval", f"db={database}") if MEMORY in asked else []
+    lengths = [with_intervals(table) for table in lengths]
+    questions = with_intervals(strata("report", "longmemeval", f"db={database}")) if MEMORY in asked else []
     write_csv(out / "benchmarks.csv", board)
     write_dump(database, out / "benchmarks.sql.gz")
     (out / "benchmarks.md").write_text(page(lengths, questions, board))

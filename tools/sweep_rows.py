@@ -32,6 +32,13 @@ def strata_tables(*arguments):
     return [list(csv.DictReader(io.StringIO(table))) for table in done.stdout.split("\n\n")]
 
 
+def with_intervals(table):
+    """Of a report other than the leaderboard: NAME, NAME_low and NAME_high in one cell again, for people."""
+    bounded = [name for name in table[0] if f"{name}_low" in table[0]] if table else []
+    return [{name: f"{cell} [{row[name + '_low']}, {row[name + '_high']}]" if name in bounded and row[name + "_low"] else cell
+             for name, cell in row.items() if name.rpartition("_")[0] not in bounded} for row in table]
+
+
 def strata(*arguments):
     """The first table."""
     return strata_tables(*arguments)[0]

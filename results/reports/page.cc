@@ -1,5 +1,8 @@
 #include "results/reports/page.h"
 
+#include <array>
+#include <optional>
+
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
 #include "results/reports/html_page.h"
@@ -45,15 +48,55 @@ ReportPage in_ascii(ReportPage page) {
   return page;
 }
 
+// "0.5 [0.4, 0.6]" as its three numbers; none where the cell is anything else.
+std::optional<std::array<std::string, 3>> with_bounds(const std::string& cell) {
+  const std::size_t open = cell.find(" ["), comma = cell.find(", ", open);
+  if (open == std::string::npos || comma == std::string::npos || !cell.ends_with(']'))
+    return std::nullopt;
+  std::array<std::string, 3> parts = {cell.substr(0, open), cell.substr(open + 2, comma - open - 2),
+                                      cell.substr(comma + 2, cell.size() - comma - 3)};
+  for (const std::string& part : parts)
+    if (part.empty() || part.find_first_not_of("+-0123456789.e") != std::string::npos)
+      return std::nullopt;
+  return parts;
+}
+
+// A column that has intervals becomes three: its own, and those of the bounds.
+TextTable with_columns_of_bounds(const TextTable& table) {
+  std::vector<bool> bounded(table.columns.size(), false);
+  for (const auto& row : table.rows)
+    for (std::size_t c = 0; c < row.size(); ++c)
+      if (with_bounds(row[c])) bounded[c] = true;
+  TextTable out;
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    out.columns.push_back(table.columns[c]);
+    if (!bounded[c]) continue;
+    for (const char* bound : {"_low", "_high"})
+      out.columns.push_back({table.columns[c].header + bound});
+  }
+  for (const auto& row : table.rows) {
+    auto& cells = out.rows.emplace_back();
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      const auto parts = with_bounds(row[c]);
+      cells.push_back(parts ? (*parts)[0] : row[c]);
+      if (!bounded[c]) continue;
+      cells.push_back(parts ? (*parts)[1] : "");
+      cells.push_back(parts ? (*parts)[2] : "");
+    }
+  }
+  return out;
+}
+
 std::string as_csv(const ReportPage& page) {
   std::string out;
   for (const PageSection& section : page.sections) {
     if (section.table.rows.empty()) continue;
     if (!out.empty()) out += '\n';
+    const TextTable table = with_columns_of_bounds(section.table);
     std::vector<std::string> cells = {"table"};
-    for (const TextTable::Column& column : section.table.columns) cells.push_back(column.header);
+    for (const TextTable::Column& column : table.columns) cells.push_back(column.header);
     out += csv_line(cells);
-    for (const auto& row : section.table.rows) {
+    for (const auto& row : table.rows) {
       if (row.empty()) continue;
       cells = {section.name};
       for (const std::string& cell : row) cells.push_back(cell == kNoValue ? "" : cell);

@@ -26,7 +26,7 @@ struct ReportPage {
 ReportPage leaderboard_page(const LeaderboardTable& table);
 
 // csv: the tables alone, each with a header of its own and its section's name in the first column,
-// an empty line between them.
+// an empty line between them; a column NAME of intervals as NAME, NAME_low and NAME_high.
 std::string render(const ReportPage& page, const RenderOptions& options);
 
 }  // namespace strata

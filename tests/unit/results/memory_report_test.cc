@@ -226,7 +226,7 @@ TEST_F(MemoryReport, FitsATerminalAndHasEveryRowInCsv) {
   const std::string csv =
       render(memory_page(blocks, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
   EXPECT_THAT(csv, HasSubstr("table,run,label,judge,endpoint,settings,rubrics,questions,n,missing,"
-                             "checker %,checked,judge %"));
+                             "checker %,checker %_low,checker %_high,checked,judge %"));
   EXPECT_THAT(csv, HasSubstr(",full,judge-1,127.0.0.1:8001,"));
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 9);
 }

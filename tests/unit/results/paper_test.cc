@@ -327,7 +327,7 @@ TEST_F(PaperVerdicts, PageCountsVerdictsInEveryFormat) {
   EXPECT_THAT(text, HasSubstr("nll_restore, 24 samples"));
   const std::string csv =
       render(paper_page(paper, comparison, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
-  EXPECT_THAT(csv, HasSubstr("t,c,c0,2.5 (doubtful: smudged),,,not run: method not in strata\n"));
+  EXPECT_THAT(csv, HasSubstr("t,c,c0,2.5 (doubtful: smudged),,,,,not run: method not in strata\n"));
   for (const ReportFormat format : {ReportFormat::kMarkdown, ReportFormat::kLatex})
     EXPECT_THAT(render(paper_page(paper, comparison, format), {.format = format}),
                 HasSubstr("reproduced"));

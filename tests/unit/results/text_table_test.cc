@@ -68,6 +68,19 @@ TEST(TextTable, CsvHasTheBytesAsTheyAre) {
   EXPECT_EQ(csv_line({kHostile, "a\rb\n"}), std::string(kHostile) + ",\"a\rb\n\"\n");
 }
 
+TEST(Page, CsvHasIntervalsInColumnsOfTheirOwn) {
+  const TextTable table{{{"name", false}, {"NLL"}, {"n"}},
+                        {{"a", "+0.34 [-0.26, 4.2e-05]", "3"},
+                         {"b [1, 2]c", "3 of 13", "4"},
+                         {},
+                         {"c [x, y]", "–", "5"}}};
+  EXPECT_EQ(render(ReportPage{{{"s", {}, table, {}}}, {}}, {.format = ReportFormat::kCsv}),
+            "table,name,NLL,NLL_low,NLL_high,n\n"
+            "s,a,+0.34,-0.26,4.2e-05,3\n"
+            "s,\"b [1, 2]c\",3 of 13,,,4\n"
+            "s,\"c [x, y]\",,,,5\n");
+}
+
 TEST(Page, ALineStaysALine) {
   const ReportPage page = one_line("a\n\\input{/etc/passwd}\r\x1b");
   EXPECT_EQ(
