@@ -173,8 +173,12 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
       run.name += " @" + prompts->second;
   for (const AblationRun& run : runs)
     if (!run.evaluation->nll.empty())
-      out.runs.push_back({run.evaluation->run.id, run.evaluation->experiment.id, run.name,
-                          run.setting, mean_of(run.evaluation->nll).value, run.gap()});
+      out.runs.push_back({{run.evaluation->run.id, run.evaluation->run.selection_id.value_or(""),
+                           run.evaluation->experiment.id, run.evaluation->executions},
+                          run.name,
+                          run.setting,
+                          mean_of(run.evaluation->nll).value,
+                          run.gap()});
   find_effects(runs, out);
   find_fronts(runs, out);
   find_curves(runs, request.bootstrap_seed, out);

@@ -81,7 +81,8 @@ struct Transfer {
 
 // A run that the tables are of.
 struct UsedRun {
-  std::string run_id, experiment_id, name;
+  RowSource source;
+  std::string name;
   std::size_t setting = 0;
   double nll = 0;
   std::optional<double> gap_closed;

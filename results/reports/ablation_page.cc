@@ -1,6 +1,7 @@
 // An ablation as a page.
 #include "results/reports/ablation.h"
 #include "results/reports/format.h"
+#include "results/reports/row_source.h"
 
 namespace strata {
 namespace {
@@ -172,6 +173,14 @@ PageSection transfer_section(const Ablation& ablation) {
   return out;
 }
 
+// What "S1" stands for.
+std::vector<std::string> setting_lines(const Ablation& ablation) {
+  std::vector<std::string> lines = {"settings:"};
+  for (std::size_t i = 0; i < ablation.settings.size(); ++i)
+    lines.push_back(fmt::format("{}: {}", place(i), ablation.settings[i]));
+  return lines;
+}
+
 }  // namespace
 
 ReportPage ablation_page(const Ablation& ablation) {
@@ -179,10 +188,7 @@ ReportPage ablation_page(const Ablation& ablation) {
   std::vector<std::string> swept = {"swept keys:"};
   swept.insert(swept.end(), ablation.swept.begin(), ablation.swept.end());
   page.sections.push_back({"swept", std::move(swept), {}, {}});
-  std::vector<std::string> settings = {"settings:"};
-  for (std::size_t i = 0; i < ablation.settings.size(); ++i)
-    settings.push_back(fmt::format("{}: {}", place(i), ablation.settings[i]));
-  page.sections.push_back({"settings", std::move(settings), {}, {}});
+  page.sections.push_back({"settings", setting_lines(ablation), {}, {}});
   for (PageSection section :
        {effects_section(ablation), interactions_section(ablation), pareto_section(ablation),
         curves_section(ablation), needed_section(ablation), agreement_section(ablation),
@@ -212,19 +218,22 @@ ReportPage ablation_page(const Ablation& ablation) {
 
 ReportPage ablation_trace(const Ablation& ablation) {
   PageSection out{"runs",
-                  {},
+                  setting_lines(ablation),
                   {{{"strategy", false},
                     {"setting", false},
                     {"NLL"},
                     {"gap closed"},
                     {"run", false},
-                    {"experiment", false}},
+                    {"selection", false},
+                    {"experiment", false},
+                    {"SQL of the NLL", false}},
                    {}},
                   {}};
   for (const UsedRun& run : ablation.runs)
     out.table.rows.push_back({run.name, place(run.setting), fmt::format("{}", run.nll),
                               run.gap_closed ? fmt::format("{}", *run.gap_closed) : kNoValue,
-                              run.run_id, run.experiment_id});
+                              run.source.run_id, run.source.selection_id, run.source.experiment_id,
+                              mean_nll_sql(run.source)});
   return {{std::move(out)}, {}};
 }
 

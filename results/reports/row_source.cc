@@ -17,4 +17,8 @@ std::string where(const RowSource& source) {
   return fmt::format("WHERE experiment_id = '{}' AND ({})", source.experiment_id, executions);
 }
 
+std::string mean_nll_sql(const RowSource& source) {
+  return fmt::format("SELECT avg({}) FROM responses {}", kNllSql, where(source));
+}
+
 }  // namespace strata

@@ -11,4 +11,8 @@ namespace strata {
 // them.
 std::string where(const RowSource& source);
 
+// The mean answer NLL of a source.
+std::string mean_nll_sql(const RowSource& source);
+inline constexpr const char* kNllSql = "(SELECT avg(value) FROM json_each(answer_nll_json))";
+
 }  // namespace strata

@@ -12,8 +12,6 @@
 namespace strata {
 namespace {
 
-constexpr const char* kNll = "(SELECT avg(value) FROM json_each(answer_nll_json))";
-
 std::string over(const std::string& aggregate, const RowSource& source) {
   return fmt::format("SELECT {} FROM responses {}", aggregate, where(source));
 }
@@ -44,7 +42,7 @@ std::string metric(const char* name) { return fmt::format("metrics_json ->> '{}'
 std::string gap_sql(const RowSource& none, const RowSource& plan, const RowSource& full) {
   return fmt::format(
       "SELECT (none - plan) / (none - full) FROM (SELECT ({}) AS none, ({}) AS plan, ({}) AS full)",
-      average(kNll, none), average(kNll, plan), average(kNll, full));
+      average(kNllSql, none), average(kNllSql, plan), average(kNllSql, full));
 }
 
 const LeaderboardRow* reference(const LeaderboardBlock& block, std::string_view name) {
@@ -113,7 +111,7 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
     if (row.name.starts_with(kPeriodicBest)) best = &row;
   for (const LeaderboardRow& row : block.rows) {
     RowTrace trace(row, out);
-    trace.add("answer_nll", row.answer_nll, averages(kNll, row));
+    trace.add("answer_nll", row.answer_nll, averages(kNllSql, row));
     if (full != nullptr && none != nullptr) {
       trace.add("gap_closed", row.gap_closed, each(row, [&](const RowSource& source) {
                   return gap_sql(none->sources[0], source, full->sources[0]);
@@ -128,12 +126,12 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
               }));
     if (full != nullptr)
       trace.add("nll_minus_full", row.nll_minus_full, each(row, [&](const RowSource& source) {
-                  return difference(kNll, source, full->sources[0]);
+                  return difference(kNllSql, source, full->sources[0]);
                 }));
     if (best != nullptr)
       trace.add("nll_minus_periodic_best", row.nll_minus_periodic_best,
                 each(row, [&](const RowSource& source) {
-                  return difference(kNll, source, best->sources[0]);
+                  return difference(kNllSql, source, best->sources[0]);
                 }));
     trace.add("prefill_flops", std::optional(row.prefill_flops), averages("prefill_flops", row));
     trace.add("decode_flops", std::optional(row.decode_flops), averages("decode_flops", row));

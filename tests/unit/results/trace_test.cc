@@ -1,5 +1,6 @@
 // The query behind a number gives the number.
 #include "leaderboard_fixture.h"
+#include "results/reports/ablation.h"
 #include "results/reports/compare.h"
 #include "results/reports/leaderboard.h"
 #include "results/sqlite.h"
@@ -58,6 +59,20 @@ TEST(Trace, SamplesThatSeveralExecutionsAnsweredCountOnce) {
         response_row(*run.experiment_id, sample_row(sample).id, execution, nll)));
   EXPECT_NEAR(board.only_block().rows[0].answer_nll->value, (1 + 1 + 2 + 5) / 4.0, 1e-9);
   expect_queries_give_their_numbers(board.store());
+}
+
+TEST(Trace, EveryRunOfAnAblationHasItsQuery) {
+  const TemporaryFolder folder;
+  Small small(folder);
+  const Ablation swept = must(ablation(small.store(), {}));
+  const ReportPage page = ablation_trace(swept);
+  const auto& rows = page.sections.at(0).table.rows;
+  ASSERT_THAT(rows, SizeIs(swept.runs.size()));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::vector<double> found = answer(small.store().path(), rows[i].back());
+    ASSERT_THAT(found, SizeIs(1));
+    EXPECT_NEAR(found[0], swept.runs[i].nll, 1e-9);
+  }
 }
 
 TEST(Trace, TheTextNamesTheRowsAndCsvHasALineANumber) {
