@@ -165,21 +165,21 @@ INSTANTIATE_TEST_SUITE_P(ReuseTest, ReuseSettingTest,
                            return name;
                          });
 
-// What this machine cannot change is changed in what was recorded, with the id that follows from
-// it.
+// What this machine cannot change is changed in what was recorded, with its id, to one that no
+// content has.
 constexpr const char* kAnotherDevice =
     "PRAGMA foreign_keys = OFF;"
-    "UPDATE executions SET device = 'cuda:NVIDIA Another GPU', id = 'a' || substr(id, 2);"
-    "UPDATE responses SET execution_id = 'a' || substr(execution_id, 2);";
+    "UPDATE executions SET device = 'cuda:NVIDIA Another GPU', id = 'x' || substr(id, 2);"
+    "UPDATE responses SET execution_id = 'x' || substr(execution_id, 2);";
 constexpr const char* kAnotherDtype =
     "PRAGMA foreign_keys = OFF;"
-    "UPDATE executions SET dtype = 'bfloat16', id = 'b' || substr(id, 2);"
-    "UPDATE responses SET execution_id = 'b' || substr(execution_id, 2);";
+    "UPDATE executions SET dtype = 'bfloat16', id = 'y' || substr(id, 2);"
+    "UPDATE responses SET execution_id = 'y' || substr(execution_id, 2);";
 constexpr const char* kAnotherNumerics =
     "PRAGMA foreign_keys = OFF;"
-    "UPDATE experiments SET numerics_version = numerics_version - 1, id = 'c' || substr(id, 2);"
-    "UPDATE runs SET experiment_id = 'c' || substr(experiment_id, 2);"
-    "UPDATE responses SET experiment_id = 'c' || substr(experiment_id, 2);";
+    "UPDATE experiments SET numerics_version = numerics_version - 1, id = 'z' || substr(id, 2);"
+    "UPDATE runs SET experiment_id = 'z' || substr(experiment_id, 2);"
+    "UPDATE responses SET experiment_id = 'z' || substr(experiment_id, 2);";
 
 TEST_F(ReuseTest, AnotherDeviceMeansNewAnswers) {
   answer_once("strategy=full");

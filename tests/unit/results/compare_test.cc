@@ -206,7 +206,7 @@ TEST(Compare, ManyClustersAreTestedByFlippingThem) {
   Board board(folder.file("a.db"), 40, clusters);
   board.add({.label = "a", .layers = {1}, .nll = a});
   board.add({.label = "b", .layers = {2}, .nll = b});
-  const MetricComparison& nll = compared(board, "a", "b").metrics[0];
+  const MetricComparison nll = compared(board, "a", "b").metrics[0];
   EXPECT_EQ(nll.test, "sign flip");
   EXPECT_NEAR(*nll.p, 2 / std::pow(2, 20), kTolerance);  // exact: all or none flipped
   EXPECT_FALSE(nll.paired_t_p);
