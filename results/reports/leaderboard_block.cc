@@ -11,6 +11,7 @@
 #include "core/json_reader.h"
 #include "results/inference.h"
 #include "results/reports/format.h"
+#include "results/reports/leaderboard_draws.h"
 #include "results/reports/reference_claims.h"
 #include "results/reports/selector_claims.h"
 
@@ -258,68 +259,6 @@ class BlockBuilder {
     return row;
   }
 
-  // Several draws as one row: median and range.
-  static LeaderboardRow aggregate(const std::vector<LeaderboardRow>& draws, std::string name) {
-    const auto over = [&](auto member) -> std::optional<Estimate> {
-      std::vector<double> values;
-      for (const LeaderboardRow& draw : draws)
-        if ((draw.*member).has_value()) values.push_back((draw.*member)->value);
-      if (values.empty()) return std::nullopt;
-      return distribution_of(values);
-    };
-    const auto median = [&](auto member) -> std::optional<double> {
-      std::vector<double> values;
-      for (const LeaderboardRow& draw : draws)
-        if ((draw.*member).has_value()) values.push_back(*(draw.*member));
-      if (values.empty()) return std::nullopt;
-      return quantile(values, 0.5);
-    };
-    LeaderboardRow row = draws[0];
-    row.name = std::move(name);
-    row.draws = draws.size();
-    row.gap_closed = over(&LeaderboardRow::gap_closed);
-    row.gen_contains = over(&LeaderboardRow::gen_contains);
-    row.gen_exact = over(&LeaderboardRow::gen_exact);
-    row.tf_exact = over(&LeaderboardRow::tf_exact);
-    row.text_nll_minus_full = over(&LeaderboardRow::text_nll_minus_full);
-    row.gen_contains_beyond = over(&LeaderboardRow::gen_contains_beyond);
-    row.answer_nll = over(&LeaderboardRow::answer_nll);
-    row.nll_minus_full = over(&LeaderboardRow::nll_minus_full);
-    row.nll_minus_periodic_best = over(&LeaderboardRow::nll_minus_periodic_best);
-    row.beats_random.reset();
-    const auto plain_median = [&](auto member) {
-      std::vector<double> values;
-      values.reserve(draws.size());
-      for (const LeaderboardRow& draw : draws) values.push_back(draw.*member);
-      return quantile(values, 0.5);
-    };
-    row.prefill_flops_share = median(&LeaderboardRow::prefill_flops_share);
-    row.prefill_flops = plain_median(&LeaderboardRow::prefill_flops);
-    row.decode_flops = plain_median(&LeaderboardRow::decode_flops);
-    row.kv_saved = median(&LeaderboardRow::kv_saved);
-    row.prefill_ms = median(&LeaderboardRow::prefill_ms);
-    row.decode_ms = median(&LeaderboardRow::decode_ms);
-    row.peak_bytes = median(&LeaderboardRow::peak_bytes);
-    row.strip.reset();
-    row.kv_share = plain_median(&LeaderboardRow::kv_share);
-    row.kv_bytes = plain_median(&LeaderboardRow::kv_bytes);
-    for (std::size_t i = 1; i < draws.size(); ++i) {
-      const SelectionCost& cost = draws[i].selection_cost;
-      row.selection_cost.forward_tokens += cost.forward_tokens;
-      row.selection_cost.backward_tokens += cost.backward_tokens;
-      row.selection_cost.layer_tokens += cost.layer_tokens;
-      row.selection_cost.flops += cost.flops;
-      row.selection_cost.evaluations += cost.evaluations;
-      row.selection_cost.seconds += cost.seconds;
-      row.selection_cost.peak_bytes = std::max(row.selection_cost.peak_bytes, cost.peak_bytes);
-      row.timed_samples += draws[i].timed_samples;
-      row.run_ids.push_back(draws[i].run_ids[0]);
-      row.sources.push_back(draws[i].sources[0]);
-      row.devices.insert(draws[i].devices.begin(), draws[i].devices.end());
-    }
-    return row;
-  }
-
   void add_group(const Members& group, std::string_view name, std::string_view noun) {
     std::vector<LeaderboardRow> draws;
     for (const Evaluation* member : group)
@@ -330,7 +269,7 @@ class BlockBuilder {
       const std::string of =
           key_.match ? fmt::format(" {}s", unit_name(group[0]->run.granularity)) : "";
       block_.rows.push_back(
-          aggregate(draws, fmt::format("{}{} ({} {})", name, of, draws.size(), noun)));
+          row_of_draws(draws, fmt::format("{}{} ({} {})", name, of, draws.size(), noun)));
     }
     // One of the offsets is periodic-best itself.
     if (name == "periodic" && !draws.empty()) block_.rows.back().nll_minus_periodic_best.reset();
