@@ -155,7 +155,6 @@ struct LeaderboardBlock {
   std::int64_t budget_units = 0, units = 0;  // 0 of them: only reference rows
   std::optional<MatchOn> match;              // then granularity and units say nothing
   double matched = 0;                        // the median row's bytes or FLOPs a sample
-  std::size_t random_draws = 0;
   std::size_t rank_tests = 0;        // pairs of ranked rows that the correction is over; 0: no test
   std::vector<std::string> devices;  // "cpu, 1 thread, float32 (model name)"
   std::vector<LeaderboardRow> rows;  // ranked by gap, controls, references

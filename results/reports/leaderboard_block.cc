@@ -151,7 +151,6 @@ class BlockBuilder {
     block_.budget_units = key_.budget;
     block_.units =
         std::int64_t{model.layout.layers} * model.layout.units_per_layer(key_.granularity);
-    block_.random_draws = random_.size();
     block_.match = key_.match;
     if (key_.match) {
       std::vector<double> values;
@@ -221,9 +220,10 @@ class BlockBuilder {
     row.text_nll_minus_full = harm_.of(evaluation);
     row.nll_minus_full = difference(evaluation, full_);
     row.nll_minus_periodic_best = difference(evaluation, best_);
-    const Members draws = of_unit(random_, evaluation.run.granularity);
+    // (Full attention and none have no units: theirs are the table's.)
+    const Members draws = key_.match ? of_unit(random_, evaluation.run.granularity) : random_;
+    row.random_draws = draws.size();
     if (!draws.empty() && row.answer_nll) {
-      row.random_draws = draws.size();
       row.beats_random = static_cast<std::size_t>(
           std::count_if(draws.begin(), draws.end(), [&](const Evaluation* draw) {
             return !draw->nll.empty() && mean(draw->nll) > row.answer_nll->value;

@@ -351,7 +351,7 @@ Cells csv_cells(const LeaderboardBlock& block, const LeaderboardRow& row) {
   std::vector<std::string> marks = block.marks;
   for (const std::string& sign : block.signs) marks.push_back("sign of a bug: " + sign);
   for (std::string cell : {row.beats_random ? text(*row.beats_random) : std::string(),
-                           text(row.random_draws > 0 ? row.random_draws : block.random_draws),
+                           text(row.random_draws),
                            text(row.kv_share),
                            plain(row.prefill_flops_share),
                            text(row.kv_bytes),

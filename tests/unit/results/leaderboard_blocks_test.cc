@@ -90,6 +90,25 @@ TEST(LeaderboardBlocks, ShowsShorterPromptsFirstWhateverTheOrderOfTheirRuns) {
   EXPECT_THAT(prompts, ElementsAre(110, 120, 130, 140));
 }
 
+// References say that they select layers, whatever the table is of.
+TEST(LeaderboardBlocks, ReferencesAreComparedWithTheDrawsOfATableOfHeads) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  for (const int draw : {0, 1})
+    board.add({.label = fmt::format("random[{}]", draw),
+               .group = "random",
+               .layers = {draw},
+               .nll = {1, 1, 1, 1},
+               .granularity = Granularity::kKvHead});
+  const LeaderboardTable table = board.table();
+  for (const LeaderboardRow& row : table.blocks.at(0).rows) {
+    if (row.kind != RowKind::kReference) continue;
+    EXPECT_EQ(row.random_draws, 2U);
+    EXPECT_EQ(row.beats_random, row.name == "full" ? 2U : 0U) << row.name;
+  }
+}
+
 // Heads and layers that keep other numbers of units, but as many bytes or as many FLOPs.
 TEST(LeaderboardBlocks, MatchedOnACostTablesHoldAllBudgetsAndGranularities) {
   const TemporaryFolder folder;
