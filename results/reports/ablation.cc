@@ -30,12 +30,16 @@ std::string name_of(const Evaluation& evaluation) {
   return is_drawn(evaluation) ? evaluation.run.group : evaluation.name();
 }
 
+StoredKeys keys_of(const LeaderboardData& data, const Evaluation& evaluation) {
+  return {evaluation.run, evaluation.selection ? &*evaluation.selection : nullptr,
+          &data.models.at(evaluation.experiment.model_id)};
+}
+
 std::map<std::string, std::string> factors_of(const LeaderboardData& data,
                                               const Evaluation& evaluation,
                                               const std::vector<std::string>& further) {
   const RunRow& run = evaluation.run;
-  const StoredKeys keys(run, evaluation.selection ? &*evaluation.selection : nullptr,
-                        &data.models.at(evaluation.experiment.model_id));
+  const StoredKeys keys = keys_of(data, evaluation);
   std::map<std::string, std::string> out;
   for (const std::string& key : keys.names())
     if (is_factor(key)) out[key] = *keys.value(key);
@@ -55,21 +59,24 @@ void tell_settings_apart(const LeaderboardData& data, AblationRuns& runs) {
     Settings out;
     const Evaluation& evaluation = *run.evaluation;
     if (is_drawn(evaluation)) return out;
-    const StoredKeys keys(evaluation.run, evaluation.selection ? &*evaluation.selection : nullptr,
-                          &data.models.at(evaluation.experiment.model_id));
+    const StoredKeys keys = keys_of(data, evaluation);
     for (const std::string& key : keys.names())
       if (key.starts_with("strategy.") && key != "strategy.name" && key != "strategy.seed")
         out[key.substr(std::string_view("strategy.").size())] = *keys.value(key);
     return out;
   };
   std::map<std::string, std::map<std::string, std::set<std::string>>> values;  // by name, by key
-  for (const AblationRun& run : runs)
-    for (const auto& [key, value] : settings_of(run)) values[run.name][key].insert(value);
-  for (AblationRun& run : runs) {
-    for (const auto& [key, value] : settings_of(run))
-      if (values[run.name][key].size() > 1) run.differing += fmt::format(" {}={}", key, value);
+  std::vector<Settings> settings;
+  for (const AblationRun& run : runs) {
+    settings.push_back(settings_of(run));
+    for (const auto& [key, value] : settings.back()) values[run.name][key].insert(value);
   }
-  for (AblationRun& run : runs) run.name += run.differing;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    for (const auto& [key, value] : settings[i])
+      if (values[runs[i].name][key].size() > 1)
+        runs[i].differing += fmt::format(" {}={}", key, value);
+    runs[i].name += runs[i].differing;
+  }
 }
 
 std::string setting_of(const Evaluation& evaluation, const BlockKey& key) {
@@ -130,12 +137,11 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
   all.by.clear();  // further factors, no tables of their own
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, all));
   Ablation out{.notes = data.notes};
-  SeenKeys seen;
-  for (const Evaluation& evaluation : data.evaluations)
-    seen.add(StoredKeys(evaluation.run, evaluation.selection ? &*evaluation.selection : nullptr,
-                        &data.models.at(evaluation.experiment.model_id)),
-             {});
-  RETURN_IF_ERROR(seen.check({}, request.by, store.path()));
+  if (!request.by.empty()) {
+    SeenKeys seen;
+    for (const Evaluation& evaluation : data.evaluations) seen.add(keys_of(data, evaluation), {});
+    RETURN_IF_ERROR(seen.check({}, request.by, store.path()));
+  }
   AblationRuns runs;
   std::vector<std::pair<BlockKey, const Evaluation*>> fulls, nones;
   for (const Evaluation& evaluation : data.evaluations) {
@@ -173,12 +179,8 @@ Result<Ablation> ablation(const Store& store, const LeaderboardRequest& request)
       run.name += " @" + prompts->second;
   for (const AblationRun& run : runs)
     if (!run.evaluation->nll.empty())
-      out.runs.push_back({{run.evaluation->run.id, run.evaluation->run.selection_id.value_or(""),
-                           run.evaluation->experiment.id, run.evaluation->executions},
-                          run.name,
-                          run.setting,
-                          mean_of(run.evaluation->nll).value,
-                          run.gap()});
+      out.runs.push_back({run.evaluation->source(), run.name, run.setting,
+                          mean_of(run.evaluation->nll).value, run.gap()});
   find_effects(runs, out);
   find_fronts(runs, out);
   find_curves(runs, request.bootstrap_seed, out);

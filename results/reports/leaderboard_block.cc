@@ -254,8 +254,7 @@ class BlockBuilder {
     }
     row.strip = strip_of(evaluation.plan);
     row.run_ids = {evaluation.run.id};
-    row.sources = {{evaluation.run.id, evaluation.run.selection_id.value_or(""),
-                    evaluation.experiment.id, evaluation.executions}};
+    row.sources = {evaluation.source()};
     return row;
   }
 

@@ -334,6 +334,10 @@ std::string Evaluation::name() const {
   return transfer.empty() ? run.label : run.label + kTransferSign + transfer;
 }
 
+RowSource Evaluation::source() const {
+  return {run.id, run.selection_id.value_or(""), experiment.id, executions};
+}
+
 std::int64_t kept_units(const AttentionPlan& plan, Granularity granularity) {
   const HeadLayout& layout = plan.layout();
   const int units = layout.units_per_layer(granularity);

@@ -43,6 +43,7 @@ struct Evaluation {
   // The label, with what it was calibrated on where that is another setting:
   // "nll_ablate ← niah length=1024".
   std::string name() const;
+  RowSource source() const;
 };
 
 struct DataFacts {

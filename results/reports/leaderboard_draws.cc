@@ -6,20 +6,33 @@
 
 namespace strata {
 
+namespace {
+
+std::optional<double> number_of(const std::optional<Estimate>& estimate) {
+  return estimate ? std::optional(estimate->value) : std::nullopt;
+}
+std::optional<double> number_of(const std::optional<double>& number) { return number; }
+std::optional<double> number_of(double number) { return number; }
+
+// Of the draws that have one.
+template <typename Member>
+std::vector<double> values_of(const std::vector<LeaderboardRow>& draws, Member member) {
+  std::vector<double> values;
+  for (const LeaderboardRow& draw : draws)
+    if (const std::optional<double> value = number_of(draw.*member)) values.push_back(*value);
+  return values;
+}
+
+}  // namespace
+
 LeaderboardRow row_of_draws(const std::vector<LeaderboardRow>& draws, std::string name) {
   const auto over = [&](auto member) -> std::optional<Estimate> {
-    std::vector<double> values;
-    for (const LeaderboardRow& draw : draws)
-      if ((draw.*member).has_value()) values.push_back((draw.*member)->value);
-    if (values.empty()) return std::nullopt;
-    return distribution_of(values);
+    const std::vector<double> values = values_of(draws, member);
+    return values.empty() ? std::nullopt : std::optional(distribution_of(values));
   };
   const auto median = [&](auto member) -> std::optional<double> {
-    std::vector<double> values;
-    for (const LeaderboardRow& draw : draws)
-      if ((draw.*member).has_value()) values.push_back(*(draw.*member));
-    if (values.empty()) return std::nullopt;
-    return quantile(values, 0.5);
+    const std::vector<double> values = values_of(draws, member);
+    return values.empty() ? std::nullopt : std::optional(quantile(values, 0.5));
   };
   LeaderboardRow row = draws[0];
   row.name = std::move(name);
@@ -34,22 +47,16 @@ LeaderboardRow row_of_draws(const std::vector<LeaderboardRow>& draws, std::strin
   row.nll_minus_full = over(&LeaderboardRow::nll_minus_full);
   row.nll_minus_periodic_best = over(&LeaderboardRow::nll_minus_periodic_best);
   row.beats_random.reset();
-  const auto plain_median = [&](auto member) {
-    std::vector<double> values;
-    values.reserve(draws.size());
-    for (const LeaderboardRow& draw : draws) values.push_back(draw.*member);
-    return quantile(values, 0.5);
-  };
   row.prefill_flops_share = median(&LeaderboardRow::prefill_flops_share);
-  row.prefill_flops = plain_median(&LeaderboardRow::prefill_flops);
-  row.decode_flops = plain_median(&LeaderboardRow::decode_flops);
+  row.prefill_flops = *median(&LeaderboardRow::prefill_flops);
+  row.decode_flops = *median(&LeaderboardRow::decode_flops);
   row.kv_saved = median(&LeaderboardRow::kv_saved);
   row.prefill_ms = median(&LeaderboardRow::prefill_ms);
   row.decode_ms = median(&LeaderboardRow::decode_ms);
   row.peak_bytes = median(&LeaderboardRow::peak_bytes);
   row.strip.reset();
-  row.kv_share = plain_median(&LeaderboardRow::kv_share);
-  row.kv_bytes = plain_median(&LeaderboardRow::kv_bytes);
+  row.kv_share = *median(&LeaderboardRow::kv_share);
+  row.kv_bytes = *median(&LeaderboardRow::kv_bytes);
   for (std::size_t i = 1; i < draws.size(); ++i) {
     const SelectionCost& cost = draws[i].selection_cost;
     row.selection_cost.forward_tokens += cost.forward_tokens;

@@ -114,47 +114,47 @@ TEST(HtmlSamples, ShowsThoseOnWhichPlansDisagreeSpreadEvenly) {
   EXPECT_THAT(some, HasSubstr("2 of 4 samples"));
 }
 
+// Two plans that answered one sample, the first of them rightly; judges speak of that response.
+struct Judged {
+  Judged() : board(folder.file("a.db"), 1) {
+    board.add({.label = "a", .layers = {1}, .nll = {1}, .contains = {1}});
+    board.add({.label = "b", .layers = {2}, .nll = {1}, .contains = {0}});
+    data = data_of(board.store());
+  }
+  template <typename Change>
+  void judge(int second, Change&& change) {
+    JudgementRow judgement = judgement_row(
+        must(board.store().responses_of(data.evaluations[0].experiment.id))[0], second);
+    change(judgement);
+    judgement.id = judgement_id(judgement);
+    must(board.store().record(judgement));
+  }
+  std::string html() { return must(sample_browser(board.store(), data)); }
+
+  TemporaryFolder folder;
+  Board board;
+  LeaderboardData data;
+};
+
 TEST(HtmlSamples, SaysWhatAJudgeSaidOfTheResponse) {
-  const TemporaryFolder folder;
-  Board board(folder.file("a.db"), 1);
-  board.add({.label = "a", .layers = {1}, .nll = {1}, .contains = {1}});
-  board.add({.label = "b", .layers = {2}, .nll = {1}, .contains = {0}});
-  const LeaderboardData data = data_of(board.store());
-  const std::vector<ResponseRow> responses =
-      must(board.store().responses_of(data.evaluations[0].experiment.id));
-  JudgementRow judgement = judgement_row(responses[0], 1);
-  judgement.judge_model = "<judge>";
-  judgement.id = judgement_id(judgement);
-  must(board.store().record(judgement));
-  const std::string html = must(sample_browser(board.store(), data));
-  EXPECT_THAT(html, HasSubstr("✓ right</span> · judge &lt;judge&gt;: " +
-                              std::string(to_string(judgement.verdict)) + "</dd>"));
+  Judged judged;
+  judged.judge(1, [](JudgementRow& row) { row.judge_model = "<judge>"; });
+  const std::string html = judged.html();
+  EXPECT_THAT(html, HasSubstr("✓ right</span> · judge &lt;judge&gt;: yes</dd>"));
   EXPECT_THAT(html, HasSubstr("✗ wrong</span></dd>"));
 }
 
 TEST(HtmlSamples, AFailedCallHidesNoVerdictAndJudgesOfOneModelAreToldApart) {
-  const TemporaryFolder folder;
-  Board board(folder.file("a.db"), 1);
-  board.add({.label = "a", .layers = {1}, .nll = {1}, .contains = {1}});
-  board.add({.label = "b", .layers = {2}, .nll = {1}, .contains = {0}});
-  const LeaderboardData data = data_of(board.store());
-  const std::vector<ResponseRow> responses =
-      must(board.store().responses_of(data.evaluations[0].experiment.id));
-  const auto judge = [&](int second, auto change) {
-    JudgementRow judgement = judgement_row(responses[0], second);
-    change(judgement);
-    judgement.id = judgement_id(judgement);
-    must(board.store().record(judgement));
-  };
-  judge(1, [](JudgementRow& row) { row.verdict = JudgedAs::kNo; });
-  judge(2, [](JudgementRow& row) { row.verdict = JudgedAs::kFailed; });
-  EXPECT_THAT(must(sample_browser(board.store(), data)), HasSubstr(" · judge judge-1: no</dd>"));
-  judge(3, [](JudgementRow& row) {
+  Judged judged;
+  judged.judge(1, [](JudgementRow& row) { row.verdict = JudgedAs::kNo; });
+  judged.judge(2, [](JudgementRow& row) { row.verdict = JudgedAs::kFailed; });
+  EXPECT_THAT(judged.html(), HasSubstr(" · judge judge-1: no</dd>"));
+  judged.judge(3, [](JudgementRow& row) {
     row.rubric = "needle";
     row.reply = "Rating: [[7]]";
     row.verdict = JudgedAs::kUnparsable;
   });
-  EXPECT_THAT(must(sample_browser(board.store(), data)),
+  EXPECT_THAT(judged.html(),
               HasSubstr(" · judge judge-1 at 127.0.0.1:8001 (longmemeval prompts, max_tokens=10 "
                         "temperature=0.0): no · judge judge-1 at 127.0.0.1:8001 (needle prompts, "
                         "max_tokens=10 temperature=0.0): 7 of 10</dd>"));
