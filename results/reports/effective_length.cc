@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "core/json_reader.h"
 #include "results/reports/format.h"
@@ -50,6 +51,50 @@ std::string setting_of(const Evaluation& evaluation, const Asked& asked) {
   if (!evaluation.by.empty()) text += " · " + evaluation.by;
   return text;
 }
+
+// A run that answered a task at a length.
+struct Cell {
+  const Evaluation* evaluation = nullptr;
+  Asked asked;
+};
+
+// What one calibration chose for all that it was asked. A run says of its calibration what differs
+// from its own task (Evaluation::transfer): the same one is "niah" at the length that it has, and
+// "niah length=1024" at others.
+struct Chosen {
+  std::set<std::pair<std::int64_t, std::string>> asked;
+  std::string transfer;  // what says most
+};
+
+class Names {
+ public:
+  explicit Names(const std::vector<Cell>& cells) {
+    for (const Cell& cell : cells) {
+      Chosen& chosen = chosen_[key_of(cell)];
+      chosen.asked.emplace(cell.asked.length, cell.asked.task);
+      if (cell.evaluation->transfer.size() > chosen.transfer.size())
+        chosen.transfer = cell.evaluation->transfer;
+    }
+  }
+  std::string of(const Cell& cell) const {
+    const Chosen& chosen = chosen_.at(key_of(cell));
+    if (chosen.asked.size() == 1) return cell.evaluation->name();  // at each length its own
+    const std::string& label = cell.evaluation->run.label;
+    return chosen.transfer.empty() ? label : label + kTransferSign + chosen.transfer;
+  }
+
+ private:
+  using Key = std::array<std::string, 4>;  // the model's id, setting, label, calibration
+  static Key key_of(const Cell& cell) {
+    const Evaluation& evaluation = *cell.evaluation;
+    const auto config = parse_json(evaluation.run.config_json).value_or(nlohmann::json());
+    const nlohmann::json::json_pointer place("/calibration/benchmark");
+    return {evaluation.experiment.model_id, setting_of(evaluation, cell.asked),
+            evaluation.run.label,
+            config.is_object() && config.contains(place) ? config[place].dump() : ""};
+  }
+  std::map<Key, Chosen> chosen_;
+};
 
 // The runs that answered a task at a length, by data set.
 using DataRuns = std::map<std::string, std::vector<const Evaluation*>>;
@@ -117,21 +162,26 @@ Result<EffectiveLengths> effective_lengths(const Store& store, const Leaderboard
   ruler.benchmark = kRuler;
   ASSIGN_OR_RETURN(const LeaderboardData data, load_leaderboard_data(store, ruler));
   EffectiveLengths out{{}, data.notes};
-  using Key = std::array<std::string, 4>;  // model, setting, strategy, the model's id
-  std::map<Key, Answers> found;
+  std::vector<Cell> cells;
   std::size_t without = 0;
   for (const Evaluation& evaluation : data.evaluations) {
     if (!evaluation.shown || evaluation.split != kTestSplit || evaluation.run.benchmark != kRuler)
       continue;
     const std::optional<Asked> asked = asked_by(evaluation.run);
-    if (!asked || evaluation.string_match.empty()) {
+    if (asked && !evaluation.string_match.empty())
+      cells.push_back({&evaluation, *asked});
+    else
       ++without;
-      continue;
-    }
-    const ModelRow& model = data.models.at(evaluation.experiment.model_id);
-    found[{model.name, setting_of(evaluation, *asked), evaluation.name(), model.id}][asked->length]
-         [asked->task][evaluation.experiment.data_id]
-             .push_back(&evaluation);
+  }
+  const Names names(cells);
+  using Key = std::array<std::string, 4>;  // model, setting, strategy, the model's id
+  std::map<Key, Answers> found;
+  for (const Cell& cell : cells) {
+    const auto& [evaluation, asked] = cell;
+    const ModelRow& model = data.models.at(evaluation->experiment.model_id);
+    found[{model.name, setting_of(*evaluation, asked), names.of(cell), model.id}][asked.length]
+         [asked.task][evaluation->experiment.data_id]
+             .push_back(evaluation);
   }
   for (const auto& [key, answers] : found) {
     EffectiveLength row{.model = key[0], .strategy = key[2], .setting = key[1]};

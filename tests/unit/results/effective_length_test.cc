@@ -14,7 +14,8 @@ using ::testing::SizeIs;
 struct Runs {
   explicit Runs(const TemporaryFolder& folder) : board(folder.file("e.db"), 4) {}
   void add(const std::string& label, const std::string& task, int length,
-           std::vector<double> string_match, const std::string& more = "") {
+           std::vector<double> string_match, const std::string& more = "",
+           const std::string& calibration = "") {
     const auto [known, fresh] = first_sample.try_emplace({task, length}, next);
     if (fresh) next += 4;
     board.use_samples(known->second, 4);
@@ -24,6 +25,10 @@ struct Runs {
          .layers = {label == "b" ? 2 : layer},  // answers belong to a plan
          .nll = {1, 1, 1, 1},
          .contains = std::move(string_match),
+         .calibration_nll = calibration.empty() ? std::nullopt : std::optional(1.0),
+         .config_json = calibration.empty()
+                            ? ""
+                            : fmt::format(R"({{"calibration":{{"benchmark":{}}}}})", calibration),
          .benchmark_json = fmt::format(R"({{"task":"{}","length":{}{}}})", task, length, more),
          .benchmark = "ruler"});
   }
@@ -139,6 +144,32 @@ TEST(EffectiveLength, StrategiesVariantsAndOtherBenchmarksAreNotMixed) {
   EXPECT_EQ(effective["a"], 4096);
   EXPECT_EQ(effective["b"], std::nullopt);
   EXPECT_EQ(effective["a lm_eval"], std::nullopt);
+}
+
+// At 1,024 tokens it says "niah", at other lengths "niah length=1024".
+TEST(EffectiveLength, WhatOneCalibrationChoseIsOneRow) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  for (const char* task : {"vt", "cwe"})
+    for (const int length : {1024, 2048})
+      runs.add("a", task, length, kAll, "", R"({"name":"niah","length":1024})");
+  const EffectiveLengths lengths = runs.lengths();
+  ASSERT_THAT(lengths.rows, SizeIs(1));
+  EXPECT_EQ(lengths.rows[0].strategy, "a ← niah length=1024");
+  EXPECT_EQ(lengths.rows[0].effective, 2048);
+}
+
+TEST(EffectiveLength, CalibrationsOfEachLengthItselfAreOneRowAndApartFromOthers) {
+  const TemporaryFolder folder;
+  Runs runs(folder);
+  for (const int length : {1024, 2048})
+    runs.add("a", "vt", length, kAll, "",
+             fmt::format(R"({{"name":"ruler","task":"vt","length":{}}})", length));
+  for (const int length : {1024, 2048})
+    runs.add("a", "vt", length, kFewer, "", R"({"name":"niah","length":512})");
+  std::vector<std::string> names;
+  for (const EffectiveLength& row : runs.lengths().rows) names.push_back(row.strategy);
+  EXPECT_THAT(names, ::testing::UnorderedElementsAre("a", "a ← niah length=512"));
 }
 
 TEST(EffectiveLength, RunsWithoutGeneratedAnswersAreCountedAndLeftOut) {
