@@ -3,13 +3,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/where.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "core/result.h"
 
@@ -17,8 +20,8 @@ namespace strata {
 namespace {
 
 // Rows of a slab at most: its chunks' states meet each other, which is quadratic in their number.
-// Rows of all heads of a product: its temporaries are 5 times 64 MiB for heads of 128 halves.
-constexpr std::int64_t kSlabRows = 1 << 16, kRowsAtOnce = 1 << 18;
+// Rows of all heads of a product: its temporaries are 5 times 128 MiB for heads of 128 halves.
+constexpr std::int64_t kSlabRows = 1 << 16, kRowsAtOnce = 1 << 19;
 
 // Of S heads, n chunks of C rows each: S·n chunks are a batch of products.
 struct Chunks {
@@ -32,7 +35,8 @@ at::Tensor product_in(const at::Tensor& a, const at::Tensor& b, at::ScalarType t
 }
 
 // What depends on the decays and the shape of a slab alone, of all S heads at once: a GPU waits for
-// each launch. Factors ≤ 1 in the type of the rows, where not said otherwise.
+// each launch, so all of it is parts of one tensor. Factors ≤ 1 in the type of the rows, where not
+// said otherwise.
 struct SlabDecay {
   at::Tensor late_S1C1;     // from a row to its chunk's last
   at::Tensor early_S1C1;    // of a chunk's start in a row
@@ -49,22 +53,27 @@ struct SlabDecay {
   }
 };
 
-SlabDecay decay_of(const at::Tensor& log_decay_S11, std::int64_t chunk, std::int64_t chunks,
+SlabDecay decay_of(const at::Tensor& log_decay_S, std::int64_t chunk, std::int64_t chunks,
                    at::ScalarType type) {
-  const at::Tensor row = at::arange(chunk, log_decay_S11.options());
-  const at::Tensor number = at::arange(chunks + 1, log_decay_S11.options());
-  const auto in_rows = [&](const at::Tensor& steps) {
-    return decay_over(log_decay_S11, steps).to(type);
+  const at::Tensor row = at::arange(chunk, log_decay_S.options());
+  const at::Tensor start = at::arange(chunks + 1, log_decay_S.options()) * chunk;
+  const at::Tensor steps = at::cat({chunk - 1 - row, row + 1, (row.unsqueeze(1) - row).flatten(),
+                                    (start.unsqueeze(1) - (start.narrow(0, 1, chunks))).flatten(),
+                                    start.narrow(0, chunks, 1)});
+  const at::Tensor wide = decay_over(log_decay_S.unsqueeze(1), steps), all = wide.to(type);
+  std::int64_t begin = 0;
+  const auto next = [&](at::IntArrayRef sizes) {
+    const std::int64_t size = c10::multiply_integers(sizes);
+    return all.narrow(1, std::exchange(begin, begin + size), size).unflatten(1, sizes);
   };
-  const auto over = [&](std::int64_t rows) {
-    return decay_over(log_decay_S11, number.narrow(0, 0, 1) + rows);
-  };
-  return {in_rows(chunk - 1 - row.unsqueeze(1)).unsqueeze(1),
-          in_rows(row.unsqueeze(1) + 1).unsqueeze(1),
-          in_rows(row.unsqueeze(1) - row).unsqueeze(1),
-          in_rows(chunk * (number.unsqueeze(1) - 1 - number.narrow(0, 0, chunks))),
-          over(chunk),
-          over(chunk * chunks)};
+  const auto of_state = [&](std::int64_t step) { return wide.narrow(1, step, 1).unsqueeze(2); };
+  // Braces evaluate from left to right.
+  return {next({1, chunk, 1}),
+          next({1, chunk, 1}),
+          next({1, chunk, chunk}),
+          next({chunks + 1, chunks}).contiguous(),  // tensor cores want it aligned
+          of_state(2 * chunk - 1),
+          of_state(steps.size(0) - 1)};
 }
 
 // Writes the rows' outputs, returns the state behind them.
@@ -80,7 +89,7 @@ at::Tensor mix(const Chunks& rows, const SlabDecay& decay, const at::Tensor& s_S
       product_in(decay.states_Scn.narrow(1, chunks, 1), added_SnM, s_SKV.scalar_type())
           .view(s_SKV.sizes()) +
       s_SKV * decay.slab_S11;
-  added_SnM.select(1, 0) += (s_SKV * decay.chunk_S11).flatten(1).to(q.scalar_type());
+  added_SnM.select(1, 0) += (s_SKV * decay.chunk_S11).flatten(1);
   const at::Tensor starts_SnM = at::bmm(decay.states_Scn.narrow(1, 0, chunks), added_SnM);
   starts_SnM.select(1, 0).copy_(s_SKV.flatten(1));
 
@@ -106,8 +115,7 @@ LinearOutput lightning_in_place(const at::Tensor& q_BHNK, const at::Tensor& k_BH
   STRATA_CHECK(!c10::GradMode::is_enabled() && chunk >= 1);
   const std::int64_t batch = q_BHNK.size(0), all_rows = q_BHNK.size(2);
   const at::Tensor q = q_BHNK.flatten(0, 1), k = k_BHNK.flatten(0, 1), v = v_BHNV.flatten(0, 1);
-  const at::Tensor log_decay_S11 =
-      log_decay_H.to(state.s_BHKV.scalar_type()).repeat({batch}).view({-1, 1, 1});
+  const at::Tensor log_decay_S = log_decay_H.to(state.s_BHKV.scalar_type()).repeat({batch});
   const at::Tensor out_SNV = at::empty(v.sizes(), v.options());
   const at::Tensor s_SKV = state.s_BHKV.flatten(0, 1).clone();
   const std::int64_t slab = std::max<std::int64_t>(kSlabRows / chunk, 1) * chunk;
@@ -115,7 +123,7 @@ LinearOutput lightning_in_place(const at::Tensor& q_BHNK, const at::Tensor& k_BH
     rows = std::min(slab, all_rows - begin);
     if (rows > chunk) rows -= rows % chunk;  // what is left is a chunk of its own
     const std::int64_t size = std::min(chunk, rows);
-    const SlabDecay decay = decay_of(log_decay_S11, size, rows / size, q.scalar_type());
+    const SlabDecay decay = decay_of(log_decay_S, size, rows / size, q.scalar_type());
     const std::int64_t at_once = std::max<std::int64_t>(kRowsAtOnce / rows, 1);
     for (std::int64_t head = 0; head < q.size(0); head += at_once) {
       const std::int64_t heads = std::min(at_once, q.size(0) - head);
