@@ -9,6 +9,7 @@
 #include "core/json_reader.h"
 #include "results/reports/format.h"
 #include "results/reports/leaderboard_data.h"
+#include "results/reports/row_source.h"
 
 namespace strata {
 namespace {
@@ -132,6 +133,9 @@ void score(const Answers& answers, const LeaderboardData& data, EffectiveLength&
     LengthScores& scores = row.lengths[length];
     std::vector<ValueGroup> groups;
     for (const auto& [task, runs] : by_task) {
+      for (const auto& [data_id, evaluations] : runs)
+        for (const Evaluation* evaluation : evaluations)
+          scores.sources[task].push_back(evaluation->source());
       ValueGroup group = group_of(runs, data);
       const std::size_t clusters = std::set(group.clusters.begin(), group.clusters.end()).size();
       const bool first = scores.tasks.empty();
@@ -268,6 +272,38 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
   ReportPage page{{std::move(averages)}, lengths.notes};
   if (!tasks.table.rows.empty()) page.sections.push_back(std::move(tasks));
   return page;
+}
+
+ReportPage effective_length_trace(const EffectiveLengths& lengths) {
+  PageSection out{"tasks",
+                  {},
+                  {{{"model", false},
+                    {"strategy", false},
+                    {"setting", false},
+                    {"task", false},
+                    {"length"},
+                    {"mean"},
+                    {"runs", false},
+                    {"experiments", false},
+                    {"SQL", false}},
+                   {}},
+                  {}};
+  for (const EffectiveLength& row : lengths.rows)
+    for (const auto& [length, scores] : row.lengths)
+      for (const auto& [task, sources] : scores.sources) {
+        std::string runs, experiments;
+        for (const RowSource& source : sources) {
+          runs += (runs.empty() ? "" : " ") + source.run_id;
+          experiments += (experiments.empty() ? "" : " ") + source.experiment_id;
+        }
+        out.table.rows.push_back(
+            {row.model, row.strategy, row.setting, task, fmt::format("{}", length),
+             fmt::format("{}", scores.tasks.at(task).value), runs, experiments,
+             mean_sql(fmt::format("coalesce({}, {})", metric_sql("string_match_all"),
+                                  metric_sql("string_match_part")),
+                      sources)});
+      }
+  return {{std::move(out)}, lengths.notes};
 }
 
 }  // namespace strata

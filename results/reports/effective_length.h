@@ -21,6 +21,7 @@ struct LengthScores {
   std::size_t samples = 0;                // of the task that has fewest
   std::size_t clusters = 0;               // likewise
   std::map<std::string, Estimate> tasks;  // 0 … 1: means over samples, each its mean over runs
+  std::map<std::string, std::vector<RowSource>> sources;  // of each task's
   // Over tasks, which stay the same ones (mean_of_group_means()); none where one is missing that
   // the row has at another length.
   std::optional<Estimate> average;
@@ -45,5 +46,7 @@ struct EffectiveLengths {
 Result<EffectiveLengths> effective_lengths(const Store& store, const LeaderboardRequest& request);
 
 ReportPage effective_length_page(const EffectiveLengths& lengths);
+// The rows behind each task's number, and the query that gives it.
+ReportPage effective_length_trace(const EffectiveLengths& lengths);
 
 }  // namespace strata

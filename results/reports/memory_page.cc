@@ -3,7 +3,9 @@
 
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
+#include "results/reports/memory_facts.h"
 #include "results/reports/memory_report.h"
+#include "results/reports/row_source.h"
 
 namespace strata {
 namespace {
@@ -71,7 +73,7 @@ PageSection section(const MemoryBlock& block, const MemoryTable& table) {
   const bool judged = table.judge.has_value();
   out.table.columns = columns(judged);
   for (const MemoryRow& row : table.rows) {
-    if (row.name == "task-averaged") out.table.rows.emplace_back();
+    if (row.name == kTaskAveraged) out.table.rows.emplace_back();
     out.table.rows.push_back(cells(row, judged));
   }
   return out;
@@ -97,10 +99,10 @@ PageSection summary(const std::vector<MemoryBlock>& blocks) {
         if (row == nullptr || !judged) return std::string(kNoValue);
         return share_text(row->judge.official);
       };
-      const MemoryRow& overall = *row_named(table, "overall");
+      const MemoryRow& overall = *row_named(table, kOverall);
       out.table.rows.push_back({block.label, judged ? table.judge->model : std::string(kNoValue),
-                                whole(overall.questions), whole(overall.missing), share("overall"),
-                                share("task-averaged"), share("abstention"),
+                                whole(overall.questions), whole(overall.missing), share(kOverall),
+                                share(kTaskAveraged), share(kAbstention),
                                 share_text(overall.checker)});
     }
   return out;
@@ -123,6 +125,33 @@ ReportPage csv_page(const std::vector<MemoryBlock>& blocks) {
         out.table.rows.push_back(std::move(line));
       }
   return {{std::move(out)}, {}};
+}
+
+// A field of a question's metadata, as SQL (results/reports/memory_facts.h).
+std::string fact_sql(const char* name) {
+  return fmt::format("coalesce(metadata_json ->> '$.{0}', metadata_json ->> '$.metadata.{0}')",
+                     name);
+}
+
+std::string share_sql(const RowSource& source, const std::string& name) {
+  const std::string type = fact_sql("question_type"), verdict = metric_sql(kCheckerMetric);
+  const auto of_questions = [&](const std::string& condition) {
+    return fmt::format(
+        "SELECT avg({}) FROM responses {} AND sample_id IN (SELECT id FROM samples WHERE {})",
+        verdict, where(source), condition);
+  };
+  std::string types;
+  for (const std::string_view one : kQuestionTypes)
+    types += fmt::format("{}'{}'", types.empty() ? "" : ", ", one);
+  if (name == kTaskAveraged)
+    return fmt::format(
+        "SELECT avg(share) FROM (SELECT avg({}) AS share FROM responses JOIN samples ON samples.id "
+        "= sample_id {} AND {} IN ({}) GROUP BY {})",
+        verdict, where(source), type, types, type);
+  if (name == kOverall) return of_questions(fmt::format("{} IN ({})", type, types));
+  if (name == kAbstention)
+    return of_questions(fmt::format("instr({}, '_abs') > 0", fact_sql("question_id")));
+  return of_questions(fmt::format("{} = '{}'", type, name));
 }
 
 }  // namespace
@@ -154,6 +183,28 @@ ReportPage memory_page(const std::vector<MemoryBlock>& blocks, ReportFormat form
     page.footer.emplace_back(
         "Prompts other than longmemeval's give no official LongMemEval score.");
   return page;
+}
+
+ReportPage memory_trace(const std::vector<MemoryBlock>& blocks) {
+  PageSection out{"checker",
+                  {},
+                  {{{"label", false},
+                    {"questions", false},
+                    {"n"},
+                    {"share"},
+                    {"run", false},
+                    {"experiment", false},
+                    {"SQL", false}},
+                   {}},
+                  {}};
+  for (const MemoryBlock& block : blocks)
+    for (const MemoryRow& row : block.tables.at(0).rows)
+      if (row.checker.share)
+        out.table.rows.push_back({block.label, row.name, fmt::format("{}", row.checker.n),
+                                  fmt::format("{}", row.checker.share->value), block.source.run_id,
+                                  block.source.experiment_id, share_sql(block.source, row.name)});
+  return {{std::move(out)},
+          {"judges' shares are of the latest judgement of each response: table judgements"}};
 }
 
 }  // namespace strata

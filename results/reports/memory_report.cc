@@ -14,7 +14,6 @@
 namespace strata {
 namespace {
 
-constexpr const char* kCheckerMetric = "gen_contains";
 constexpr int kDraws = 4000;
 
 // A question of an experiment, and what is known of its response.
@@ -160,9 +159,9 @@ class TableMaker {
           row(std::string(kQuestionTypes[t]), [t](const Asked& asked) { return asked.type == t; }));
     std::erase_if(out.rows, [](const MemoryRow& row) { return row.questions == 0; });
     const std::size_t types = out.rows.size();
-    MemoryRow overall = row("overall", [](const Asked&) { return true; });
+    MemoryRow overall = row(kOverall, [](const Asked&) { return true; });
     MemoryRow averaged = overall;
-    averaged.name = "task-averaged";
+    averaged.name = kTaskAveraged;
     averaged.checker = scores_.task_averaged(checker_);
     averaged.judge.official = scores_.task_averaged(official_);
     averaged.judge.strict = scores_.task_averaged(strict_);
@@ -174,7 +173,7 @@ class TableMaker {
     out.rows.push_back(std::move(averaged));
     out.rows.push_back(std::move(overall));
     MemoryRow abstention =
-        row("abstention", [](const Asked& asked) { return asked.facts.abstention; });
+        row(kAbstention, [](const Asked& asked) { return asked.facts.abstention; });
     if (abstention.questions > 0) out.rows.push_back(std::move(abstention));
     return out;
   }
@@ -304,7 +303,10 @@ class Reporter {
                     .questions = asked.size(),
                     .other_samples = data.items.size() - asked.size(),
                     .clusters = clusters.size(),
-                    .environments = picked.environments};
+                    .environments = picked.environments,
+                    .tables = {},
+                    .source = {run.id, run.selection_id.value_or(""), experiment.id,
+                               picked.samples_of_execution}};
     ASSIGN_OR_RETURN(const std::vector<JudgementRow> rows, store_.judgements_of(experiment.id));
     const auto judges = judged_responses(rows, picked.samples_of_execution);
     for (const auto& [judge, by_sample] : judges) {

@@ -17,6 +17,11 @@
 
 namespace strata {
 
+inline constexpr const char* kCheckerMetric = "gen_contains";
+// Rows beside those of the types.
+inline constexpr const char *kTaskAveraged = "task-averaged", *kOverall = "overall",
+                            *kAbstention = "abstention";
+
 // Some 0/1 verdicts: how many, and the share of ones.
 struct VerdictShare {
   std::size_t n = 0;
@@ -34,7 +39,7 @@ struct JudgedCells {
 };
 
 struct MemoryRow {
-  std::string name;  // a type, "task-averaged", "overall", "abstention"
+  std::string name;  // a type, or one of the three
   std::size_t questions = 0, missing = 0;
   VerdictShare checker;
   JudgedCells judge;
@@ -54,6 +59,7 @@ struct MemoryBlock {
   std::size_t questions = 0, other_samples = 0, clusters = 0;
   std::vector<std::string> environments;
   std::vector<MemoryTable> tables;  // one a judge
+  RowSource source;
 };
 
 // By the runs' start. Errors: a filter's; no run asks questions of LongMemEval.
@@ -62,5 +68,7 @@ Result<std::vector<MemoryBlock>> memory_report(const Store& store,
 
 // csv: one table, with run and judge in every row.
 ReportPage memory_page(const std::vector<MemoryBlock>& blocks, ReportFormat format);
+// The rows behind each of the checker's shares, and the query that gives it.
+ReportPage memory_trace(const std::vector<MemoryBlock>& blocks);
 
 }  // namespace strata

@@ -184,7 +184,7 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
       if (!table.judge) continue;
       const bool same = is_published(*table.judge, published);
       for (const MemoryRow& row : table.rows)
-        if (row.name == "overall" && row.judge.official.share && (same || !found))
+        if (row.name == kOverall && row.judge.official.share && (same || !found))
           found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n};
     }
   }

@@ -17,6 +17,21 @@ std::string where(const RowSource& source) {
   return fmt::format("WHERE experiment_id = '{}' AND ({})", source.experiment_id, executions);
 }
 
+std::string metric_sql(const std::string& name) {
+  return fmt::format("metrics_json ->> '{}'", name);
+}
+
+std::string mean_sql(const std::string& value, const std::vector<RowSource>& sources) {
+  if (sources.size() == 1)
+    return fmt::format("SELECT avg({}) FROM responses {}", value, where(sources[0]));
+  std::string all;
+  for (const RowSource& source : sources)
+    all += fmt::format("{}SELECT sample_id, {} AS value FROM responses {}",
+                       all.empty() ? "" : " UNION ALL ", value, where(source));
+  return fmt::format(
+      "SELECT avg(value) FROM (SELECT avg(value) AS value FROM ({}) GROUP BY sample_id)", all);
+}
+
 std::string mean_nll_sql(const RowSource& source) {
   return fmt::format("SELECT avg({}) FROM responses {}", kNllSql, where(source));
 }

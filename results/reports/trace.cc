@@ -37,8 +37,6 @@ std::string beyond(const std::string& value, const RowSource& source, std::int64
              window);
 }
 
-std::string metric(const char* name) { return fmt::format("metrics_json ->> '{}'", name); }
-
 std::string gap_sql(const RowSource& none, const RowSource& plan, const RowSource& full) {
   return fmt::format(
       "SELECT (none - plan) / (none - full) FROM (SELECT ({}) AS none, ({}) AS plan, ({}) AS full)",
@@ -117,12 +115,12 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
                   return gap_sql(none->sources[0], source, full->sources[0]);
                 }));
     }
-    trace.add("gen_contains", row.gen_contains, averages(metric("gen_contains"), row));
-    trace.add("gen_exact", row.gen_exact, averages(metric("gen_exact"), row));
-    trace.add("tf_exact", row.tf_exact, averages(metric("tf_exact"), row));
+    trace.add("gen_contains", row.gen_contains, averages(metric_sql("gen_contains"), row));
+    trace.add("gen_exact", row.gen_exact, averages(metric_sql("gen_exact"), row));
+    trace.add("tf_exact", row.tf_exact, averages(metric_sql("tf_exact"), row));
     trace.add("gen_contains_beyond", row.gen_contains_beyond,
               each(row, [&](const RowSource& source) {
-                return beyond(metric("gen_contains"), source, block.window);
+                return beyond(metric_sql("gen_contains"), source, block.window);
               }));
     if (full != nullptr)
       trace.add("nll_minus_full", row.nll_minus_full, each(row, [&](const RowSource& source) {

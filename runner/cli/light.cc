@@ -168,7 +168,8 @@ Result<int> report(const Arguments& arguments) {
   if (memory) {
     ASSIGN_OR_RETURN(const std::vector<MemoryBlock> blocks,
                      memory_report(store, keys.filters.where));
-    text = render(memory_page(blocks, options.format), options);
+    text = render(arguments.trace ? memory_trace(blocks) : memory_page(blocks, options.format),
+                  options);
   } else if (arguments.command == Command::kReportRun) {
     ASSIGN_OR_RETURN(text, run_report(store, arguments.names[0], options));
   } else if (arguments.command == Command::kReportRuns) {
@@ -185,7 +186,9 @@ Result<int> report(const Arguments& arguments) {
     ASSIGN_OR_RETURN(text, html_leaderboard(store, keys.filters));
   } else if (arguments.command == Command::kReportLengths) {
     ASSIGN_OR_RETURN(const EffectiveLengths lengths, effective_lengths(store, keys.filters));
-    text = render(effective_length_page(lengths), options);
+    text =
+        render(arguments.trace ? effective_length_trace(lengths) : effective_length_page(lengths),
+               options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
     text = arguments.command == Command::kReportClaims ? render_claims(table, options)

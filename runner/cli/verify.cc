@@ -52,6 +52,17 @@ std::string page(const Verification& found, const AttentionPlan& plan, const Arg
   return out;
 }
 
+std::string hint(const Verification& found) {
+  std::string text =
+      "what differs is above: device, dtype, build; where nothing does, the stored answers were "
+      "edited or a build computes something else under one numerics version";
+  if (found.now.dtype != "float32")
+    text += fmt::format(
+        "; in {} a batch of other samples rounds otherwise: --tolerance and --changes say how far",
+        found.now.dtype);
+  return text;
+}
+
 }  // namespace
 
 Status verify(const Arguments& arguments, const std::vector<Job>& jobs, const std::string& build,
@@ -81,9 +92,7 @@ Status verify(const Arguments& arguments, const std::vector<Job>& jobs, const st
           "text",
           beyond, found.samples.size(), arguments.tolerance, found.changed())
           .at(store.path())
-          .with_hint("what differs is above: device, dtype, build; where nothing does, the stored "
-                     "answers were edited or a build computes something else under one "
-                     "numerics version"));
+          .with_hint(hint(found)));
 }
 
 }  // namespace strata::cli

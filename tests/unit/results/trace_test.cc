@@ -1,8 +1,11 @@
 // The query behind a number gives the number.
 #include "leaderboard_fixture.h"
+#include "memory_fixture.h"
 #include "results/reports/ablation.h"
 #include "results/reports/compare.h"
+#include "results/reports/effective_length.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/memory_report.h"
 #include "results/sqlite.h"
 
 namespace strata::test {
@@ -73,6 +76,56 @@ TEST(Trace, EveryRunOfAnAblationHasItsQuery) {
     ASSERT_THAT(found, SizeIs(1));
     EXPECT_NEAR(found[0], swept.runs[i].nll, 1e-9);
   }
+}
+
+// Column `value` of every row is what the query in its last column gives.
+void expect_queries_give(const std::string& path, const PageSection& section, std::size_t value) {
+  for (const std::vector<std::string>& row : section.table.rows) {
+    const std::vector<double> found = answer(path, row.back());
+    ASSERT_THAT(found, SizeIs(1)) << row.back();
+    EXPECT_NEAR(found[0], std::stod(row[value]), 1e-9) << row.back();
+  }
+}
+
+// Two seeds that chose other layers answered the task at 4,096 tokens.
+TEST(Trace, EveryTaskOfLengthsHasItsQuery) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  const auto add = [&](int length, int layer, std::vector<double> right) {
+    board.use_samples(length / 1024, 4);
+    board.add({.label = "a",
+               .group = {},
+               .layers = {layer},
+               .nll = {1, 1, 1, 1},
+               .contains = std::move(right),
+               .benchmark_json = fmt::format(R"({{"task":"vt","length":{}}})", length),
+               .benchmark = "ruler"});
+  };
+  add(4096, 1, {1, 0, 1, 0.2});
+  add(4096, 2, {1, 0, 0, 0.6});
+  add(8192, 1, {0.4, 0, 0, 0});
+  const ReportPage page = effective_length_trace(must(effective_lengths(board.store(), {})));
+  const PageSection& section = page.sections.at(0);
+  ASSERT_THAT(section.table.rows, SizeIs(2));
+  EXPECT_EQ(section.table.rows[0][5], "0.475");
+  expect_queries_give(board.store().path(), section, 5);
+}
+
+TEST(Trace, EveryShareOfTheMemoryReportHasItsQuery) {
+  const TemporaryFolder folder;
+  Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadWrite));
+  std::vector<MemoryAnswer> answers = six_answers();
+  answers[0].contains = 0;
+  answers[1].contains.reset();  // no verdict
+  answers[5].contains = 0;
+  answers.push_back(answers[0]);
+  answers.back().id = "another";
+  answers.back().contains = 1;
+  (void)record_memory_run(store, "full", answers);
+  const ReportPage page = memory_trace(must(memory_report(store, {})));
+  const PageSection& section = page.sections.at(0);
+  ASSERT_THAT(section.table.rows, SizeIs(5 + 3));
+  expect_queries_give(store.path(), section, 3);
 }
 
 TEST(Trace, TheTextNamesTheRowsAndCsvHasALineANumber) {
