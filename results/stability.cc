@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <numeric>
 
 #include "core/correlation.h"
+#include "core/jaccard.h"
 #include "core/result.h"
 #include "core/rng.h"
 #include "core/score_tensor.h"
@@ -66,15 +66,6 @@ std::vector<std::size_t> selected(Scores scores, std::size_t k, SelectedEnd end)
 }
 
 }  // namespace
-
-double jaccard(std::vector<std::size_t> a, std::vector<std::size_t> b) {
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  std::vector<std::size_t> both;
-  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
-  const std::size_t either = a.size() + b.size() - both.size();
-  return either == 0 ? 1.0 : static_cast<double>(both.size()) / static_cast<double>(either);
-}
 
 std::optional<Stability> stability_of(const std::vector<std::vector<double>>& gains,
                                       std::span<const std::size_t> clusters, std::size_t k,

@@ -39,7 +39,4 @@ std::optional<Stability> stability_of(const std::vector<std::vector<double>>& ga
                                       std::span<const std::size_t> clusters, std::size_t k,
                                       SelectedEnd end, const StabilityOptions& options = {});
 
-// |A ∩ B| / |A ∪ B| of two sets of flat indices; 1 where both are empty.
-double jaccard(std::vector<std::size_t> a, std::vector<std::size_t> b);
-
 }  // namespace strata

@@ -1,12 +1,16 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <span>
 
 #include "core/config/binder.h"
+#include "core/jaccard.h"
+#include "core/sha256.h"
 #include "models/parallel.h"
-#include "models/training/hybrid_training.h"
 #include "models/training/training_checkpoint.h"
 #include "strategies/builtin.h"
+#include "strategies/layer_trainings.h"
+#include "strategies/searcher.h"
 #include "strategies/shared_scores.h"
 #include "strategies/text_pieces.h"
 
@@ -21,13 +25,15 @@ class KlLs final : public SelectionStrategy {
     if (!distils()) return restore()->label();
     std::string marks;
     if (config_.steps == 0) marks += ",shared";
-    if (config_.steps == 0 || config_.proxy == KlLsProxy::kHeldOut) marks += ",held_out";
+    if (reads_held_out()) marks += ",held_out";
     if (config_.train == KlLsWeights::kAll) marks += ",all";
+    if (stops_early()) marks += ",early_stop";
     return marks.empty() ? "kl_ls" : fmt::format("kl_ls[{}]", marks.substr(1));
   }
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
+    if (stops_early()) RETURN_IF_ERROR(check_stop(context));
     if (!distils()) return restore()->select(request, context);
     if (request.granularity != Granularity::kLayer)
       return fail(make_error(ErrorKind::kUnsupported, "kl_ls restores whole layers, not {}s",
@@ -41,20 +47,23 @@ class KlLs final : public SelectionStrategy {
     nlohmann::json key = config::to_json(config_);
     key["measure"] = "kl_ls";
     key["seed"] = request.seed;
-    ASSIGN_OR_RETURN(SharedScores scored,
-                     shared_scores(request, context, key, [&] { return score(request, context); }));
+    if (stops_early()) key["k"] = k;  // it is a set of K that must settle
+    ASSIGN_OR_RETURN(SharedScores scored, shared_scores(request, context, key, [&] {
+                       return score(request, context, key, k);
+                     }));
     return keep_highest(request, std::move(scored), k);
   }
 
  private:
   bool distils() const { return config_.steps > 0 || config_.shared_steps > 0; }
+  bool stops_early() const { return config_.stop_round > 0; }
   bool reads_held_out() const { return config_.steps == 0 || config_.proxy == KlLsProxy::kHeldOut; }
   static std::unique_ptr<SelectionStrategy> restore() {
     return make_strategy(
         KlGuidedConfig{.mode = NllMode::kRestore, .positions = KlPositions::kBeyondWindow});
   }
-  HybridTraining training(std::int64_t steps, std::uint64_t seed) const {
-    return {.steps = steps,
+  HybridTraining training(std::uint64_t seed) const {
+    return {.steps = config_.steps,
             .batch = config_.batch,
             .rate = config_.rate,
             .last_rate = config_.rate,
@@ -63,56 +72,80 @@ class KlLs final : public SelectionStrategy {
                                                         : TrainedWeights::kBranches,
             .seed = seed};
   }
-  Result<SharedScores> score(const SelectionRequest& request, SelectionContext& context) const;
+  Status check_stop(const SelectionContext& context) const;
+  Result<SharedScores> score(const SelectionRequest& request, SelectionContext& context,
+                             const nlohmann::json& key, std::size_t k) const;
+  UnitScores scores_behind(std::int64_t round, const LayerTrainings& trainings,
+                           std::size_t texts_held_out) const;
+  // overlaps: of the K best behind each round with those behind the round before.
+  bool settled(std::span<const double> overlaps) const;
+  nlohmann::json diagnostics_of(const TextPieces& texts, std::int64_t steps) const;
 
   KlLsConfig config_;
 };
 
-// What one layer's distillation came to.
-struct Outcome {
-  std::vector<double> losses;    // of each step
-  std::vector<double> held_out;  // of each text set apart
-};
-
-Result<Outcome> distil_one(SelectionContext& context, const Model& start, const AttentionPlan& plan,
-                           const TextPieces& texts, const HybridTraining& training,
-                           const std::string& title) {
-  RETURN_IF_ERROR(HybridTrainer::check(start, plan, training));
-  MeteredModel& metered = *context.model;
-  HybridTrainer trainer(metered.model(), start, plan, training);
-  if (training.steps > 0)
-    RETURN_IF_ERROR(train_on_texts(metered, texts.training,
-                                   {.title = title,
-                                    .steps = training.steps,
-                                    .batch = training.batch,
-                                    .seed = training.seed,
-                                    .checkpoint = {},
-                                    .identity = {}},
-                                   trainer, *context.progress));
-  Outcome out{.losses = trainer.losses()};
-  for (const Tokens& text : texts.held_out) {
-    const std::span<const TokenId> one = text;
-    ASSIGN_OR_RETURN(const double loss, trainer.loss(std::span(&one, 1), metered));
-    out.held_out.push_back(loss);
-  }
-  return out;
+// That a stop can save anything, and that there is a place for layers between their rounds.
+Status KlLs::check_stop(const SelectionContext& context) const {
+  const std::int64_t rounds =
+      config_.steps / config_.stop_round + (config_.steps % config_.stop_round > 0 ? 1 : 0);
+  if (rounds - 2 < config_.stop_window)
+    return fail(make_error(ErrorKind::kInvalidArgument,
+                           "strategy.steps={} makes {} rounds of strategy.stop_round={}; expected "
+                           "more than the {} that strategy.stop_window={} takes, else nothing is "
+                           "saved",
+                           config_.steps, rounds, config_.stop_round, config_.stop_window + 1,
+                           config_.stop_window)
+                    .with_hint("lower strategy.stop_round or strategy.stop_window"));
+  if (context.checkpoint.empty())
+    return fail(make_error(ErrorKind::kUnsupported,
+                           "an early stop of kl_ls keeps the training of every layer in files "
+                           "between its rounds, which have no place here")
+                    .with_hint("strata run or strata select, or strategy.stop_round=0"));
+  return {};
 }
 
-double tail_mean(const std::vector<double>& losses, double share) {
-  const auto count = std::max<std::ptrdiff_t>(
-      1, static_cast<std::ptrdiff_t>(share * static_cast<double>(losses.size())));
-  return std::accumulate(losses.end() - count, losses.end(), 0.0) / static_cast<double>(count);
+double tail_mean(std::span<const double> losses, double share) {
+  const auto count = std::max<std::size_t>(
+      1, static_cast<std::size_t>(share * static_cast<double>(losses.size())));
+  const std::span<const double> tail = losses.last(count);
+  return std::accumulate(tail.begin(), tail.end(), 0.0) / static_cast<double>(count);
+}
+
+UnitScores KlLs::scores_behind(std::int64_t round, const LayerTrainings& trainings,
+                               std::size_t texts_held_out) const {
+  if (reads_held_out()) {
+    std::vector<std::vector<double>> rows(texts_held_out);
+    for (std::size_t text = 0; text < rows.size(); ++text)
+      for (const LayerOutcome& outcome : trainings.outcomes())
+        rows[text].push_back(
+            -outcome.held_out[static_cast<std::size_t>(round) * texts_held_out + text]);
+    return means_over_samples(rows);
+  }
+  const auto steps = static_cast<std::size_t>(trainings.steps_after(round));
+  std::vector<double> scores;
+  for (const LayerOutcome& outcome : trainings.outcomes())
+    scores.push_back(-tail_mean(std::span(outcome.losses).first(steps), config_.tail));
+  return plain_scores(std::move(scores));
+}
+
+bool KlLs::settled(std::span<const double> overlaps) const {
+  const auto window = static_cast<std::size_t>(config_.stop_window);
+  if (overlaps.size() < window) return false;
+  const std::span<const double> last = overlaps.last(window);
+  const double mean = std::accumulate(last.begin(), last.end(), 0.0) / static_cast<double>(window);
+  return mean >= config_.stop_threshold;
 }
 
 // Losses of all layers' trainings, step by step.
-nlohmann::json curve_of(const std::vector<Outcome>& outcomes) {
+nlohmann::json curve_of(const std::vector<LayerOutcome>& outcomes) {
   const auto steps = static_cast<std::int64_t>(outcomes[0].losses.size());
   if (steps == 0) return nullptr;
   nlohmann::json curve = nlohmann::json::array();
   for (std::int64_t step = 0; step < steps; ++step) {
     if (!is_on_curve(step, steps)) continue;
     std::vector<double> losses;
-    for (const Outcome& outcome : outcomes)
+    losses.reserve(outcomes.size());
+    for (const LayerOutcome& outcome : outcomes)
       losses.push_back(outcome.losses[static_cast<std::size_t>(step)]);
     const double mean =
         std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
@@ -121,50 +154,53 @@ nlohmann::json curve_of(const std::vector<Outcome>& outcomes) {
   return curve;
 }
 
-Result<SharedScores> KlLs::score(const SelectionRequest& request, SelectionContext& context) const {
+// `steps`: of each layer.
+nlohmann::json KlLs::diagnostics_of(const TextPieces& texts, std::int64_t steps) const {
+  const auto tokens = [&](std::int64_t of) { return of * config_.batch * config_.length; };
+  return {{"measure", reads_held_out() ? "-KL from the teacher, held-out text"
+                                       : "-KL from the teacher, end of training"},
+          {"shared_tokens", tokens(config_.shared_steps)},
+          {"tokens_a_layer", tokens(steps)},
+          {"texts", texts.training.size()},
+          {"texts_held_out", texts.held_out.size()}};
+}
+
+Result<SharedScores> KlLs::score(const SelectionRequest& request, SelectionContext& context,
+                                 const nlohmann::json& key, std::size_t k) const {
   const AllThreads threads(*context.model);
   ASSIGN_OR_RETURN(const TextPieces texts, text_pieces(*context.calibration, config_.length,
                                                        reads_held_out() ? config_.held_out : 0));
-  const Mask none(request.granularity, request.layout, false);
-  const Model* start = &context.model->model();
-  DistilledStudent shared;
-  if (config_.shared_steps > 0) {
-    ASSIGN_OR_RETURN(const AttentionPlan plan, request.plan(none));
-    ASSIGN_OR_RETURN(shared,
-                     distil(*context.model, *start, plan, texts.training,
-                            training(config_.shared_steps, request.seed), *context.progress));
-    start = shared.model.get();
-  }
-  std::vector<Outcome> outcomes;
-  for (int layer = 0; layer < request.layout.layers; ++layer) {
-    ASSIGN_OR_RETURN(const AttentionPlan plan,
-                     request.plan(none.with(static_cast<std::size_t>(layer), true)));
-    // The same texts in the same order for every layer.
-    ASSIGN_OR_RETURN(Outcome outcome,
-                     distil_one(context, *start, plan, texts, training(config_.steps, request.seed),
-                                fmt::format("distilling with layer {} restored", layer)));
-    outcomes.push_back(std::move(outcome));
-  }
+  const nlohmann::json identity = {
+      {"scorer", key}, {"numerics", kNumericsVersion}, {"for", scored_for(request, context)}};
+  ASSIGN_OR_RETURN(
+      LayerTrainings trainings,
+      LayerTrainings::start(request, context, texts,
+                            {.layer = training(request.seed),
+                             .shared_steps = config_.shared_steps,
+                             .round = config_.stop_round,
+                             .checkpoint = context.checkpoint,
+                             .identity = sha256_hex(identity.dump()),
+                             .seconds_between_checkpoints = config_.checkpoint_seconds}));
   SharedScores out;
-  if (reads_held_out()) {
-    std::vector<std::vector<double>> rows(texts.held_out.size());
-    for (std::size_t text = 0; text < rows.size(); ++text)
-      for (const Outcome& outcome : outcomes) rows[text].push_back(-outcome.held_out[text]);
-    out.scores = means_over_samples(rows);
-  } else {
-    std::vector<double> scores;
-    for (const Outcome& outcome : outcomes)
-      scores.push_back(-tail_mean(outcome.losses, config_.tail));
-    out.scores = plain_scores(std::move(scores));
+  std::int64_t steps = 0;
+  std::vector<std::size_t> best;
+  std::vector<double> overlaps;
+  for (std::int64_t round = 0; round < trainings.rounds() && !settled(overlaps); ++round) {
+    RETURN_IF_ERROR(trainings.run(round));
+    steps = trainings.steps_after(round);
+    out.scores = scores_behind(round, trainings, texts.held_out.size());
+    std::vector<std::size_t> now = top_k(request, out.scores.score, k).kept_units();
+    if (round > 0) overlaps.push_back(jaccard(best, now));
+    best = std::move(now);
   }
-  out.training = curve_of(outcomes);
-  const auto tokens = [&](std::int64_t steps) { return steps * config_.batch * config_.length; };
-  out.diagnostics = {{"measure", reads_held_out() ? "-KL from the teacher, held-out text"
-                                                  : "-KL from the teacher, end of training"},
-                     {"shared_tokens", tokens(config_.shared_steps)},
-                     {"tokens_a_layer", tokens(config_.steps)},
-                     {"texts", texts.training.size()},
-                     {"texts_held_out", texts.held_out.size()}};
+  out.training = curve_of(trainings.outcomes());
+  out.diagnostics = diagnostics_of(texts, steps);
+  if (stops_early())
+    out.diagnostics["early_stop"] = {{"rounds", overlaps.size() + 1},
+                                     {"jaccard", overlaps},
+                                     {"stopped", steps < config_.steps},
+                                     {"tokens_saved", (config_.steps - steps) * config_.batch *
+                                                          config_.length * request.layout.layers}};
   return out;
 }
 

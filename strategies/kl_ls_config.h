@@ -42,6 +42,10 @@ struct KlLsConfig {
   KlLsProxy proxy = KlLsProxy::kTrainingLoss;
   double tail = 0.2;
   double held_out = 0.25;
+  std::int64_t stop_round = 0;
+  std::int64_t stop_window = 3;
+  double stop_threshold = 0.9;
+  double checkpoint_seconds = 300;
   template <typename Self, typename Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit("shared_steps", self.shared_steps,
@@ -73,6 +77,23 @@ struct KlLsConfig {
     visit("held_out", self.held_out,
           "held_out: the share of calibration samples that is set apart, the last ones (inferred)",
           config::between(1e-6, 1 - 1e-6));
+    visit(
+        "stop_round", self.stop_round,
+        "early stop: steps that every layer takes before the K best layers are looked at again "
+        "(the paper stops by the sets' rolling Jaccard overlap; a round's length is inferred); 0: "
+        "never stop",
+        config::at_least(0));
+    visit("stop_window", self.stop_window,
+          "early stop: the last so many overlaps of consecutive sets must average stop_threshold "
+          "(inferred)",
+          config::at_least(1));
+    visit("stop_threshold", self.stop_threshold,
+          "early stop: that average, 1 = the same set throughout (inferred)",
+          config::between(1e-6, 1));
+    visit("checkpoint_seconds", self.checkpoint_seconds,
+          "how often a training's weights are written, so that a killed selection goes on from "
+          "there",
+          config::at_least(0));
   }
 };
 

@@ -1,5 +1,6 @@
 #include "strategies/nll_scorer.h"
 
+#include <algorithm>
 #include <iterator>
 #include <limits>
 #include <numeric>
@@ -63,9 +64,9 @@ NllScorer::NllScorer(const SelectionRequest& request, SelectionContext& context,
       reuse_(of_one_worker(reuse, context)),
       measure_(measure) {}
 
-Result<NllScorer::Rows> NllScorer::toggles(MeteredModel& model, const Sample& sample,
-                                           const Mask& context,
-                                           std::span<const std::size_t> candidates) const {
+Result<std::vector<NllScorer::Toggled>> NllScorer::toggles(
+    MeteredModel& model, const Sample& sample, const Mask& context,
+    std::span<const std::size_t> candidates) const {
   ForcedRequest text{sample.prompt, sample.answer};
   Tokens scored;
   if (measure_ == Measure::kDivergenceBeyondWindow) {
@@ -81,33 +82,60 @@ Result<NllScorer::Rows> NllScorer::toggles(MeteredModel& model, const Sample& sa
   }
   ASSIGN_OR_RETURN(std::vector<AnswerScore> scores,
                    score_toggles(model, request_, text, context, candidates, reuse_));
-  Rows rows;
+  std::vector<Toggled> toggled;
+  toggled.reserve(scores.size());
   for (AnswerScore& score : scores)
-    rows.push_back(std::move(measure_ == Measure::kAnswerNll ? score.nll : score.divergence));
-  return rows;
+    toggled.push_back(
+        {.measured = std::move(measure_ == Measure::kAnswerNll ? score.nll : score.divergence),
+         .right = score.argmax == sample.answer});
+  return toggled;
 }
 
 std::size_t NllScorer::samples() const { return context_.calibration->samples.size(); }
 
 Result<UnitScores> NllScorer::score(const Mask& context, std::span<const std::size_t> candidates) {
-  ASSIGN_OR_RETURN(ScoreTensor tensor,
-                   gains(context, candidates, all_samples(*context_.calibration)));
-  return scores_of(std::move(tensor));
+  const std::vector<std::size_t> samples = all_samples(*context_.calibration);
+  ASSIGN_OR_RETURN(const auto toggled, all_toggles(context, candidates, samples));
+  UnitScores scores = scores_of(tensor_of(context, candidates, samples, toggled));
+  if (measure_ != Measure::kAnswerNll) return scores;
+  const auto right = [&](std::size_t column) {
+    const auto count = std::count_if(toggled.begin(), toggled.end(),
+                                     [&](const auto& sample) { return sample[column].right; });
+    return static_cast<double>(count) / static_cast<double>(toggled.size());
+  };
+  scores.context_accuracy = right(0);
+  scores.accuracy.assign(context.size(), 0.0);
+  for (std::size_t c = 0; c < candidates.size(); ++c) scores.accuracy[candidates[c]] = right(c + 1);
+  return scores;
 }
 
 Result<ScoreTensor> NllScorer::gains(const Mask& context, std::span<const std::size_t> candidates,
                                      std::span<const std::size_t> samples) {
+  ASSIGN_OR_RETURN(const auto toggled, all_toggles(context, candidates, samples));
+  return tensor_of(context, candidates, samples, toggled);
+}
+
+Result<std::vector<std::vector<NllScorer::Toggled>>> NllScorer::all_toggles(
+    const Mask& context, std::span<const std::size_t> candidates,
+    std::span<const std::size_t> samples) {
   STRATA_CHECK(!samples.empty() && !candidates.empty());
   const std::vector<Sample>& all = context_.calibration->samples;
-  std::vector<Rows> nll(samples.size());  // [sample][0 = context, then candidates][position]
+  std::vector<std::vector<Toggled>> toggled(samples.size());
   RETURN_IF_ERROR(for_each_calibration_sample(
       context_, "scoring units", samples, [&](MeteredModel& model, std::size_t i) -> Status {
-        ASSIGN_OR_RETURN(nll[i], toggles(model, all[samples[i]], context, candidates));
+        ASSIGN_OR_RETURN(toggled[i], toggles(model, all[samples[i]], context, candidates));
         return {};
       }));
+  return toggled;
+}
+
+ScoreTensor NllScorer::tensor_of(const Mask& context, std::span<const std::size_t> candidates,
+                                 std::span<const std::size_t> samples,
+                                 const std::vector<std::vector<Toggled>>& toggled) const {
+  const std::vector<Sample>& all = context_.calibration->samples;
   ScoreTensor tensor{.context = context};
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    const std::vector<double>& base = nll[i][0];
+    const std::vector<double>& base = toggled[i][0].measured;
     tensor.samples.push_back(all[samples[i]].id);
     tensor.clusters.push_back(all[samples[i]].cluster);
     tensor.positions.push_back(base.size());
@@ -120,7 +148,7 @@ Result<ScoreTensor> NllScorer::gains(const Mask& context, std::span<const std::s
       const double sign = context.at(candidates[c]) ? -1.0 : 1.0;
       for (std::size_t p = 0; p < base.size(); ++p)
         tensor.gains[begin + candidates[c] * base.size() + p] =
-            static_cast<float>(sign * (base[p] - nll[i][c + 1][p]));
+            static_cast<float>(sign * (base[p] - toggled[i][c + 1].measured[p]));
     }
   }
   return tensor;

@@ -45,10 +45,21 @@ class NllScorer final : public SampledScorer {
   ActivationReuse reuse_;  // of one worker
   Measure measure_;
 
-  // The measure at each position of the context and of each toggle, on one sample.
-  using Rows = std::vector<std::vector<double>>;
-  Result<Rows> toggles(MeteredModel& model, const Sample& sample, const Mask& context,
-                       std::span<const std::size_t> candidates) const;
+  // One sample's, of the context and of each toggle.
+  struct Toggled {
+    std::vector<double> measured;  // at each position
+    bool right = false;            // of answers: every token is the likeliest one
+  };
+  Result<std::vector<Toggled>> toggles(MeteredModel& model, const Sample& sample,
+                                       const Mask& context,
+                                       std::span<const std::size_t> candidates) const;
+  // [sample][0 = context, then candidates]
+  Result<std::vector<std::vector<Toggled>>> all_toggles(const Mask& context,
+                                                        std::span<const std::size_t> candidates,
+                                                        std::span<const std::size_t> samples);
+  ScoreTensor tensor_of(const Mask& context, std::span<const std::size_t> candidates,
+                        std::span<const std::size_t> samples,
+                        const std::vector<std::vector<Toggled>>& toggled) const;
 };
 
 // Every unit toggled alone, where nothing (restore) or everything (ablate) is kept; computed once

@@ -15,7 +15,12 @@ class PostNas final : public SelectionStrategy {
  public:
   explicit PostNas(PostNasConfig config) : config_(config) {}
   CalibrationNeeds needs() const override { return {.answers = true, .model = true}; }
-  std::string label() const override { return config_.steps > 0 ? "postnas" : "postnas[frozen]"; }
+  std::string label() const override {
+    std::string marks;
+    if (config_.steps == 0) marks += ",frozen";
+    if (by_accuracy()) marks += ",accuracy";
+    return marks.empty() ? "postnas" : fmt::format("postnas[{}]", marks.substr(1));
+  }
   std::string group() const override { return label(); }
 
   Result<Selection> select(const SelectionRequest& request, SelectionContext& context) override {
@@ -69,20 +74,31 @@ class PostNas final : public SelectionStrategy {
   }
 
  private:
+  bool by_accuracy() const { return config_.objective == PostNasObjective::kAccuracy; }
+
   Result<Selection> search(const SelectionRequest& request, SelectionContext& context,
                            std::size_t k) const {
     NllScorer scorer(request, context,
                      {config_.reuse, static_cast<std::uint64_t>(config_.reuse_mib) << 20});
-    ASSIGN_OR_RETURN(SearchOutcome outcome,
-                     beam_search(scorer, request, k, static_cast<std::size_t>(config_.width),
-                                 SearchFrom::kNothing));
-    Selection selection{.mask = std::move(outcome.mask), .scores = std::move(outcome.scores)};
-    // Trained branches are gone when the selection is there, so that "order", by which a search is
-    // checked against the model itself, is said of untrained ones alone.
-    selection.diagnostics = {{config_.steps > 0 ? "order_in_supernet" : "order", outcome.order},
+    ASSIGN_OR_RETURN(
+        SearchOutcome outcome,
+        beam_search(scorer, request, k, static_cast<std::size_t>(config_.width),
+                    SearchFrom::kNothing, by_accuracy() ? SearchBy::kAccuracy : SearchBy::kNll));
+    // "order" is what a search by NLL is checked by, on the model itself: so neither of trained
+    // branches, which are gone when the selection is there, nor of a search by accuracy.
+    const char* order = config_.steps > 0 ? "order_in_supernet"
+                        : by_accuracy()   ? "order_by_accuracy"
+                                          : "order";
+    Selection selection{.mask = std::move(outcome.mask)};
+    selection.diagnostics = {{order, outcome.order},
                              {"nll", outcome.nll},
                              {"width", config_.width},
                              {"tokens", config_.steps * config_.batch * config_.length}};
+    if (by_accuracy()) {
+      selection.diagnostics["accuracy"] = outcome.accuracy;
+      selection.diagnostics["accuracy_of_units"] = outcome.scores.accuracy;
+    }
+    selection.scores = std::move(outcome.scores);
     return selection;
   }
 

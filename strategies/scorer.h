@@ -12,9 +12,10 @@ namespace strata {
 class UnitScorer {
  public:
   virtual ~UnitScorer() = default;
-  // score of candidate u = answer NLL of (context without u) − answer NLL of (context with u), over
+  // Score of candidate u = answer NLL of (context without u) − answer NLL of (context with u), over
   // the calibration samples; units that are no candidates get −∞. context_nll is the answer NLL
-  // of the context. Errors: those of the model, kInterrupted.
+  // of the context. accuracy, where the scorer has it, is of the same sets. Errors: those of the
+  // model, kInterrupted.
   virtual Result<UnitScores> score(const Mask& context,
                                    std::span<const std::size_t> candidates) = 0;
 };

@@ -16,6 +16,8 @@ struct SearchOutcome {
   std::vector<std::size_t> order = {};  // units in the order in which they were taken
   // Joint answer NLL of the start and after each unit of the order, as the scorer says; free.
   std::vector<double> nll = {};
+  // Of a search by accuracy: the share of right answers, likewise.
+  std::vector<double> accuracy = {};
   // racing: by how much the unit taken beat the best other one that saw every sample, each round
   // that had one.
   std::vector<MeanError> leads = {};
@@ -44,11 +46,17 @@ Result<SearchOutcome> greedy_backward(UnitScorer& scorer, const SelectionRequest
 // Where a search begins: units are added to nothing, or dropped from everything.
 enum class SearchFrom { kNothing, kEverything };
 
-// Keeps the `width` sets of least joint NLL (ties: the lexicographically lower set), each expanded
-// by every unit; a set that two of them reach is scored once. Width 1 is greedy. With at_most it
-// ends where the best set of a round is no better than that of the round before.
+// What makes a set of units better than another one: less answer NLL; or more right answers, and of
+// equally many less NLL.
+enum class SearchBy { kNll, kAccuracy };
+
+// Keeps the `width` best sets (ties: the lexicographically lower set), each expanded by every unit;
+// a set that two of them reach is scored once. Width 1 is greedy. With at_most it ends where the
+// best set of a round is no better than that of the round before. By accuracy: of a scorer that has
+// it.
 Result<SearchOutcome> beam_search(UnitScorer& scorer, const SelectionRequest& request,
-                                  std::size_t k, std::size_t width, SearchFrom from);
+                                  std::size_t k, std::size_t width, SearchFrom from,
+                                  SearchBy by = SearchBy::kNll);
 
 // Greedy whose rounds are races over the calibration samples (strategies/race.h), in an order drawn
 // anew for each round from request.seed. A unit's first-round score is its mean over the samples

@@ -74,6 +74,11 @@ struct UnitScores {
   std::shared_ptr<const ScoreTensor> tensor;  // what they are means of
   // Answer NLL of the context in which the units were scored, mean over the samples.
   double context_nll = std::numeric_limits<double>::quiet_NaN();
+  // Where answers are scored, the share of them that is right, every token the likeliest one behind
+  // the answer's own (teacher-forced: nothing is generated): of that context, and with each unit
+  // toggled (0 where it is no candidate).
+  double context_accuracy = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> accuracy;
 };
 
 struct Selection {

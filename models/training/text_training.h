@@ -12,6 +12,7 @@
 #include "core/progress.h"
 #include "core/tokens.h"
 #include "models/model.h"
+#include "models/training/step_loop.h"
 
 namespace strata {
 
@@ -43,6 +44,11 @@ struct TextTraining {
 
 // From `rate` to `last_rate` by half a cosine: of step `step` of `steps`, counted from 0.
 double cosine_between(double rate, double last_rate, std::int64_t step, std::int64_t steps);
+
+// The loop's steps as train_on_texts takes them, for those who keep more of them than it does. What
+// is given must outlive the loop.
+StepLoop text_steps(MeteredModel& model, std::span<const Tokens> texts,
+                    const TextTraining& training, TextLearner& learner, const Progress& progress);
 
 // The curve: up to about 200 objects {"step", …what the learner says}. `model` counts what is run,
 // that of the steps before a checkpoint included; where there is a checkpoint path, a file lies

@@ -21,17 +21,16 @@ fs::path weights_file(const fs::path& checkpoint, std::int64_t next) {
   return file += fmt::format(".{}.safetensors", next);
 }
 
-// All of a checkpoint's files of weights but this one.
-void remove_weights(const fs::path& checkpoint, const fs::path& except) {
+// Of the files that are named behind the checkpoint, those whose whole name `which` says.
+void remove_behind(const fs::path& checkpoint,
+                   const std::function<bool(const std::string& name)>& which) {
   std::error_code code;
   const fs::path folder = checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path(".");
   const std::string prefix = checkpoint.filename().string() + ".";
   std::vector<fs::path> old;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && name.find(".safetensors") != std::string::npos &&
-        name != except.filename())
-      old.push_back(entry.path());
+    if (name.starts_with(prefix) && which(name)) old.push_back(entry.path());
   }
   for (const fs::path& file : old) fs::remove(file, code);
 }
@@ -67,7 +66,10 @@ Status write_checkpoint(const fs::path& checkpoint, const std::string& identity,
   const fs::path weights = weights_file(checkpoint, state.next);
   if (save_weights) RETURN_IF_ERROR(save_weights(weights));
   RETURN_IF_ERROR(write_atomically(checkpoint, file.dump()));
-  if (save_weights) remove_weights(checkpoint, weights);
+  if (save_weights)
+    remove_behind(checkpoint, [&](const std::string& name) {
+      return name.find(".safetensors") != std::string::npos && name != weights.filename();
+    });
   return {};
 }
 
@@ -90,7 +92,7 @@ Status restore_checkpoint(
 void remove_checkpoint(const fs::path& checkpoint) {
   std::error_code gone;
   fs::remove(checkpoint, gone);
-  remove_weights(checkpoint, {});
+  remove_behind(checkpoint, [](const std::string&) { return true; });
 }
 
 bool is_on_curve(std::int64_t step, std::int64_t steps) {

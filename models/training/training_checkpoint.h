@@ -35,7 +35,8 @@ Status restore_checkpoint(const std::filesystem::path& checkpoint, const std::st
                           const std::function<Status(const TrainingState& state,
                                                      const std::filesystem::path& weights)>& take);
 
-// The checkpoint and the files of weights beside it.
+// The checkpoint and whatever is named behind it (CHECKPOINT.…): its weights, and checkpoints of
+// the parts that it is made of.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
 
 // Whether a training's curve has this step: about 200 of them, the first and the last among them.

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "core/correlation.h"
+#include "core/jaccard.h"
 #include "core/json_reader.h"
 #include "results/reports/ablation.h"
-#include "results/stability.h"
 
 namespace strata {
 namespace {

@@ -1,12 +1,14 @@
 // Commands that run a model.
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
 #include "core/check.h"
 #include "core/sha256.h"
+#include "models/training/training_checkpoint.h"
 #include "results/writer_lock.h"
 #include "runner/cli/arguments.h"
 #include "runner/cli/bench.h"
@@ -59,13 +61,24 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   RETURN_IF_ERROR(check_free(arguments.selection_out));
   Workbench workbench;
   const ExperimentConfig& config = jobs[0].config;
-  ASSIGN_OR_RETURN(const SelectedPlan selected, run_selection(config, workbench, progress));
+  const std::filesystem::path checkpoint = arguments.plan_out + ".training/selection.json";
+  Result<SelectedPlan> made = run_selection(config, workbench, progress, checkpoint);
+  if (!made) {
+    const bool goes_on = made.error().kind == ErrorKind::kInterrupted &&
+                         std::filesystem::exists(checkpoint.parent_path());
+    if (!goes_on) return fail(std::move(made).error());
+    return fail(std::move(made).error().with_hint("the same command carries on where it stopped"));
+  }
+  const SelectedPlan& selected = *made;
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
   ASSIGN_OR_RETURN(const Task* task, workbench.task(config));
   RETURN_IF_ERROR(write_atomically(arguments.plan_out, selected.plan.to_json().dump(1) + "\n"));
   if (!arguments.selection_out.empty())
     RETURN_IF_ERROR(write_atomically(arguments.selection_out,
                                      selection_json(config, selected, model->id()).dump(1) + "\n"));
+  remove_checkpoint(checkpoint);
+  std::error_code gone;
+  std::filesystem::remove(checkpoint.parent_path(), gone);
   std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n",
               selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),
               selected.selection.mask.size(), arguments.plan_out.c_str());

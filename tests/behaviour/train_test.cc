@@ -1,5 +1,5 @@
 // `strata train` as a person meets it: models trained under a mask, evaluated as models of their
-// own. Runs the real programs on a small model.
+// own; and selections that train. Runs the real programs on a small model.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -114,6 +114,38 @@ TEST_F(TrainTest, AKilledTrainingGoesOnToTheSameBytes) {
   EXPECT_GT(kills, 0);
   EXPECT_EQ(file("killed/model.safetensors"), file("whole/model.safetensors"));
   EXPECT_FALSE(fs::exists(folder() / "killed.training"));
+}
+
+// Rounds of all layers' trainings, whose state lies in files between them.
+TEST_F(TrainTest, AKilledSelectionByKlLsGoesOnToTheSameBytes) {
+  const std::string how =
+      "strategy=kl_ls strategy.train=all strategy.length=64 strategy.batch=1 strategy.steps=12 "
+      "strategy.stop_round=2 strategy.stop_window=2 strategy.checkpoint_seconds=0";
+  const auto select = [&](const std::string& name, const std::string& under) {
+    const std::string place = (folder() / name).string();
+    return strata("select -o " + place + ".json --selection " + place + ".selection.json", "model",
+                  how, "questions.jsonl", under);
+  };
+  const auto selection = [&](const std::string& name) {
+    auto json = nlohmann::json::parse(file(name + ".selection.json"));
+    json["cost"].erase("seconds");
+    return json;
+  };
+  const Outcome whole = select("whole", "");
+  ASSERT_EQ(whole.code, 0) << whole.text;
+  int kills = 0;
+  for (double seconds = 0.05; kills < 100; seconds *= 1.4, ++kills)
+    if (select("killed", fmt::format("timeout -s KILL {}", seconds)).code == 0) break;
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(file("killed.json"), file("whole.json"));
+  EXPECT_EQ(selection("killed"), selection("whole"));
+  EXPECT_TRUE(selection("whole")["diagnostics"]["early_stop"].contains("jaccard"));
+  EXPECT_FALSE(fs::exists(folder() / "killed.json.training"));
+  // A run has its place beside the database, and leaves nothing there either.
+  const Outcome run = strata("run", "model", how);
+  EXPECT_EQ(run.code, 0) << run.text;
+  EXPECT_THAT(run.text, HasSubstr("kl_ls[all,early_stop]"));
+  EXPECT_FALSE(fs::exists(folder() / "results.db-training"));
 }
 
 TEST_F(TrainTest, WhatCannotBeTrainedIsRefused) {

@@ -37,13 +37,6 @@ Gains noisy(std::size_t prompts, std::size_t units, std::size_t k, double signal
   return gains;
 }
 
-TEST(Stability, JaccardIsTheSharedPartOfTheUnion) {
-  EXPECT_EQ(jaccard({3, 1, 2}, {1, 2, 3}), 1.0);
-  EXPECT_EQ(jaccard({1, 2, 3}, {3, 4, 5}), 0.2);
-  EXPECT_EQ(jaccard({1}, {2}), 0.0);
-  EXPECT_EQ(jaccard({}, {}), 1.0);
-}
-
 TEST(Stability, PromptsThatAgreeGiveTheSameSetInEveryHalfAndResample) {
   const Gains gains(8, {0.1, 3.0, 0.2, 2.0, -1.0});
   const Stability stability = *stability_of(gains, each_its_own(8), 2, SelectedEnd::kTop);

@@ -27,7 +27,13 @@ class KnownScorer final : public SampledScorer {
     std::vector<std::size_t> every(samples_);
     for (std::size_t i = 0; i < samples_; ++i) every[i] = i;
     ++rounds;
-    return scores_of(*gains(context, candidates, every));
+    UnitScores scores = scores_of(*gains(context, candidates, every));
+    if (!accuracy) return scores;
+    scores.context_accuracy = accuracy(context);
+    scores.accuracy.assign(context.size(), 0.0);
+    for (const std::size_t unit : candidates)
+      scores.accuracy[unit] = accuracy(context.with(unit, !context.at(unit)));
+    return scores;
   }
   std::size_t samples() const override { return samples_; }
   Result<ScoreTensor> gains(const Mask& context, std::span<const std::size_t> candidates,
@@ -48,8 +54,9 @@ class KnownScorer final : public SampledScorer {
     return out;
   }
 
-  int rounds = 0;           // calls of score()
-  std::size_t toggles = 0;  // of one unit on one sample
+  std::function<double(const Mask&)> accuracy;  // of sets, where it has one
+  int rounds = 0;                               // calls of score()
+  std::size_t toggles = 0;                      // of one unit on one sample
 
  private:
   std::size_t samples_;

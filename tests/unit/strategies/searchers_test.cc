@@ -118,6 +118,53 @@ TEST(BeamTest, FindsAPairWhoseUnitsAreWorthNothingAlone) {
   EXPECT_EQ(found->nll, (std::vector<double>{0, 0, -5}));
 }
 
+TEST(BeamTest, ByAccuracyCountsRightAnswersFirstAndNllAmongEqualOnes) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const RandomLoss loss(seed);
+    const auto accuracy = [&](const Mask& mask) {  // one of four
+      return std::floor(4 * std::abs(std::sin(100 * loss(mask, 1)))) / 4;
+    };
+    const auto better = [&](const Mask& a, const Mask& b) {
+      return std::pair(-accuracy(a), loss(a, 0)) < std::pair(-accuracy(b), loss(b, 0));
+    };
+    const SelectionRequest request{.layout = kSix};
+    const std::vector<Mask> sets = all_sets(3);
+    const Mask best = *std::min_element(sets.begin(), sets.end(), better);
+    for (const SearchFrom from : kBothEnds) {
+      KnownScorer scorer(1, loss);
+      scorer.accuracy = accuracy;
+      const auto found = beam_search(scorer, request, 3, 20, from, SearchBy::kAccuracy);
+      EXPECT_EQ(found->mask, best);
+      EXPECT_EQ(found->accuracy.back(), accuracy(best));
+      EXPECT_EQ(found->accuracy.size(), 4U);
+      EXPECT_NEAR(found->nll.back(), loss(best, 0), kRounding);
+      EXPECT_TRUE(beam_search(scorer, request, 3, 20, from)->accuracy.empty());
+    }
+  }
+}
+
+TEST(BeamTest, ByAccuracyAtMostEndsWhereNeitherItNorNllGetsBetter) {
+  SelectionRequest request{.layout = kSix};
+  request.budget.mode = BudgetMode::kAtMost;
+  const auto kept = [&](const std::function<double(const Mask&)>& accuracy,
+                        const std::function<double(const Mask&)>& value) {
+    KnownScorer scorer(value);
+    scorer.accuracy = accuracy;
+    return beam_search(scorer, request, 4, 2, SearchFrom::kNothing, SearchBy::kAccuracy)
+        ->mask.kept();
+  };
+  const auto count = [](const Mask& m) { return static_cast<double>(m.kept()); };
+  const auto up_to_two = [](const Mask& m) {
+    return static_cast<double>(std::min<std::size_t>(m.kept(), 2));
+  };
+  const auto falling = [&](const Mask& m) { return -count(m); };
+  const auto same = [](const Mask&) { return 0.5; };
+  EXPECT_EQ(kept(up_to_two, falling), 2U);
+  EXPECT_EQ(kept(same, up_to_two), 2U);
+  EXPECT_EQ(kept(falling, count), 1U);  // never nothing
+  EXPECT_EQ(kept(count, falling), 4U);
+}
+
 TEST(BeamTest, OfWidthOneIsGreedy) {
   for (std::uint64_t seed = 0; seed < 20; ++seed)
     for (const BudgetMode mode : {BudgetMode::kExact, BudgetMode::kAtMost}) {

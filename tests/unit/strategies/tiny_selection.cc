@@ -34,10 +34,12 @@ std::unique_ptr<SelectionStrategy> TinySelectionTest::made(const char* name, con
 }
 
 Result<Selection> TinySelectionTest::select(const char* name, const Keys& keys, Meter* meter) {
-  SilentProgress progress;
   MeteredModel metered(*model_);
-  SelectionContext context{
-      .model = &metered, .calibration = &calibration_, .cache = cache_, .progress = &progress};
+  SelectionContext context{.model = &metered,
+                           .calibration = &calibration_,
+                           .cache = cache_,
+                           .checkpoint = checkpoint_,
+                           .progress = progress_};
   Result<Selection> selection = made(name, keys)->select(request_, context);
   if (meter != nullptr) *meter = metered.meter();
   return selection;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -57,6 +58,9 @@ class TinySelectionTest : public ::testing::Test {
   CalibrationSet calibration_;
   SelectionRequest request_;
   MapScoreCache* cache_ = nullptr;
+  std::filesystem::path checkpoint_;  // of select()
+  SilentProgress silent_;
+  Progress* progress_ = &silent_;
 };
 
 // Where FlashMorph's single stream ends by hand: alpha = clip(1 - lambda L / (2 D)) of each layer's
