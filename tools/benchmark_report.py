@@ -10,7 +10,7 @@ database without prompts (tools/restore_dump.py).
 import sys
 
 from sweep_dump import write_dump
-from sweep_rows import database_and_folder, strata, strata_tables, with_intervals, write_csv
+from sweep_rows import database_and_folder, strata, strata_tables, warnings_of, with_intervals, write_csv
 from sweep_text import NO_VALUE, markdown, with_interval
 
 MEMORY = "longmemeval"
@@ -22,13 +22,14 @@ def plan_of(row, key="strategy"):
     return row[key].partition(" ← ")[0].partition(" <- ")[0]
 
 
-def ruler_parts(tables):
+def ruler_parts(tables, warnings):
     if not tables or not tables[0]:
         return ["Not run."]
     averages, tasks = tables[0], tables[1]
     lengths = [column for column in averages[0] if column not in NOT_LENGTHS]
     parts = [markdown(["plan", "tasks", *lengths, "effective length"],
                       [[plan_of(row), row["tasks"], *(row[n] for n in lengths), row["effective"]] for row in averages])]
+    parts += [f"*{warning[0].upper()}{warning[1:]}.*" for warning in warnings]
     plans = [plan_of(row) for row in averages]
     for length in lengths:
         by_task = {}
@@ -58,7 +59,7 @@ def memory_parts(questions, board):
     return [f"Questions: {counts}.", markdown(["plan", "answer NLL", "ΔNLL to full", *kinds], table)]
 
 
-def page(lengths, questions, board):
+def page(lengths, warnings, questions, board):
     facts = {(row["devices"], row["model"]) for row in board}
     samples = ", ".join(sorted({row["samples"] for row in board if row["benchmark"] == "ruler"}, key=int))
     return "\n\n".join([
@@ -71,7 +72,7 @@ def page(lengths, questions, board):
         "## RULER",
         f"string_match_all in percent, {samples} samples a task and length; the average is over tasks, the effective length the "
         "longest at which it is at least 85.6 %. `qa_1` and `qa_2`, which need data, are not asked.",
-        *ruler_parts(lengths),
+        *ruler_parts(lengths, warnings),
         "## LongMemEval",
         "Questions of the oracle file whose history, with 500 tokens to answer, fits 8,192 positions: direct answers, published "
         "prompt (json). In percent the verdict of strata's checker, which is not official accuracy; overall and task-averaged "
@@ -89,10 +90,11 @@ def main():
     asked = {row["benchmark"] for row in board}
     lengths = strata_tables("report", "lengths", f"db={database}") if "ruler" in asked else []
     lengths = [with_intervals(table) for table in lengths]
+    warnings = warnings_of("report", "lengths", f"db={database}") if lengths else []
     questions = with_intervals(strata("report", "longmemeval", f"db={database}")) if MEMORY in asked else []
     write_csv(out / "benchmarks.csv", board)
     write_dump(database, out / "benchmarks.sql.gz")
-    (out / "benchmarks.md").write_text(page(lengths, questions, board))
+    (out / "benchmarks.md").write_text(page(lengths, warnings, questions, board))
     print(f"{out}: benchmarks.md, benchmarks.csv, benchmarks.sql.gz")
     return 0
 

@@ -23,13 +23,22 @@ BLOCK = ("model", "data_id", "split", "window", "sinks", "linear", "decode_rule"
 NOT_THE_TASK = {"seed", "split"}
 
 
-def strata_tables(*arguments):
-    """What the program prints as csv, each table as a list of dicts."""
+def printed(*arguments):
     program = os.environ.get("STRATA", str(ROOT / "build" / "strata"))
-    done = subprocess.run([program, *arguments, "--format", "csv"], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"error: {program} {' '.join(arguments)}\n{done.stderr.strip()}")
-    return [list(csv.DictReader(io.StringIO(table))) for table in done.stdout.split("\n\n")]
+    return done.stdout
+
+
+def strata_tables(*arguments):
+    """What the program prints as csv, each table as a list of dicts."""
+    return [list(csv.DictReader(io.StringIO(table))) for table in printed(*arguments, "--format", "csv").split("\n\n")]
+
+
+def warnings_of(*arguments):
+    """What a report warns of, which is no part of its csv."""
+    return [line.removeprefix("! ") for line in printed(*arguments).splitlines() if line.startswith("! ")]
 
 
 def with_intervals(table):
