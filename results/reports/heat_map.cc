@@ -4,10 +4,12 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <tuple>
 
 #include "results/reports/format.h"
 #include "results/reports/judged_responses.h"
 #include "results/reports/needle_facts.h"
+#include "results/reports/row_source.h"
 
 namespace strata {
 namespace {
@@ -79,7 +81,7 @@ HeatMap map_of(const Evaluation& evaluation, const std::vector<Place>& places) {
     cell.right.add(evaluation.gen_contains, i);
     cell.nll.add(evaluation.nll, i);
   }
-  HeatMap out{name_of(evaluation), evaluation.run.id, {}, {}};
+  HeatMap out{name_of(evaluation), evaluation.run.id, {}, {}, evaluation.source()};
   for (const auto& [place, sums] : cells)
     out.cells.push_back(
         {place.first, place.second, sums.samples, sums.right.value(), sums.nll.value(), {}});
@@ -240,6 +242,36 @@ ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format) 
       "few "
       "are noise."};
   return page;
+}
+
+ReportPage heat_map_trace(const std::vector<HeatMap>& maps) {
+  PageSection out{"cells",
+                  {},
+                  {{{"plan", false},
+                    {"length"},
+                    {"depth"},
+                    {"number", false},
+                    {"value"},
+                    {"run", false},
+                    {"experiment", false},
+                    {"SQL", false}},
+                   {}},
+                  {}};
+  for (const HeatMap& map : maps)
+    for (const HeatCell& cell : map.cells)
+      for (const auto& [name, sql, value] :
+           {std::tuple("gen_contains", metric_sql("gen_contains"), cell.gen_contains),
+            std::tuple("answer_nll", std::string(kNllSql), cell.answer_nll)})
+        if (value)
+          out.table.rows.push_back(
+              {map.name, fmt::format("{}", cell.length), fmt::format("{}", cell.depth), name,
+               fmt::format("{}", *value), map.run_id, map.source.experiment_id,
+               fmt::format("SELECT avg({}) FROM responses {} AND sample_id IN (SELECT id FROM "
+                           "samples WHERE metadata_json ->> '$.cell.length' = {} AND metadata_json "
+                           "->> '$.cell.depth' = {})",
+                           sql, where(map.source), cell.length, cell.depth)});
+  return {{std::move(out)},
+          {"judges' scores are of the latest judgement of each response: table judgements"}};
 }
 
 }  // namespace strata

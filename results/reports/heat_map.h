@@ -30,6 +30,7 @@ struct HeatMap {
   std::vector<HeatCell> cells;  // by length, then depth
   // What judges were asked (judge.rubric=needle): "MODEL at HOST settings".
   std::map<std::string, std::size_t> unscored;  // replies without a score, and calls that failed
+  RowSource source;
 };
 
 // Of every run whose samples say their cell (benchmark=niah_grid), by start. Errors: the store's,
@@ -41,5 +42,7 @@ Result<std::vector<HeatMap>> heat_maps(const Store& store, const LeaderboardRequ
 // Depths × lengths for each map and metric; as csv one line a cell and judge, as plotting programs
 // like it.
 ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format);
+// The rows behind each cell, judges' scores apart, and the query that gives it.
+ReportPage heat_map_trace(const std::vector<HeatMap>& maps);
 
 }  // namespace strata

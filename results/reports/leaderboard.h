@@ -108,8 +108,9 @@ struct LeaderboardRow {
 
 // A selector over calibration seeds; a row is one of its masks.
 struct SelectorClaim {
-  std::string label;        // with the beginning of its first run's id where settings share it
-  SeedEstimate gap_closed;  // none and full taken as they are
+  std::string label;             // with the beginning of its first run's id where settings share it
+  SeedEstimate gap_closed;       // none and full taken as they are
+  std::vector<RowSource> seeds;  // one a seed's mean
 };
 
 // A selector against a reference, over the calibration sets that both looked at.
@@ -117,6 +118,7 @@ struct ReferenceClaim {
   std::string label;
   // NLL(selector) − NLL(reference), mean over the samples; one a calibration set.
   std::vector<double> differences;
+  std::vector<std::pair<RowSource, RowSource>> sources;  // of these, selector's and reference's
   std::size_t same_plans = 0;  // calibration sets on which both chose one plan
   // None below kSeedsForClaim seeds or kClustersForInference clusters.
   std::optional<NonInferiority> non_inferiority;

@@ -24,6 +24,9 @@ struct ReportPage {
 
 // The tables of a leaderboard whole, as for markdown.
 ReportPage leaderboard_page(const LeaderboardTable& table);
+// The numbers that its claims are made of, one a calibration set, each with the rows behind it and
+// the query that gives it.
+ReportPage claims_trace(const LeaderboardTable& table);
 
 // csv: the tables alone, each with a header of its own and its section's name in the first column,
 // an empty line between them; a column NAME of intervals as NAME, NAME_low and NAME_high.

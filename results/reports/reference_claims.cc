@@ -164,6 +164,7 @@ ReferenceClaim claim_of(const SelectorRuns& selector, const SelectorRuns& refere
     if (!(std::abs(mean) < kLargestDifference)) continue;
     for (std::size_t i = 0; i < differences.size(); ++i) over_seeds[i] += differences[i];
     claim.differences.push_back(mean);
+    claim.sources.emplace_back(run->source(), partner->source());
     claim.same_plans += run->experiment.plan_id == partner->experiment.plan_id ? 1U : 0U;
   }
   claim.flops_share = flops_share(selector, reference);

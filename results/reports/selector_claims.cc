@@ -88,9 +88,14 @@ std::vector<SelectorClaim> selector_claims(const BlockMembers& members,
   std::vector<SelectorClaim> claims;
   for (const SelectorRuns& runs : selector_runs(members.budgeted)) {
     std::vector<std::vector<double>> seeds;
-    for (const Evaluation* seed : runs.seeds) seeds.push_back(shares_of_gap(*seed, none, gap));
-    claims.push_back(
-        {runs.label, seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters})});
+    std::vector<RowSource> sources;
+    for (const Evaluation* seed : runs.seeds) {
+      seeds.push_back(shares_of_gap(*seed, none, gap));
+      sources.push_back(seed->source());
+    }
+    claims.push_back({runs.label,
+                      seed_estimate(seeds, {.seed = bootstrap_seed, .clusters = clusters}),
+                      std::move(sources)});
   }
   std::stable_sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) {
     return a.gap_closed.value > b.gap_closed.value;

@@ -4,8 +4,10 @@
 #include <array>
 
 #include "results/reports/block_render.h"
+#include "results/reports/format.h"
 #include "results/reports/html_page.h"
 #include "results/reports/leaderboard.h"
+#include "results/reports/page.h"
 #include "results/reports/row_source.h"
 #include "results/reports/text_table.h"
 
@@ -156,6 +158,46 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
                   fmt::format("SELECT {} FROM selections WHERE id = '{}'", column, id));
   }
   return out;
+}
+
+ReportPage claims_trace(const LeaderboardTable& table) {
+  PageSection out{"seeds",
+                  {},
+                  {{{"data", false},
+                    {"selector", false},
+                    {"reference", false},
+                    {"number", false},
+                    {"value"},
+                    {"run", false},
+                    {"selection", false},
+                    {"run of the reference", false},
+                    {"SQL", false}},
+                   {}},
+                  {}};
+  const auto add = [&](const LeaderboardBlock& block, const std::string& selector,
+                       const std::string& against, const char* number, double value,
+                       const RowSource& source, const std::string& other, std::string sql) {
+    out.table.rows.push_back({short_id(block.data_id), selector, against, number,
+                              fmt::format("{}", value), source.run_id, source.selection_id, other,
+                              std::move(sql)});
+  };
+  for (const LeaderboardBlock& block : table.blocks) {
+    const LeaderboardRow *full = reference(block, "full"), *none = reference(block, "none");
+    for (const SelectorClaim& claim : block.claims)
+      for (std::size_t i = 0; i < claim.seeds.size() && full != nullptr && none != nullptr; ++i)
+        add(block, claim.label, "full, none", "gap_closed", claim.gap_closed.seed_means[i],
+            claim.seeds[i], full->sources[0].run_id + " " + none->sources[0].run_id,
+            gap_sql(none->sources[0], claim.seeds[i], full->sources[0]));
+    for (const ReferenceComparison& comparison : block.comparisons)
+      for (const ReferenceClaim& claim : comparison.claims)
+        for (std::size_t i = 0; i < claim.sources.size(); ++i) {
+          const auto& [own, other] = claim.sources[i];
+          add(block, claim.label, comparison.reference, "nll_difference", claim.differences[i], own,
+              other.run_id, difference(kNllSql, own, other));
+        }
+  }
+  return {{std::move(out)},
+          {"one line a calibration set; a claim's mean, intervals and tests are over these"}};
 }
 
 std::string render_trace(const LeaderboardTable& table, const RenderOptions& options) {

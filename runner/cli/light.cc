@@ -180,7 +180,8 @@ Result<int> report(const Arguments& arguments) {
     text = render(arguments.trace ? ablation_trace(swept) : ablation_page(swept), options);
   } else if (arguments.command == Command::kReportGrid) {
     ASSIGN_OR_RETURN(const std::vector<HeatMap> maps, heat_maps(store, keys.filters));
-    text = render(heat_map_page(maps, options.format), options);
+    text = render(arguments.trace ? heat_map_trace(maps) : heat_map_page(maps, options.format),
+                  options);
   } else if (arguments.command == Command::kReportLeaderboard && !arguments.trace &&
              options.format == ReportFormat::kHtml) {
     ASSIGN_OR_RETURN(text, html_leaderboard(store, keys.filters));
@@ -191,9 +192,11 @@ Result<int> report(const Arguments& arguments) {
                options);
   } else {
     ASSIGN_OR_RETURN(const LeaderboardTable table, leaderboard(store, keys.filters));
-    text = arguments.command == Command::kReportClaims ? render_claims(table, options)
-           : arguments.trace                           ? render_trace(table, options)
-                                                       : render(table, options);
+    const bool claims = arguments.command == Command::kReportClaims;
+    if (arguments.trace)
+      text = claims ? render(claims_trace(table), options) : render_trace(table, options);
+    else
+      text = claims ? render_claims(table, options) : render(table, options);
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;

@@ -4,8 +4,10 @@
 #include "results/reports/ablation.h"
 #include "results/reports/compare.h"
 #include "results/reports/effective_length.h"
+#include "results/reports/heat_map.h"
 #include "results/reports/leaderboard.h"
 #include "results/reports/memory_report.h"
+#include "results/reports/page.h"
 #include "results/sqlite.h"
 
 namespace strata::test {
@@ -126,6 +128,38 @@ TEST(Trace, EveryShareOfTheMemoryReportHasItsQuery) {
   const PageSection& section = page.sections.at(0);
   ASSERT_THAT(section.table.rows, SizeIs(5 + 3));
   expect_queries_give(store.path(), section, 3);
+}
+
+TEST(Trace, EveryCellOfAHeatMapHasItsQuery) {
+  const TemporaryFolder folder;
+  Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadWrite));
+  (void)record_needle_run(store, "full");
+  const ReportPage page = heat_map_trace(must(heat_maps(store, {})));
+  const PageSection& section = page.sections.at(0);
+  ASSERT_THAT(section.table.rows, SizeIs(3 * 2));
+  expect_queries_give(store.path(), section, 4);
+}
+
+TEST(Trace, EveryCalibrationSetOfAClaimHasItsQuery) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  board.add_references();
+  const auto add = [&](const char* label, const char* set, int layer, std::vector<double> nll) {
+    board.add({.label = label,
+               .layers = {layer},
+               .nll = std::move(nll),
+               .with_selection = true,
+               .calibration = set});
+  };
+  add("nll_ablate", "one", 1, {1, 0.5, 1, 0.25});
+  add("nll_ablate", "two", 2, {1, 1.5, 1, 0.5});
+  add("other", "one", 0, {1, 1, 1, 1.75});
+  add("other", "two", 3, {1, 2, 1, 1});
+  const ReportPage page = claims_trace(board.table());
+  const PageSection& section = page.sections.at(0);
+  ASSERT_THAT(section.table.rows, SizeIs(4 + 2)) << render(page, {});
+  EXPECT_EQ(section.table.rows[4][3], "nll_difference");
+  expect_queries_give(board.store().path(), section, 4);
 }
 
 TEST(Trace, TheTextNamesTheRowsAndCsvHasALineANumber) {
