@@ -233,7 +233,7 @@ ReportPage ablation_trace(const Ablation& ablation) {
     out.table.rows.push_back({run.name, place(run.setting), fmt::format("{}", run.nll),
                               run.gap_closed ? fmt::format("{}", *run.gap_closed) : kNoValue,
                               run.source.run_id, run.source.selection_id, run.source.experiment_id,
-                              mean_nll_sql(run.source)});
+                              mean_sql(kNllSql, run.source)});
   return {{std::move(out)}, {}};
 }
 

@@ -59,42 +59,29 @@ struct Cell {
   Asked asked;
 };
 
-// What one calibration chose for all that it was asked. A run says of its calibration what differs
-// from its own task (Evaluation::transfer): the same one is "niah" at the length that it has, and
-// "niah length=1024" at others.
-struct Chosen {
-  std::set<std::pair<std::int64_t, std::string>> asked;
-  std::string transfer;  // what says most
-};
-
+// A run says of its calibration what differs from its own task (Evaluation::transfer): the same one
+// is "niah" at the length that it has, and "niah length=1024" at others. What it chose has one
+// name: the one that says most.
 class Names {
  public:
   explicit Names(const std::vector<Cell>& cells) {
     for (const Cell& cell : cells) {
-      Chosen& chosen = chosen_[key_of(cell)];
-      chosen.asked.emplace(cell.asked.length, cell.asked.task);
-      if (cell.evaluation->transfer.size() > chosen.transfer.size())
-        chosen.transfer = cell.evaluation->transfer;
+      std::string& transfer = transfers_[key_of(cell)];
+      if (cell.evaluation->transfer.size() > transfer.size()) transfer = cell.evaluation->transfer;
     }
   }
   std::string of(const Cell& cell) const {
-    const Chosen& chosen = chosen_.at(key_of(cell));
-    if (chosen.asked.size() == 1) return cell.evaluation->name();  // at each length its own
-    const std::string& label = cell.evaluation->run.label;
-    return chosen.transfer.empty() ? label : label + kTransferSign + chosen.transfer;
+    return with_transfer(cell.evaluation->run.label, transfers_.at(key_of(cell)));
   }
 
  private:
   using Key = std::array<std::string, 4>;  // the model's id, setting, label, calibration
   static Key key_of(const Cell& cell) {
     const Evaluation& evaluation = *cell.evaluation;
-    const auto config = parse_json(evaluation.run.config_json).value_or(nlohmann::json());
-    const nlohmann::json::json_pointer place("/calibration/benchmark");
     return {evaluation.experiment.model_id, setting_of(evaluation, cell.asked),
-            evaluation.run.label,
-            config.is_object() && config.contains(place) ? config[place].dump() : ""};
+            evaluation.run.label, calibration_benchmark(evaluation.run).dump()};
   }
-  std::map<Key, Chosen> chosen_;
+  std::map<Key, std::string> transfers_;
 };
 
 // The runs that answered a task at a length, by data set.
@@ -291,14 +278,10 @@ ReportPage effective_length_trace(const EffectiveLengths& lengths) {
   for (const EffectiveLength& row : lengths.rows)
     for (const auto& [length, scores] : row.lengths)
       for (const auto& [task, sources] : scores.sources) {
-        std::string runs, experiments;
-        for (const RowSource& source : sources) {
-          runs += (runs.empty() ? "" : " ") + source.run_id;
-          experiments += (experiments.empty() ? "" : " ") + source.experiment_id;
-        }
+        const SourceIds ids = ids_of(sources);
         out.table.rows.push_back(
             {row.model, row.strategy, row.setting, task, fmt::format("{}", length),
-             fmt::format("{}", scores.tasks.at(task).value), runs, experiments,
+             fmt::format("{}", scores.tasks.at(task).value), ids.runs, ids.experiments,
              mean_sql(fmt::format("coalesce({}, {})", metric_sql("string_match_all"),
                                   metric_sql("string_match_part")),
                       sources)});

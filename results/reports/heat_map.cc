@@ -81,7 +81,7 @@ HeatMap map_of(const Evaluation& evaluation, const std::vector<Place>& places) {
     cell.right.add(evaluation.gen_contains, i);
     cell.nll.add(evaluation.nll, i);
   }
-  HeatMap out{name_of(evaluation), evaluation.run.id, {}, {}, evaluation.source()};
+  HeatMap out{name_of(evaluation), {}, {}, evaluation.source()};
   for (const auto& [place, sums] : cells)
     out.cells.push_back(
         {place.first, place.second, sums.samples, sums.right.value(), sums.nll.value(), {}});
@@ -133,7 +133,7 @@ void add_grids(const HeatMap& map, ReportPage& page) {
                        std::vector<std::string> notes) {
     page.sections.push_back({"grid",
                              {fmt::format("{} · {} by depth and length · {} · run {}", map.name,
-                                          metric, n, short_id(map.run_id))},
+                                          metric, n, short_id(map.source.run_id))},
                              grid_of(map, value, decimals),
                              std::move(notes)});
   };
@@ -216,7 +216,7 @@ ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format) 
                       {}};
     for (const HeatMap& map : maps)
       for (const HeatCell& cell : map.cells) {
-        std::vector<std::string> line = {map.run_id,
+        std::vector<std::string> line = {map.source.run_id,
                                          map.name,
                                          fmt::format("{}", cell.length),
                                          fmt::format("{:g}", cell.depth),
@@ -265,11 +265,11 @@ ReportPage heat_map_trace(const std::vector<HeatMap>& maps) {
         if (value)
           out.table.rows.push_back(
               {map.name, fmt::format("{}", cell.length), fmt::format("{}", cell.depth), name,
-               fmt::format("{}", *value), map.run_id, map.source.experiment_id,
-               fmt::format("SELECT avg({}) FROM responses {} AND sample_id IN (SELECT id FROM "
-                           "samples WHERE metadata_json ->> '$.cell.length' = {} AND metadata_json "
-                           "->> '$.cell.depth' = {})",
-                           sql, where(map.source), cell.length, cell.depth)});
+               fmt::format("{}", *value), map.source.run_id, map.source.experiment_id,
+               mean_sql(sql, map.source,
+                        fmt::format("metadata_json ->> '$.cell.length' = {} AND metadata_json ->> "
+                                    "'$.cell.depth' = {}",
+                                    cell.length, cell.depth))});
   return {{std::move(out)},
           {"judges' scores are of the latest judgement of each response: table judgements"}};
 }

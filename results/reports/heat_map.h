@@ -25,8 +25,7 @@ struct HeatCell {
 };
 
 struct HeatMap {
-  std::string name;  // of the plan: label, decode rule, mixer, budget
-  std::string run_id;
+  std::string name;             // of the plan: label, decode rule, mixer, budget
   std::vector<HeatCell> cells;  // by length, then depth
   // What judges were asked (judge.rubric=needle): "MODEL at HOST settings".
   std::map<std::string, std::size_t> unscored;  // replies without a score, and calls that failed

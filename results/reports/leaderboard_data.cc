@@ -289,12 +289,16 @@ std::string evaluated_split(const RunRow& run) {
   return split != config.end() && split->is_string() ? split->get<std::string>() : kTestSplit;
 }
 
-std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& selection) {
-  const bool looked = (selection && !selection->calibration_id.empty()) || run.calibration_nll;
+nlohmann::json calibration_benchmark(const RunRow& run) {
   const auto config = parse_json(run.config_json).value_or(nlohmann::json());
   const nlohmann::json::json_pointer place("/calibration/benchmark");
-  if (!looked || !config.is_object() || !config.contains(place)) return "";
-  const nlohmann::json& other = config[place];
+  return config.is_object() && config.contains(place) ? config[place] : nlohmann::json();
+}
+
+std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& selection) {
+  const bool looked = (selection && !selection->calibration_id.empty()) || run.calibration_nll;
+  if (!looked) return "";
+  const nlohmann::json other = calibration_benchmark(run);
   const auto evaluated = parse_json(run.benchmark_config_json).value_or(nlohmann::json());
   if (!other.is_object() || !evaluated.is_object()) return "";
   nlohmann::json differing = nlohmann::json::object();
@@ -330,9 +334,11 @@ bool is_control(const Evaluation& evaluation) {
   return is_drawn(evaluation) || evaluation.run.group == "inverted";
 }
 
-std::string Evaluation::name() const {
-  return transfer.empty() ? run.label : run.label + kTransferSign + transfer;
+std::string with_transfer(const std::string& label, const std::string& transfer) {
+  return transfer.empty() ? label : label + kTransferSign + transfer;
 }
+
+std::string Evaluation::name() const { return with_transfer(run.label, transfer); }
 
 RowSource Evaluation::source() const {
   return {run.id, run.selection_id.value_or(""), experiment.id, executions};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -75,10 +76,14 @@ Result<LeaderboardData> load_leaderboard_data(const Store& store,
 // The split that a run's samples come from, by its benchmark's configuration; "test" where that
 // names none.
 std::string evaluated_split(const RunRow& run);
+// The benchmark that a run calibrated on, by its configuration; null where that names none.
+nlohmann::json calibration_benchmark(const RunRow& run);
 // Where the calibration was of another setting than the evaluated one: the benchmark, and those of
 // its keys that both have and that differ ("niah length=1024"). Empty where it was of the same, or
 // where the run looked at none.
 std::string transfer_of(const RunRow& run, const std::optional<SelectionRow>& selection);
+// "nll_ablate ← niah length=1024"; the label alone where there is no transfer.
+std::string with_transfer(const std::string& label, const std::string& transfer);
 // The linear attention of a run, in the order of core/mixer_spec.h ("lightning, gla"): its plan's,
 // or its configuration's where there is no plan (null) or it keeps everything; "" = none.
 std::string linear_of(const RunRow& run, const AttentionPlan* plan);

@@ -55,7 +55,7 @@ std::string judge_text(const MemoryTable& table) {
 PageSection section(const MemoryBlock& block, const MemoryTable& table) {
   PageSection out{.name = "types", .lines = {}, .table = {}, .notes = table.notes};
   std::string run = fmt::format(
-      "{} · run {}{}{} · {} · plan {}", block.label, short_id(block.run_id),
+      "{} · run {}{}{} · {} · plan {}", block.label, short_id(block.source.run_id),
       block.other_runs > 0 ? fmt::format(" and {} more", block.other_runs) : std::string(),
       block.status == "done" ? "" : " (" + block.status + ")", block.model_name,
       short_id(block.plan_id));
@@ -117,8 +117,8 @@ ReportPage csv_page(const std::vector<MemoryBlock>& blocks) {
     for (const MemoryTable& table : block.tables)
       for (const MemoryRow& row : table.rows) {
         const JudgeIdentity judge = table.judge.value_or(JudgeIdentity{});
-        std::vector<std::string> line = {block.run_id,   block.label,         judge.model,
-                                         judge.endpoint, judge.settings_json, judge.rubrics};
+        std::vector<std::string> line = {block.source.run_id, block.label,         judge.model,
+                                         judge.endpoint,      judge.settings_json, judge.rubrics};
         const std::vector<std::string> values = cells(row, table.judge.has_value());
         line.insert(line.end(), values.begin(), values.end());
         line.resize(out.table.columns.size());  // what no judge said is not 0
@@ -136,9 +136,7 @@ std::string fact_sql(const char* name) {
 std::string share_sql(const RowSource& source, const std::string& name) {
   const std::string type = fact_sql("question_type"), verdict = metric_sql(kCheckerMetric);
   const auto of_questions = [&](const std::string& condition) {
-    return fmt::format(
-        "SELECT avg({}) FROM responses {} AND sample_id IN (SELECT id FROM samples WHERE {})",
-        verdict, where(source), condition);
+    return mean_sql(verdict, source, condition);
   };
   std::string types;
   for (const std::string_view one : kQuestionTypes)

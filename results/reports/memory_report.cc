@@ -295,7 +295,6 @@ class Reporter {
     std::set<std::size_t> clusters;
     for (const Asked& question : asked) clusters.insert(question.cluster);
     MemoryBlock out{.label = run.label,
-                    .run_id = run.id,
                     .status = std::string(to_string(run.status)),
                     .model_name = model.name,
                     .plan_id = experiment.plan_id,

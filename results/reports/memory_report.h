@@ -53,7 +53,7 @@ struct MemoryTable {
 };
 
 struct MemoryBlock {
-  std::string label, run_id, status, model_name, plan_id;
+  std::string label, status, model_name, plan_id;
   std::string mixer;           // "" for full attention
   std::size_t other_runs = 0;  // with the same experiment
   std::size_t questions = 0, other_samples = 0, clusters = 0;

@@ -179,7 +179,7 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
                              const PaperSetting& published) {
   std::optional<Judged> found;
   for (const MemoryBlock& block : ours.memory) {
-    if (block.run_id != evaluation.run.id) continue;
+    if (block.source.run_id != evaluation.run.id) continue;
     for (const MemoryTable& table : block.tables) {
       if (!table.judge) continue;
       const bool same = is_published(*table.judge, published);

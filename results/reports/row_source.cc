@@ -6,6 +6,20 @@
 
 namespace strata {
 
+SourceIds ids_of(const std::vector<RowSource>& sources) {
+  SourceIds out;
+  const auto add = [](std::string& to, const std::string& id) {
+    if (!id.empty() && to.find(id) == std::string::npos) to += (to.empty() ? "" : " ") + id;
+  };
+  for (const RowSource& source : sources) {
+    add(out.runs, source.run_id);
+    add(out.selections, source.selection_id);
+    add(out.experiments, source.experiment_id);
+    for (const auto& [execution, samples] : source.executions) add(out.executions, execution);
+  }
+  return out;
+}
+
 std::string where(const RowSource& source) {
   std::string executions;
   for (const auto& [execution, samples] : source.executions) {
@@ -21,19 +35,22 @@ std::string metric_sql(const std::string& name) {
   return fmt::format("metrics_json ->> '{}'", name);
 }
 
+std::string mean_sql(const std::string& value, const RowSource& source,
+                     const std::string& condition) {
+  std::string sql = fmt::format("SELECT avg({}) FROM responses {}", value, where(source));
+  if (!condition.empty())
+    sql += fmt::format(" AND sample_id IN (SELECT id FROM samples WHERE {})", condition);
+  return sql;
+}
+
 std::string mean_sql(const std::string& value, const std::vector<RowSource>& sources) {
-  if (sources.size() == 1)
-    return fmt::format("SELECT avg({}) FROM responses {}", value, where(sources[0]));
+  if (sources.size() == 1) return mean_sql(value, sources[0]);
   std::string all;
   for (const RowSource& source : sources)
     all += fmt::format("{}SELECT sample_id, {} AS value FROM responses {}",
                        all.empty() ? "" : " UNION ALL ", value, where(source));
   return fmt::format(
       "SELECT avg(value) FROM (SELECT avg(value) AS value FROM ({}) GROUP BY sample_id)", all);
-}
-
-std::string mean_nll_sql(const RowSource& source) {
-  return fmt::format("SELECT avg({}) FROM responses {}", kNllSql, where(source));
 }
 
 }  // namespace strata

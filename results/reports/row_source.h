@@ -8,18 +8,26 @@
 
 namespace strata {
 
+// Of several sources each id once, spaces between them.
+struct SourceIds {
+  std::string runs, selections, experiments, executions;
+};
+SourceIds ids_of(const std::vector<RowSource>& sources);
+
 // "WHERE …" of the responses of a source; samples are named only where several executions share
 // them.
 std::string where(const RowSource& source);
 
 // A metric of a response, as SQL.
 std::string metric_sql(const std::string& name);
-// The mean of a value of responses over the samples of several sources, each sample with its mean
-// over them.
+// The mean of a value of a source's responses; of those to the samples that meet a condition on
+// their rows, where one is given.
+std::string mean_sql(const std::string& value, const RowSource& source,
+                     const std::string& condition = "");
+// Over the samples of several sources, each sample with its mean over them.
 std::string mean_sql(const std::string& value, const std::vector<RowSource>& sources);
 
-// The mean answer NLL of a source.
-std::string mean_nll_sql(const RowSource& source);
+// A response's answer NLL.
 inline constexpr const char* kNllSql = "(SELECT avg(value) FROM json_each(answer_nll_json))";
 
 }  // namespace strata

@@ -1,7 +1,7 @@
 // traced_numbers(): the rows and the query behind each number of a leaderboard.
 #include <fmt/format.h>
 
-#include <array>
+#include <utility>
 
 #include "results/reports/block_render.h"
 #include "results/reports/format.h"
@@ -14,14 +14,6 @@
 namespace strata {
 namespace {
 
-std::string over(const std::string& aggregate, const RowSource& source) {
-  return fmt::format("SELECT {} FROM responses {}", aggregate, where(source));
-}
-
-std::string average(const std::string& value, const RowSource& source) {
-  return over(fmt::format("avg({})", value), source);
-}
-
 std::string median(const std::string& value, const RowSource& source) {
   return fmt::format(
       "SELECT avg(value) FROM (SELECT {0} AS value, row_number() OVER (ORDER BY {0}) AS place, "
@@ -32,17 +24,16 @@ std::string median(const std::string& value, const RowSource& source) {
 
 // The mean over the samples whose needle lies beyond the window.
 std::string beyond(const std::string& value, const RowSource& source, std::int64_t window) {
-  return over(fmt::format("avg({})", value), source) +
-         fmt::format(
-             " AND sample_id IN (SELECT id FROM samples WHERE coalesce(metadata_json ->> "
-             "'distance' >= {}, metadata_json ->> 'beyond_window'))",
-             window);
+  return mean_sql(value, source,
+                  fmt::format("coalesce(metadata_json ->> 'distance' >= {}, metadata_json ->> "
+                              "'beyond_window')",
+                              window));
 }
 
 std::string gap_sql(const RowSource& none, const RowSource& plan, const RowSource& full) {
   return fmt::format(
       "SELECT (none - plan) / (none - full) FROM (SELECT ({}) AS none, ({}) AS plan, ({}) AS full)",
-      average(kNllSql, none), average(kNllSql, plan), average(kNllSql, full));
+      mean_sql(kNllSql, none), mean_sql(kNllSql, plan), mean_sql(kNllSql, full));
 }
 
 const LeaderboardRow* reference(const LeaderboardBlock& block, std::string_view name) {
@@ -52,7 +43,7 @@ const LeaderboardRow* reference(const LeaderboardBlock& block, std::string_view 
 }
 
 std::string difference(const std::string& value, const RowSource& a, const RowSource& b) {
-  return fmt::format("SELECT ({}) - ({})", average(value, a), average(value, b));
+  return fmt::format("SELECT ({}) - ({})", mean_sql(value, a), mean_sql(value, b));
 }
 
 // One number; of several draws a line each, whose median the row shows.
@@ -66,7 +57,7 @@ std::string each(const LeaderboardRow& row, Query&& query) {
 }
 
 std::string averages(const std::string& value, const LeaderboardRow& row) {
-  return each(row, [&](const RowSource& source) { return average(value, source); });
+  return each(row, [&](const RowSource& source) { return mean_sql(value, source); });
 }
 
 class RowTrace {
@@ -86,20 +77,6 @@ class RowTrace {
   const LeaderboardRow& row_;
   std::vector<TracedNumber>& out_;
 };
-
-std::vector<std::string> ids_of(const TracedNumber& number) {
-  std::string runs, selections, experiments, executions;
-  const auto add = [](std::string& to, const std::string& id) {
-    if (!id.empty() && to.find(id) == std::string::npos) to += (to.empty() ? "" : " ") + id;
-  };
-  for (const RowSource& source : number.sources) {
-    add(runs, source.run_id);
-    add(selections, source.selection_id);
-    add(experiments, source.experiment_id);
-    for (const auto& [execution, samples] : source.executions) add(executions, execution);
-  }
-  return {runs, selections, experiments, executions};
-}
 
 }  // namespace
 
@@ -141,8 +118,9 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
                   return median(fmt::format("timings_json ->> '{}'", name), source);
                 }));
     trace.add("kv_bytes", std::optional(row.kv_bytes), averages("kv_bytes", row));
-    trace.add("peak_bytes", row.peak_bytes,
-              each(row, [](const RowSource& source) { return over("max(peak_bytes)", source); }));
+    trace.add("peak_bytes", row.peak_bytes, each(row, [](const RowSource& source) {
+                return "SELECT max(peak_bytes) FROM responses " + where(source);
+              }));
     if (row.draws > 1) continue;
     const SelectionCost& cost = row.selection_cost;
     const std::pair<const char*, double> costs[] = {
@@ -210,19 +188,19 @@ std::string render_trace(const LeaderboardTable& table, const RenderOptions& opt
     if (!csv)
       for (const std::string& line : header_lines(block)) out += without_controls(line) + "\n";
     for (const TracedNumber& number : traced_numbers(block)) {
-      const std::vector<std::string> ids = ids_of(number);
+      const SourceIds ids = ids_of(number.sources);
       if (csv) {
-        out +=
-            csv_line({block.data_id, number.strategy, number.number,
-                      fmt::format("{}", number.value), ids[0], ids[1], ids[2], ids[3], number.sql});
+        out += csv_line({block.data_id, number.strategy, number.number,
+                         fmt::format("{}", number.value), ids.runs, ids.selections, ids.experiments,
+                         ids.executions, number.sql});
         continue;
       }
       out += fmt::format("\n{} · {} = {}\n", without_controls(number.strategy), number.number,
                          number.value);
-      constexpr std::array<const char*, 4> kNames = {"runs", "selections", "experiments",
-                                                     "executions"};
-      for (std::size_t i = 0; i < kNames.size(); ++i)
-        if (!ids[i].empty()) out += fmt::format("  {}: {}\n", kNames[i], ids[i]);
+      for (const auto& [name, of] :
+           {std::pair("runs", &ids.runs), std::pair("selections", &ids.selections),
+            std::pair("experiments", &ids.experiments), std::pair("executions", &ids.executions)})
+        if (!of->empty()) out += fmt::format("  {}: {}\n", name, *of);
       out += "  " + number.sql + ";\n";
     }
     if (!csv) out += "\n";
