@@ -328,10 +328,9 @@ Result<Converted> Conversion::run() {
   RETURN_IF_ERROR(train_hybrid("stage3", config_.stage3));
   outcome_["cost"] = to_json(metered_->meter());
   ASSIGN_OR_RETURN(Converted converted, save());
-  for (const char* name : {"stage1", "stage2", "stage3"}) remove_checkpoint(checkpoint(name));
   std::error_code gone;
   fs::remove(state_ / "text.safetensors", gone);
-  fs::remove(state_, gone);
+  remove_checkpoints({checkpoint("stage1"), checkpoint("stage2"), checkpoint("stage3")});
   return converted;
 }
 

@@ -179,9 +179,7 @@ Result<AttentionPlan> plan_of(const Job& job, RunRow& run, Workbench& workbench,
   RETURN_IF_ERROR(store.record(selection_row(config, selected, *model, *task),
                                scores ? scores->tensor.get() : nullptr, run));
   // The selection is durable: what its training needed to go on is not needed any more.
-  remove_checkpoint(checkpoint);
-  std::error_code gone;
-  std::filesystem::remove(checkpoint.parent_path(), gone);  // where it is empty
+  remove_checkpoints({checkpoint});
   return selected.plan;
 }
 

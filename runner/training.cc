@@ -150,9 +150,7 @@ Result<TrainedModel> train_model(const ExperimentConfig& config, const TrainingR
       origin["session_ids"].push_back(id);
   }
   ASSIGN_OR_RETURN(std::string id, trainer.save_model(origin, request.directory));
-  for (const char* name : {"selection.json", "weights.json"}) remove_checkpoint(state / name);
-  std::error_code gone;
-  std::filesystem::remove(state, gone);
+  remove_checkpoints({state / "selection.json", state / "weights.json"});
   return TrainedModel{std::move(id), std::move(origin)};
 }
 

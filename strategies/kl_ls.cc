@@ -86,8 +86,7 @@ class KlLs final : public SelectionStrategy {
 
 // That a stop can save anything, and that there is a place for layers between their rounds.
 Status KlLs::check_stop(const SelectionContext& context) const {
-  const std::int64_t rounds =
-      config_.steps / config_.stop_round + (config_.steps % config_.stop_round > 0 ? 1 : 0);
+  const std::int64_t rounds = LayerTrainings::rounds_of(config_.steps, config_.stop_round);
   if (rounds - 2 < config_.stop_window)
     return fail(make_error(ErrorKind::kInvalidArgument,
                            "strategy.steps={} makes {} rounds of strategy.stop_round={}; expected "

@@ -39,7 +39,7 @@ LayerTrainings::LayerTrainings(const SelectionRequest& request, SelectionContext
       outcomes_(none_.size()) {
   const std::int64_t steps = options_.layer.steps;
   if (options_.round == 0 || options_.round > steps) options_.round = steps;
-  if (steps > 0) rounds_ = (steps + options_.round - 1) / options_.round;
+  if (steps > 0) rounds_ = rounds_of(steps, options_.round);
   STRATA_CHECK(rounds_ == 1 || !options_.checkpoint.empty());
 }
 

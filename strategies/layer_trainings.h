@@ -43,6 +43,10 @@ class LayerTrainings {
                                       const TextPieces& texts, const Options& options);
 
   std::int64_t rounds() const { return rounds_; }
+  // Of `steps` steps, `round` ≥ 1 of them in each; the last may have fewer.
+  static std::int64_t rounds_of(std::int64_t steps, std::int64_t round) {
+    return steps / round + (steps % round > 0 ? 1 : 0);
+  }
   // Steps of a layer at the end of a round, counted from 0.
   std::int64_t steps_after(std::int64_t round) const;
   // Each layer's part of a round, and the loss of the texts set apart behind it; the rounds in

@@ -95,6 +95,12 @@ void remove_checkpoint(const fs::path& checkpoint) {
   remove_behind(checkpoint, [](const std::string&) { return true; });
 }
 
+void remove_checkpoints(std::initializer_list<fs::path> checkpoints) {
+  for (const fs::path& checkpoint : checkpoints) remove_checkpoint(checkpoint);
+  std::error_code gone;
+  fs::remove(checkpoints.begin()->parent_path(), gone);
+}
+
 bool is_on_curve(std::int64_t step, std::int64_t steps) {
   constexpr std::int64_t kPoints = 200;
   const std::int64_t stride = (steps + kPoints - 1) / kPoints;

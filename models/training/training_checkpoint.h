@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -38,6 +39,8 @@ Status restore_checkpoint(const std::filesystem::path& checkpoint, const std::st
 // The checkpoint and whatever is named behind it (CHECKPOINT.…): its weights, and checkpoints of
 // the parts that it is made of.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
+// Those of one folder, at least one, and the folder where it is empty then.
+void remove_checkpoints(std::initializer_list<std::filesystem::path> checkpoints);
 
 // Whether a training's curve has this step: about 200 of them, the first and the last among them.
 bool is_on_curve(std::int64_t step, std::int64_t steps);

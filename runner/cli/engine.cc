@@ -51,6 +51,12 @@ Status check_free(const std::string& file) {
           .with_hint("remove it, or give another name"));
 }
 
+// Of a command that goes on when it is repeated.
+Error resumable(Error error) {
+  if (error.kind != ErrorKind::kInterrupted) return error;
+  return std::move(error).with_hint("the same command carries on where it stopped");
+}
+
 Status select(const Arguments& arguments, const std::vector<Job>& jobs,
               TerminalProgress& progress) {
   if (jobs.size() != 1)
@@ -64,10 +70,9 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   const std::filesystem::path checkpoint = arguments.plan_out + ".training/selection.json";
   Result<SelectedPlan> made = run_selection(config, workbench, progress, checkpoint);
   if (!made) {
-    const bool goes_on = made.error().kind == ErrorKind::kInterrupted &&
-                         std::filesystem::exists(checkpoint.parent_path());
-    if (!goes_on) return fail(std::move(made).error());
-    return fail(std::move(made).error().with_hint("the same command carries on where it stopped"));
+    Error error = std::move(made).error();
+    if (std::filesystem::exists(checkpoint.parent_path())) error = resumable(std::move(error));
+    return fail(std::move(error));
   }
   const SelectedPlan& selected = *made;
   ASSIGN_OR_RETURN(const Model* model, workbench.model(config));
@@ -76,9 +81,7 @@ Status select(const Arguments& arguments, const std::vector<Job>& jobs,
   if (!arguments.selection_out.empty())
     RETURN_IF_ERROR(write_atomically(arguments.selection_out,
                                      selection_json(config, selected, model->id()).dump(1) + "\n"));
-  remove_checkpoint(checkpoint);
-  std::error_code gone;
-  std::filesystem::remove(checkpoint.parent_path(), gone);
+  remove_checkpoints({checkpoint});
   std::printf("plan %s: %zu of %zu units keep full attention; written to %s\n",
               selected.plan.id().substr(0, 12).c_str(), selected.selection.mask.kept(),
               selected.selection.mask.size(), arguments.plan_out.c_str());
@@ -109,10 +112,7 @@ Status train(const Arguments& arguments, const std::vector<Job>& jobs, TerminalP
 Status convert(const Arguments& arguments, TerminalProgress& progress) {
   ASSIGN_OR_RETURN(const ConvertJob job, load_convert(arguments.load));
   Result<Converted> made = strata::convert(job.config, arguments.model_out, progress);
-  if (!made) {
-    if (made.error().kind != ErrorKind::kInterrupted) return fail(std::move(made).error());
-    return fail(std::move(made).error().with_hint("the same command carries on where it stopped"));
-  }
+  if (!made) return fail(resumable(std::move(made).error()));
   std::printf("%s, model %s, written to %s\n", made->words.c_str(), made->id.substr(0, 12).c_str(),
               arguments.model_out.c_str());
   return {};
@@ -191,8 +191,7 @@ Status run(std::vector<Job> all_jobs, TerminalProgress& progress) {
     }
     // One job's failure must not lose the others; an interrupt ends them all.
     if (outcome.error().kind == ErrorKind::kInterrupted)
-      return fail(
-          std::move(outcome).error().with_hint("the same command carries on where it stopped"));
+      return fail(resumable(std::move(outcome).error()));
     ++failed;
     if (jobs.size() > 1) std::fprintf(stderr, "error: %s\n", outcome.error().text().c_str());
     if (!first_error) first_error = std::move(outcome).error();
