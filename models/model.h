@@ -24,7 +24,7 @@
 namespace strata {
 
 // Raised only when numbers may change for the same experiment.
-inline constexpr int kNumericsVersion = 2;
+inline constexpr int kNumericsVersion = 3;
 
 struct LoadOptions {
   std::string device = "cpu";     // cpu | cuda
