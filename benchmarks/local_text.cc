@@ -93,8 +93,8 @@ Sample LocalText::sample_of(const SampleRequest& request, const HaystackText& te
   Sample sample;
   sample.prompt.assign(window.begin(), cut);
   sample.answer.assign(cut, window.end());
-  sample.prompt_text = request.tokenizer.decode(sample.prompt);
-  sample.answers = {request.tokenizer.decode(sample.answer)};
+  sample.prompt_text = request.tokenizer.decode_text(sample.prompt);
+  sample.answers = {request.tokenizer.decode_text(sample.answer)};
   sample.metadata = {{"text", config::enum_name(config_.text)},
                      {"split", to_string(request.split)},
                      {"source", text.source},

@@ -119,7 +119,7 @@ Status Evaluation::generate(Session& session, std::size_t first, std::size_t las
       static_cast<double>(last - first);
   for (std::size_t i = first; i < last; ++i) {
     const Tokens& tokens = generated[i - first];
-    results_[i].response.text = text_.tokenizer.decode(tokens, /*skip_special=*/true);
+    results_[i].response.text = text_.tokenizer.decode_text(tokens, /*skip_special=*/true);
     results_[i].response.tokens = tokens;
     results_[i].decode_ms = decode_ms;
   }

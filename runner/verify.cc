@@ -132,7 +132,7 @@ SampleDrift drift_of(const ResponseRow& was, const Evaluated& is, const Tokenize
   };
   drift.changed_text =
       first(was.tokens) != first(is.response.tokens) ||
-      (is.response.text && tokenizer.decode(was.tokens, /*skip_special=*/true) != was.text);
+      (is.response.text && tokenizer.decode_text(was.tokens, /*skip_special=*/true) != was.text);
   return drift;
 }
 

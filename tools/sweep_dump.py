@@ -25,6 +25,7 @@ def sql_of(copy):
     """Gzipped statements that make the database anew. A response names its three ids by number: a hash does not
     compress, and they would be a third of the file."""
     copy.commit()
+    copy.text_factory = lambda text: text.decode(errors="replace")  # early databases have answers cut within a character
     lines = [f"PRAGMA {name} = {copy.execute(f'PRAGMA {name}').fetchone()[0]};"
              for name in ("application_id", "user_version")]
     lines.append("CREATE TEMP TABLE ids (n INTEGER PRIMARY KEY, id TEXT);")

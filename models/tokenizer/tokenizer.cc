@@ -264,6 +264,10 @@ std::string Tokenizer::decode(std::span<const TokenId> tokens, bool skip_special
   return bytes;
 }
 
+std::string Tokenizer::decode_text(std::span<const TokenId> tokens, bool skip_special) const {
+  return unicode::replace_invalid_utf8(decode(tokens, skip_special));
+}
+
 std::string_view Tokenizer::token_bytes(TokenId id) const {
   const auto at = static_cast<std::size_t>(id);
   return id >= 0 && at < data_->tokens.size() ? std::string_view(data_->tokens[at])

@@ -41,6 +41,8 @@ class Tokenizer {
   // The tokens' bytes, joined; they need not be UTF-8 at the ends. Ids without a token (padding
   // rows of the embedding) give nothing. `skip_special` leaves out special tokens.
   std::string decode(std::span<const TokenId> tokens, bool skip_special = false) const;
+  // decode() with U+FFFD for what is no UTF-8 (`tokenizers`' decode): what is shown or stored.
+  std::string decode_text(std::span<const TokenId> tokens, bool skip_special = false) const;
 
   std::string_view token_bytes(
       TokenId id) const;  // "" for an id without a token; lives as long as a copy of *this
