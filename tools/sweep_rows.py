@@ -16,6 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sweep_text import number
+
 CONTROLS = ("periodic-best", "ends", "inverted")
 ROOT = Path(__file__).resolve().parent.parent
 # What makes a table of the leaderboard, among the columns of its csv.
@@ -42,10 +44,18 @@ def warnings_of(*arguments):
 
 
 def with_intervals(table):
-    """Of a report other than the leaderboard: NAME, NAME_low and NAME_high in one cell again, for people."""
+    """Of a report other than the leaderboard: NAME, NAME_low and NAME_high in one cell again, rounded for people."""
     bounded = [name for name in table[0] if f"{name}_low" in table[0]] if table else []
-    return [{name: f"{cell} [{row[name + '_low']}, {row[name + '_high']}]" if name in bounded and row[name + "_low"] else cell
-             for name, cell in row.items() if name.rpartition("_")[0] not in bounded} for row in table]
+
+    def rounded(name, row):
+        if row.get(f"{name}_low"):
+            return f"{number(row[name])} [{number(row[name + '_low'])}, {number(row[name + '_high'])}]"
+        try:
+            return number(row[name]) if name in bounded or "." in row[name] else row[name]
+        except ValueError:
+            return row[name]  # a text
+
+    return [{name: rounded(name, row) for name in row if name.rpartition("_")[0] not in bounded} for row in table]
 
 
 def strata(*arguments):

@@ -26,10 +26,10 @@ PageSection effects_section(const Ablation& ablation) {
        {}},
       {}};
   for (const Effect& effect : ablation.effects)
-    out.table.rows.push_back({effect.key, effect.value, effect.reference,
-                              fmt::format("{}", effect.settings),
-                              with_interval(effect.gap_closed, kPercent, 1, true),
-                              effect.nll ? fmt::format("{:+.3f}", *effect.nll) : kNoValue});
+    out.table.rows.push_back(
+        {effect.key, effect.value, effect.reference, fmt::format("{}", effect.settings),
+         with_interval(effect.gap_closed, kPercent, 1, true),
+         effect.nll ? with_interval(Estimate{*effect.nll, {}}, 1, 3, true) : kNoValue});
   return out;
 }
 
@@ -76,9 +76,10 @@ PageSection pareto_section(const Ablation& ablation) {
        {}},
       {}};
   for (const ParetoPoint& point : ablation.pareto)
-    out.table.rows.push_back({point.name, point.budget, fmt::format("{:.3f}", point.nll),
-                              fmt::format("{:.4g}", point.flops / kGiga), bytes(point.kv_bytes),
-                              front_text(point), place(point.setting)});
+    out.table.rows.push_back(
+        {point.name, point.budget, number(point.nll, 3),
+         shown(point.flops / kGiga, fmt::format("{:.4g}", point.flops / kGiga)),
+         shown(point.kv_bytes, bytes(point.kv_bytes)), front_text(point), place(point.setting)});
   return out;
 }
 
@@ -102,7 +103,7 @@ PageSection curves_section(const Ablation& ablation) {
     for (const CurvePoint& point : curve.points)
       out.table.rows.push_back(
           {curve.name, fmt::format("{}", point.units), fmt::format("{}", point.of), curve.unit,
-           fmt::format("{}", point.seeds), fmt::format("{:.3f}", point.nll),
+           fmt::format("{}", point.seeds), number(point.nll, 3),
            with_interval(point.nll_minus_full, 1, 3, true),
            std::string(to_string(point.equivalence.answer)),
            point.equivalence.n_needed ? fmt::format("{}", *point.equivalence.n_needed) : kNoValue,
@@ -145,7 +146,7 @@ PageSection agreement_section(const Ablation& ablation) {
          number(row.jaccard, 2), number(row.lowest_jaccard, 2), number(row.spearman, 2),
          row.nearest.empty() ? kNoValue : row.nearest, number(row.nearest_jaccard, 2),
          number(row.nearest_spearman, 2), fmt::format("{}", row.units),
-         fmt::format("{:.2f}", row.chance_jaccard), place(row.setting)});
+         number(row.chance_jaccard, 2), place(row.setting)});
   return out;
 }
 
@@ -166,10 +167,10 @@ PageSection transfer_section(const Ablation& ablation) {
        {}},
       {}};
   for (const Transfer& row : ablation.transfers)
-    out.table.rows.push_back(
-        {row.name, row.calibrated_on, fmt::format("{}", row.seeds),
-         fmt::format("{:.3f}", row.transferred_nll), fmt::format("{:.3f}", row.own_nll),
-         with_interval(row.regret, 1, 3, true), p_text(row.p), p_text(row.q), place(row.setting)});
+    out.table.rows.push_back({row.name, row.calibrated_on, fmt::format("{}", row.seeds),
+                              number(row.transferred_nll, 3), number(row.own_nll, 3),
+                              with_interval(row.regret, 1, 3, true), p_text(row.p), p_text(row.q),
+                              place(row.setting)});
   return out;
 }
 

@@ -87,12 +87,8 @@ std::vector<std::string> header_lines(const LeaderboardBlock& block) {
 
 TextTable for_terminal(TextTable table, bool utf8, std::size_t name_column) {
   for (auto& row : table.rows)
-    if (!row.empty()) row[name_column] = clipped_name(row[name_column]);
-  if (utf8) return table;
-  for (TextTable::Column& column : table.columns) column.header = to_ascii(column.header);
-  for (auto& row : table.rows)
-    for (std::string& cell : row) cell = to_ascii(cell);
-  return table;
+    if (!row.empty()) row[name_column].text = clipped_name(row[name_column].text);
+  return utf8 ? table : each_cell(std::move(table), to_ascii);
 }
 
 std::vector<std::string> block_csv_header() {

@@ -11,19 +11,20 @@ namespace {
 
 constexpr double kLargest = 1e6;  // that is written out; a database may hold any number
 
-std::string value_text(const std::optional<double>& value, int decimals = 4, bool sign = false) {
+TextTable::Cell value_text(const std::optional<double>& value, int decimals = 4,
+                           bool sign = false) {
   if (value && !(std::abs(*value) < kLargest))
-    return sign ? fmt::format("{:+.4g}", *value) : fmt::format("{:.4g}", *value);
+    return shown(*value, sign ? fmt::format("{:+.4g}", *value) : fmt::format("{:.4g}", *value));
   return with_interval(value ? std::optional(Estimate{*value, {}}) : std::nullopt, 1, decimals,
                        sign);
 }
 
-std::string difference_text(const Estimate& difference) {
-  std::string out = value_text(difference.value, 4, true);
+TextTable::Cell difference_text(const Estimate& difference) {
+  std::string out = value_text(difference.value, 4, true).text;
   if (const auto& interval = difference.interval)
-    out += fmt::format(" [{}, {}]", value_text(interval->low, 4, true),
-                       value_text(interval->high, 4, true));
-  return out;
+    out += fmt::format(" [{}, {}]", value_text(interval->low, 4, true).text,
+                       value_text(interval->high, 4, true).text);
+  return {std::move(out), difference};
 }
 
 std::string equivalence_text(const MetricComparison& metric) {
@@ -41,7 +42,7 @@ std::string about(const char* place, const ComparedRun& run) {
 
 std::string right_text(const std::optional<double>& right) {
   if (!right) return kNoValue;
-  return *right == 1 ? "right" : *right == 0 ? "wrong" : value_text(right, 2);
+  return *right == 1 ? "right" : *right == 0 ? "wrong" : value_text(right, 2).text;
 }
 
 TextTable metric_table(const RunComparison& comparison) {
@@ -196,14 +197,14 @@ ReportPage compare_page(const DatabaseComparison& comparison) {
   for (std::size_t i = 0; i < comparison.pairs.size(); ++i) {
     const RunComparison& pair = comparison.pairs[i];
     const bool same = pair.first.plan_id == pair.second.plan_id;
-    std::vector<std::string> cells = {pair.first.label,
-                                      short_id(pair.first.source.run_id),
-                                      short_id(pair.second.source.run_id),
-                                      fmt::format("{}", pair.shared),
-                                      same ? "same" : "other",
-                                      counted(pair.different_texts, pair.texts > 0),
-                                      counted(pair.changed_answers, !pair.answer_metric.empty())};
-    std::vector<std::string> scored(5, kNoValue);
+    TextTable::Row cells = {pair.first.label,
+                            short_id(pair.first.source.run_id),
+                            short_id(pair.second.source.run_id),
+                            fmt::format("{}", pair.shared),
+                            same ? "same" : "other",
+                            counted(pair.different_texts, pair.texts > 0),
+                            counted(pair.changed_answers, !pair.answer_metric.empty())};
+    TextTable::Row scored(5, kNoValue);
     if (const MetricComparison* nll = pair.nll())
       scored = {value_text(nll->first), value_text(nll->second), difference_text(nll->difference),
                 p_text(nll->p), p_text(comparison.nll_holm[i])};

@@ -213,18 +213,18 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
     }
     const std::string strategy =
         row.runs > 1 ? fmt::format("{} (mean of {} runs)", row.strategy, row.runs) : row.strategy;
-    std::vector<std::string> cells = {
-        row.model, strategy, row.setting, fmt::format("{}", row.tasks),
-        *samples.begin() == *samples.rbegin()
-            ? fmt::format("{}", *samples.begin())
-            : fmt::format("{}–{}", *samples.begin(), *samples.rbegin())};
-    std::map<std::string, std::vector<std::string>> by_task;
+    TextTable::Row cells = {row.model, strategy, row.setting, fmt::format("{}", row.tasks),
+                            *samples.begin() == *samples.rbegin()
+                                ? fmt::format("{}", *samples.begin())
+                                : fmt::format("{}–{}", *samples.begin(), *samples.rbegin())};
+    std::map<std::string, TextTable::Row> by_task;
     for (const std::int64_t length : all) {
       const auto at = row.lengths.find(length);
       const bool there = at != row.lengths.end();
-      cells.push_back(there && at->second.average ? with_interval(at->second.average, kPercent, 1)
-                      : there ? fmt::format("{} of {}", at->second.tasks.size(), row.tasks)
-                              : kNoValue);
+      cells.push_back(
+          there && at->second.average ? with_interval(at->second.average, kPercent, 1)
+          : there ? TextTable::Cell(fmt::format("{} of {}", at->second.tasks.size(), row.tasks))
+                  : kNoValue);
       for (const auto& [other, scores] : row.lengths)
         for (const auto& [task, unused] : scores.tasks) by_task[task];
       for (auto& [task, values] : by_task) {
@@ -236,7 +236,7 @@ ReportPage effective_length_page(const EffectiveLengths& lengths) {
     averages.table.rows.push_back(std::move(cells));
     fewer = fewer || row.tasks < kRulerTasks;
     for (auto& [task, values] : by_task) {
-      std::vector<std::string> line = {row.model, strategy, row.setting, task};
+      TextTable::Row line = {row.model, strategy, row.setting, task};
       line.insert(line.end(), values.begin(), values.end());
       tasks.table.rows.push_back(std::move(line));
     }
@@ -279,12 +279,10 @@ ReportPage effective_length_trace(const EffectiveLengths& lengths) {
     for (const auto& [length, scores] : row.lengths)
       for (const auto& [task, sources] : scores.sources) {
         const SourceIds ids = ids_of(sources);
-        out.table.rows.push_back(
-            {row.model, row.strategy, row.setting, task, fmt::format("{}", length),
-             fmt::format("{}", scores.tasks.at(task).value), ids.runs, ids.experiments,
-             mean_sql(fmt::format("coalesce({}, {})", metric_sql("string_match_all"),
-                                  metric_sql("string_match_part")),
-                      sources)});
+        out.table.rows.push_back({row.model, row.strategy, row.setting, task,
+                                  fmt::format("{}", length),
+                                  fmt::format("{}", scores.tasks.at(task).value), ids.runs,
+                                  ids.experiments, mean_sql(metric_sql("string_match"), sources)});
       }
   return {{std::move(out)}, lengths.notes};
 }

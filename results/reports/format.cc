@@ -9,7 +9,6 @@
 
 #include "core/json_reader.h"
 #include "results/reports/leaderboard_data.h"
-#include "results/reports/text_table.h"
 
 namespace strata {
 
@@ -17,8 +16,8 @@ std::string percent(double share, int decimals) {
   return fmt::format("{:.{}f}", share * 100, decimals);
 }
 
-std::string with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
-                          bool sign) {
+TextTable::Cell with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
+                              bool sign) {
   if (!estimate) return kNoValue;
   const auto one = [&](double value) {
     // Rounding must not print a minus in front of zero.
@@ -28,23 +27,43 @@ std::string with_interval(const std::optional<Estimate>& estimate, double scale,
                 : fmt::format("{:.{}f}", rounded, decimals);
   };
   std::string out = one(estimate->value);
-  if (estimate->interval)
-    out += fmt::format(" [{}, {}]", one(estimate->interval->low), one(estimate->interval->high));
-  return out;
+  Estimate exact{estimate->value * scale, {}};
+  if (const auto& interval = estimate->interval) {
+    out += fmt::format(" [{}, {}]", one(interval->low), one(interval->high));
+    exact.interval = Interval{interval->low * scale, interval->high * scale};
+  }
+  return {std::move(out), exact};
 }
 
-std::string number(const std::optional<double>& value, int decimals) {
-  return value ? fmt::format("{:.{}f}", *value, decimals) : kNoValue;
+TextTable::Cell shown(double value, std::string text) {
+  return {std::move(text), Estimate{value, {}}};
 }
 
-std::string p_text(const std::optional<double>& p) {
+TextTable::Cell number(const std::optional<double>& value, int decimals) {
+  return value ? shown(*value, fmt::format("{:.{}f}", *value, decimals)) : kNoValue;
+}
+
+// Fifteen digits: what a percentage has beyond them is of the multiplication.
+std::string exact(double value) { return fmt::format("{:.15g}", value); }
+
+std::string csv_text(const TextTable::Cell& cell) {
+  return cell.number ? exact(cell.number->value) : cell.text == kNoValue ? "" : cell.text;
+}
+
+TextTable::Cell p_text(const std::optional<double>& p) {
   if (!p) return kNoValue;
-  return *p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *p);
+  return shown(*p, *p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *p));
+}
+
+std::string sql_text(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c);
+  return out + "'";
 }
 
 std::string sql_list(const std::vector<std::string>& ids) {
   std::string out;
-  for (const std::string& id : ids) out += (out.empty() ? "'" : ", '") + id + "'";
+  for (const std::string& id : ids) out += (out.empty() ? "" : ", ") + sql_text(id);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "results/reports/leaderboard.h"
+#include "results/reports/text_table.h"
 
 namespace strata {
 
@@ -14,13 +15,17 @@ inline constexpr const char* kNoValue = "–";
 inline constexpr const char* kTransferSign = " ← ";  // between a label and its calibration setting
 
 std::string percent(double share, int decimals = 1);  // 0.5 gives "50.0"
-// "97.3 [93.1, 99.9]", scaled; "–" without a value.
-std::string with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
-                          bool sign = false);
-std::string number(const std::optional<double>& value, int decimals);
-std::string p_text(const std::optional<double>& p);  // "0.012", "<0.001", "–"
-std::string count(double value);                     // 1234567 gives "1.23M", 999 "999"
-std::string bytes(double value);                     // "14.2 MiB"
+// "97.3 [93.1, 99.9]", scaled; "–" without a value. Cells have the number whole.
+TextTable::Cell with_interval(const std::optional<Estimate>& estimate, double scale, int decimals,
+                              bool sign = false);
+TextTable::Cell number(const std::optional<double>& value, int decimals);
+TextTable::Cell shown(double value, std::string text);
+std::string exact(double value);  // as csv has it
+// A cell of csv: its number, whole, or its text; nothing for "–".
+std::string csv_text(const TextTable::Cell& cell);
+TextTable::Cell p_text(const std::optional<double>& p);  // "0.012", "<0.001", "–"
+std::string count(double value);                         // 1234567 gives "1.23M", 999 "999"
+std::string bytes(double value);                         // "14.2 MiB"
 std::string short_id(const std::string& id);
 const char* unit_name(Granularity granularity);  // "layer", "KV head", "query head"
 const char* kind_name(RowKind kind);             // "ranked", "unmatched", "control", "reference"
@@ -40,6 +45,8 @@ std::string mixer_text(const RunRow& run, const AttentionPlan* plan);
 // {"length": 512, "task": "single"} gives "length=512 task=single".
 std::string config_text(const std::string& config_json);
 
+// A text as SQL has it: 'it''s'.
+std::string sql_text(const std::string& text);
 // Ids as SQL has a list of them: "'a', 'b'".
 std::string sql_list(const std::vector<std::string>& ids);
 

@@ -100,15 +100,15 @@ std::set<std::string> judges_of(const HeatMap& map) {
 
 TextTable grid_of(const HeatMap& map, const Value& value, int decimals) {
   std::set<std::int64_t> lengths;
-  std::map<double, std::map<std::int64_t, std::string>> by_depth;
+  std::map<double, std::map<std::int64_t, TextTable::Cell>> by_depth;
   for (const HeatCell& cell : map.cells) {
     lengths.insert(cell.length);
-    by_depth[cell.depth][cell.length] = number(value(cell), decimals);
+    by_depth[cell.depth].insert_or_assign(cell.length, number(value(cell), decimals));
   }
   TextTable out{{{"depth %"}}, {}};
   for (const std::int64_t length : lengths) out.columns.push_back({fmt::format("{}", length)});
   for (const auto& [depth, row] : by_depth) {
-    std::vector<std::string> cells = {fmt::format("{:g}", depth)};
+    TextTable::Row cells = {fmt::format("{:g}", depth)};
     for (const std::int64_t length : lengths) {
       const auto found = row.find(length);
       cells.push_back(found == row.end() ? kNoValue : found->second);
@@ -216,13 +216,13 @@ ReportPage heat_map_page(const std::vector<HeatMap>& maps, ReportFormat format) 
                       {}};
     for (const HeatMap& map : maps)
       for (const HeatCell& cell : map.cells) {
-        std::vector<std::string> line = {map.source.run_id,
-                                         map.name,
-                                         fmt::format("{}", cell.length),
-                                         fmt::format("{:g}", cell.depth),
-                                         fmt::format("{}", cell.samples),
-                                         number(cell.gen_contains, 4),
-                                         number(cell.answer_nll, 4)};
+        TextTable::Row line = {map.source.run_id,
+                               map.name,
+                               fmt::format("{}", cell.length),
+                               fmt::format("{:g}", cell.depth),
+                               fmt::format("{}", cell.samples),
+                               number(cell.gen_contains, 4),
+                               number(cell.answer_nll, 4)};
         if (cell.judged.empty()) {
           line.insert(line.end(), {"", ""});
           cells.table.rows.push_back(std::move(line));

@@ -124,7 +124,7 @@ std::string html_table(const TextTable& table, std::string_view caption, const C
     out += "<tr>";
     for (std::size_t j = 0; j < table.rows[i].size(); ++j) {
       const auto made = cell ? cell(i, j) : std::nullopt;
-      const std::string content = made ? *made : html_text(table.rows[i][j]);
+      const std::string content = made ? *made : html_text(table.rows[i][j].text);
       out += j == name ? "<th scope=\"row\">" + content + "</th>"
                        : "<td" + kind(j) + ">" + content + "</td>";
     }

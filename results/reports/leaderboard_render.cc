@@ -104,20 +104,19 @@ std::string strip_cell(const LeaderboardRow& row) {
   return row.strip ? strip_text(*row.strip) : fmt::format("({} masks)", row.draws);
 }
 
-using Cells = std::vector<std::string>;
-
 struct Part {
   std::vector<TextTable::Column> columns;
-  Cells (*cells)(const LeaderboardRow&, const LeaderboardBlock&);
+  TextTable::Row (*cells)(const LeaderboardRow&, const LeaderboardBlock&);
 };
 
 const Part& answers_part() {
-  static const Part kPart = {{{"gap closed %"}, {"gen_contains %"}, {"NLL"}, {"> random"}},
-                             [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
-                               return {with_interval(row.gap_closed, kPercent, 1),
-                                       with_interval(row.gen_contains, kPercent, 1),
-                                       with_interval(row.answer_nll, 1, 3), beaten(row)};
-                             }};
+  static const Part kPart = {
+      {{"gap closed %"}, {"gen_contains %"}, {"NLL"}, {"> random"}},
+      [](const LeaderboardRow& row, const LeaderboardBlock&) -> TextTable::Row {
+        return {with_interval(row.gap_closed, kPercent, 1),
+                with_interval(row.gen_contains, kPercent, 1), with_interval(row.answer_nll, 1, 3),
+                beaten(row)};
+      }};
   return kPart;
 }
 
@@ -125,7 +124,7 @@ const Part& answers_part() {
 const Part& text_part() {
   static const Part kPart = {
       {{"gap closed %"}, {"NLL"}, {"perplexity"}, {"ΔNLL to full"}, {"ΔNLL to periodic-best"}},
-      [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
+      [](const LeaderboardRow& row, const LeaderboardBlock&) -> TextTable::Row {
         const auto nll = row.answer_nll ? std::optional(row.answer_nll->value) : std::nullopt;
         const auto perplexity = nll ? std::optional(std::exp(*nll)) : std::nullopt;
         return {with_interval(row.gap_closed, kPercent, 1), with_interval(row.answer_nll, 1, 3),
@@ -141,18 +140,18 @@ const Part& quality_part(const LeaderboardBlock& block) {
 
 // Beside periodic-best, teacher-forced apart from generated, and the harm to running text.
 const Part& measures_part() {
-  static const Part kPart = {{{"ΔNLL to periodic-best"},
-                              {"tf_exact %"},
-                              {"gen_exact %"},
-                              {"beyond %"},
-                              {"ΔNLL of text to full"}},
-                             [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
-                               return {with_interval(row.nll_minus_periodic_best, 1, 3, true),
-                                       with_interval(row.tf_exact, kPercent, 1),
-                                       with_interval(row.gen_exact, kPercent, 1),
-                                       with_interval(row.gen_contains_beyond, kPercent, 1),
-                                       with_interval(row.text_nll_minus_full, 1, 3, true)};
-                             }};
+  static const Part kPart = {
+      {{"ΔNLL to periodic-best"},
+       {"tf_exact %"},
+       {"gen_exact %"},
+       {"beyond %"},
+       {"ΔNLL of text to full"}},
+      [](const LeaderboardRow& row, const LeaderboardBlock&) -> TextTable::Row {
+        return {with_interval(row.nll_minus_periodic_best, 1, 3, true),
+                with_interval(row.tf_exact, kPercent, 1), with_interval(row.gen_exact, kPercent, 1),
+                with_interval(row.gen_contains_beyond, kPercent, 1),
+                with_interval(row.text_nll_minus_full, 1, 3, true)};
+      }};
   return kPart;
 }
 
@@ -176,7 +175,7 @@ const Part& cost_part() {
        {"prefill ms (n)"},
        {"decode ms"},
        {"memory"}},
-      [](const LeaderboardRow& row, const LeaderboardBlock& block) -> Cells {
+      [](const LeaderboardRow& row, const LeaderboardBlock& block) -> TextTable::Row {
         return {percent(row.kv_share),
                 kv_text(row),
                 row.prefill_flops_share ? percent(*row.prefill_flops_share) : std::string(kNoValue),
@@ -190,18 +189,18 @@ const Part& cost_part() {
 
 // What the selection did.
 const Part& selection_part() {
-  static const Part kPart = {{{"evals"}, {"tokens"}, {"TFLOP"}, {"s"}, {"peak"}, {"given", false}},
-                             [](const LeaderboardRow& row, const LeaderboardBlock&) -> Cells {
-                               const SelectionCost& cost = row.selection_cost;
-                               return {fmt::format("{}", cost.evaluations),
-                                       count(cost.forward_tokens + cost.backward_tokens),
-                                       fmt::format("{:.3g}", cost.flops / kTera),
-                                       fmt::format("{:.3g}", cost.seconds),
-                                       cost.peak_bytes > 0
-                                           ? bytes(static_cast<double>(cost.peak_bytes))
-                                           : std::string(kNoValue),
-                                       row.supervision};
-                             }};
+  static const Part kPart = {
+      {{"evals"}, {"tokens"}, {"TFLOP"}, {"s"}, {"peak"}, {"given", false}},
+      [](const LeaderboardRow& row, const LeaderboardBlock&) -> TextTable::Row {
+        const SelectionCost& cost = row.selection_cost;
+        return {fmt::format("{}", cost.evaluations),
+                count(cost.forward_tokens + cost.backward_tokens),
+                fmt::format("{:.3g}", cost.flops / kTera),
+                fmt::format("{:.3g}", cost.seconds),
+                cost.peak_bytes > 0 ? bytes(static_cast<double>(cost.peak_bytes))
+                                    : std::string(kNoValue),
+                row.supervision};
+      }};
   return kPart;
 }
 
@@ -218,10 +217,10 @@ TextTable table_of(const LeaderboardBlock& block, bool with_strip,
   for (const LeaderboardRow& row : block.rows) {
     if (previous != nullptr && previous->kind != row.kind) table.rows.emplace_back();
     previous = &row;
-    Cells cells = {rank_text(row), row.name};
+    TextTable::Row cells = {rank_text(row), row.name};
     if (with_strip) cells.push_back(strip_cell(row));
     for (const Part* part : parts)
-      for (std::string& cell : part->cells(row, block)) cells.push_back(std::move(cell));
+      for (TextTable::Cell& cell : part->cells(row, block)) cells.push_back(std::move(cell));
     table.rows.push_back(std::move(cells));
   }
   return table;
@@ -287,6 +286,8 @@ std::string render_text(const LeaderboardTable& table, bool utf8) {
 std::string plain(const std::optional<double>& value) {
   return value ? fmt::format("{}", *value) : "";
 }
+
+using Cells = std::vector<std::string>;
 
 void add_estimate(Cells& cells, const std::optional<Estimate>& estimate) {
   const bool bounded = estimate && estimate->interval;

@@ -12,7 +12,7 @@ namespace {
 
 std::string whole(std::size_t n) { return fmt::format("{}", n); }
 
-std::string share_text(const VerdictShare& verdicts) {
+TextTable::Cell share_text(const VerdictShare& verdicts) {
   return with_interval(verdicts.share, 100, 1);
 }
 
@@ -31,9 +31,9 @@ std::vector<TextTable::Column> columns(bool judged) {
   return out;
 }
 
-std::vector<std::string> cells(const MemoryRow& row, bool judged) {
-  std::vector<std::string> out = {row.name, whole(row.questions), whole(row.missing),
-                                  share_text(row.checker), whole(row.checker.n)};
+TextTable::Row cells(const MemoryRow& row, bool judged) {
+  TextTable::Row out = {row.name, whole(row.questions), whole(row.missing), share_text(row.checker),
+                        whole(row.checker.n)};
   if (!judged) return out;
   const JudgedCells& judge = row.judge;
   out.insert(out.end(), {share_text(judge.official), whole(judge.official.n),
@@ -96,7 +96,7 @@ PageSection summary(const std::vector<MemoryBlock>& blocks) {
       const bool judged = table.judge.has_value();
       const auto share = [&](std::string_view name) {
         const MemoryRow* row = row_named(table, name);
-        if (row == nullptr || !judged) return std::string(kNoValue);
+        if (row == nullptr || !judged) return TextTable::Cell(kNoValue);
         return share_text(row->judge.official);
       };
       const MemoryRow& overall = *row_named(table, kOverall);
@@ -117,11 +117,11 @@ ReportPage csv_page(const std::vector<MemoryBlock>& blocks) {
     for (const MemoryTable& table : block.tables)
       for (const MemoryRow& row : table.rows) {
         const JudgeIdentity judge = table.judge.value_or(JudgeIdentity{});
-        std::vector<std::string> line = {block.source.run_id, block.label,         judge.model,
-                                         judge.endpoint,      judge.settings_json, judge.rubrics};
-        const std::vector<std::string> values = cells(row, table.judge.has_value());
+        TextTable::Row line = {block.source.run_id, block.label,         judge.model,
+                               judge.endpoint,      judge.settings_json, judge.rubrics};
+        const TextTable::Row values = cells(row, table.judge.has_value());
         line.insert(line.end(), values.begin(), values.end());
-        line.resize(out.table.columns.size());  // what no judge said is not 0
+        line.resize(out.table.columns.size(), "");  // what no judge said is not 0
         out.table.rows.push_back(std::move(line));
       }
   return {{std::move(out)}, {}};
@@ -133,19 +133,22 @@ std::string fact_sql(const char* name) {
                      name);
 }
 
-std::string share_sql(const RowSource& source, const std::string& name) {
-  const std::string type = fact_sql("question_type"), verdict = metric_sql(kCheckerMetric);
+// Of the questions of a row: the mean of a value of rows, which have a sample_id.
+std::string share_sql(const std::string& value, const std::string& rows, const std::string& name) {
+  const std::string type = fact_sql("question_type");
   const auto of_questions = [&](const std::string& condition) {
-    return mean_sql(verdict, source, condition);
+    return fmt::format(
+        "SELECT avg({}) FROM {} WHERE sample_id IN (SELECT id FROM samples WHERE {})", value, rows,
+        condition);
   };
   std::string types;
   for (const std::string_view one : kQuestionTypes)
     types += fmt::format("{}'{}'", types.empty() ? "" : ", ", one);
   if (name == kTaskAveraged)
     return fmt::format(
-        "SELECT avg(share) FROM (SELECT avg({}) AS share FROM responses JOIN samples ON samples.id "
-        "= sample_id {} AND {} IN ({}) GROUP BY {})",
-        verdict, where(source), type, types, type);
+        "SELECT avg(share) FROM (SELECT avg({}) AS share FROM {} AS asked JOIN samples ON "
+        "samples.id = sample_id WHERE {} IN ({}) GROUP BY {})",
+        value, rows, type, types, type);
   if (name == kOverall) return of_questions(fmt::format("{} IN ({})", type, types));
   if (name == kAbstention)
     return of_questions(fmt::format("instr({}, '_abs') > 0", fact_sql("question_id")));
@@ -183,11 +186,17 @@ ReportPage memory_page(const std::vector<MemoryBlock>& blocks, ReportFormat form
   return page;
 }
 
+std::string judged_share_sql(const RowSource& source, const JudgeIdentity& judge,
+                             const std::string& row) {
+  return share_sql("official", judgements_sql(source, judge), row);
+}
+
 ReportPage memory_trace(const std::vector<MemoryBlock>& blocks) {
-  PageSection out{"checker",
+  PageSection out{"shares",
                   {},
                   {{{"label", false},
                     {"questions", false},
+                    {"by", false},
                     {"n"},
                     {"share"},
                     {"run", false},
@@ -195,14 +204,30 @@ ReportPage memory_trace(const std::vector<MemoryBlock>& blocks) {
                     {"SQL", false}},
                    {}},
                   {}};
-  for (const MemoryBlock& block : blocks)
+  for (const MemoryBlock& block : blocks) {
+    const auto add = [&](const MemoryRow& row, const std::string& by, const VerdictShare& verdicts,
+                         std::string sql) {
+      if (verdicts.share)
+        out.table.rows.push_back({block.label, row.name, by, whole(verdicts.n),
+                                  fmt::format("{}", verdicts.share->value), block.source.run_id,
+                                  block.source.experiment_id, std::move(sql)});
+    };
     for (const MemoryRow& row : block.tables.at(0).rows)
-      if (row.checker.share)
-        out.table.rows.push_back({block.label, row.name, fmt::format("{}", row.checker.n),
-                                  fmt::format("{}", row.checker.share->value), block.source.run_id,
-                                  block.source.experiment_id, share_sql(block.source, row.name)});
-  return {{std::move(out)},
-          {"judges' shares are of the latest judgement of each response: table judgements"}};
+      add(row, "checker", row.checker,
+          share_sql(metric_sql(kCheckerMetric),
+                    "(SELECT * FROM responses " + where(block.source) + ")", row.name));
+    for (const MemoryTable& table : block.tables) {
+      if (!table.judge) continue;
+      for (const MemoryRow& row : table.rows) {
+        add(row, table.judge->text(), row.judge.official,
+            judged_share_sql(block.source, *table.judge, row.name));
+        add(row, "strictly, " + table.judge->text(), row.judge.strict,
+            share_sql("CASE verdict WHEN 'yes' THEN 1 WHEN 'no' THEN 0 END",
+                      judgements_sql(block.source, *table.judge), row.name));
+      }
+    }
+  }
+  return {{std::move(out)}, {}};
 }
 
 }  // namespace strata

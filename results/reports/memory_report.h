@@ -68,7 +68,10 @@ Result<std::vector<MemoryBlock>> memory_report(const Store& store,
 
 // csv: one table, with run and judge in every row.
 ReportPage memory_page(const std::vector<MemoryBlock>& blocks, ReportFormat format);
-// The rows behind each of the checker's shares, and the query that gives it.
+// A judge's share of a row, by its own reading, as a query.
+std::string judged_share_sql(const RowSource& source, const JudgeIdentity& judge,
+                             const std::string& row);
+// The rows behind each share, and the query that gives it.
 ReportPage memory_trace(const std::vector<MemoryBlock>& blocks);
 
 }  // namespace strata

@@ -1,6 +1,7 @@
 #include "results/reports/page.h"
 
-#include <array>
+#include <fmt/format.h>
+
 #include <optional>
 
 #include "results/reports/block_render.h"
@@ -48,42 +49,12 @@ ReportPage in_ascii(ReportPage page) {
   return page;
 }
 
-// "0.5 [0.4, 0.6]" as its three numbers; none where the cell is anything else.
-std::optional<std::array<std::string, 3>> with_bounds(const std::string& cell) {
-  const std::size_t open = cell.find(" ["), comma = cell.find(", ", open);
-  if (open == std::string::npos || comma == std::string::npos || !cell.ends_with(']'))
-    return std::nullopt;
-  std::array<std::string, 3> parts = {cell.substr(0, open), cell.substr(open + 2, comma - open - 2),
-                                      cell.substr(comma + 2, cell.size() - comma - 3)};
-  for (const std::string& part : parts)
-    if (part.empty() || part.find_first_not_of("+-0123456789.e") != std::string::npos)
-      return std::nullopt;
-  return parts;
-}
-
 // A column that has intervals becomes three: its own, and those of the bounds.
-TextTable with_columns_of_bounds(const TextTable& table) {
-  std::vector<bool> bounded(table.columns.size(), false);
-  for (const auto& row : table.rows)
+std::vector<bool> columns_with_bounds(const TextTable& table) {
+  std::vector<bool> out(table.columns.size(), false);
+  for (const TextTable::Row& row : table.rows)
     for (std::size_t c = 0; c < row.size(); ++c)
-      if (with_bounds(row[c])) bounded[c] = true;
-  TextTable out;
-  for (std::size_t c = 0; c < table.columns.size(); ++c) {
-    out.columns.push_back(table.columns[c]);
-    if (!bounded[c]) continue;
-    for (const char* bound : {"_low", "_high"})
-      out.columns.push_back({table.columns[c].header + bound});
-  }
-  for (const auto& row : table.rows) {
-    auto& cells = out.rows.emplace_back();
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      const auto parts = with_bounds(row[c]);
-      cells.push_back(parts ? (*parts)[0] : row[c]);
-      if (!bounded[c]) continue;
-      cells.push_back(parts ? (*parts)[1] : "");
-      cells.push_back(parts ? (*parts)[2] : "");
-    }
-  }
+      if (row[c].number && row[c].number->interval) out[c] = true;
   return out;
 }
 
@@ -92,15 +63,25 @@ std::string as_csv(const ReportPage& page) {
   for (const PageSection& section : page.sections) {
     if (section.table.rows.empty()) continue;
     if (!out.empty()) out += '\n';
-    const TextTable table = with_columns_of_bounds(section.table);
-    std::vector<std::string> cells = {"table"};
-    for (const TextTable::Column& column : table.columns) cells.push_back(column.header);
-    out += csv_line(cells);
-    for (const auto& row : table.rows) {
+    const std::vector<bool> bounded = columns_with_bounds(section.table);
+    std::vector<std::string> line = {"table"};
+    for (std::size_t c = 0; c < bounded.size(); ++c) {
+      const std::string& header = section.table.columns[c].header;
+      line.push_back(header);
+      if (bounded[c]) line.insert(line.end(), {header + "_low", header + "_high"});
+    }
+    out += csv_line(line);
+    for (const TextTable::Row& row : section.table.rows) {
       if (row.empty()) continue;
-      cells = {section.name};
-      for (const std::string& cell : row) cells.push_back(cell == kNoValue ? "" : cell);
-      out += csv_line(cells);
+      line = {section.name};
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        line.push_back(csv_text(row[c]));
+        if (!bounded[c]) continue;
+        const auto bounds = row[c].number ? row[c].number->interval : std::nullopt;
+        line.push_back(bounds ? exact(bounds->low) : "");
+        line.push_back(bounds ? exact(bounds->high) : "");
+      }
+      out += csv_line(line);
     }
   }
   return to_ascii(out);

@@ -29,7 +29,8 @@ ReportPage leaderboard_page(const LeaderboardTable& table);
 ReportPage claims_trace(const LeaderboardTable& table);
 
 // csv: the tables alone, each with a header of its own and its section's name in the first column,
-// an empty line between them; a column NAME of intervals as NAME, NAME_low and NAME_high.
+// an empty line between them; numbers are whole, a column NAME of intervals is NAME, NAME_low and
+// NAME_high.
 std::string render(const ReportPage& page, const RenderOptions& options);
 
 }  // namespace strata

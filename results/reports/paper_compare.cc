@@ -28,6 +28,8 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
     if (is_share(setting) && number->same_question) {
       line.ours = number->estimate;
       line.metric = number->metric;
+      line.run_id = number->evaluation->run.id;
+      line.sql = number->sql;
     }
     line.label = number->evaluation->name();
     const DataFacts& data = ours->data.data.at(number->evaluation->experiment.data_id);
@@ -157,6 +159,8 @@ void add_orders(const OurRuns& ours, const PaperTable& table, std::size_t table_
           const auto answers = paired_answers(ours, *first, *second, published);
           if (!answers) continue;
           order.metric = answers->metric;
+          order.run_ids = first->run.id + " " + second->run.id;
+          order.sql = answers->sql;
           order.clusters = cluster_count(answers->clusters);
           order.difference =
               paired_estimate(answers->first, answers->second, {.clusters = answers->clusters});

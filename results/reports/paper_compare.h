@@ -35,6 +35,7 @@ struct PaperLine {
   std::optional<Estimate> ours;  // 0 to 1; none beside another unit, benchmark or task
   std::string metric, label;     // of ours
   std::size_t samples = 0;       // that ours answers
+  std::string run_id, sql;       // of ours, and the query that gives it
 };
 
 // Two methods of a table of one published setting, and of ours under one setting.
@@ -44,6 +45,7 @@ struct PaperOrder {
   std::string setting, metric;                    // of ours
   Estimate difference;                            // ours, first − second, paired
   std::size_t clusters = 0;                       // of ours
+  std::string run_ids, sql;                       // of ours, and the query of the difference
   // "holds in 9 of 12", "reversed …"; "not resolved" where the interval contains 0, or is of fewer
   // than kClustersForInference clusters.
   std::string verdict() const;
@@ -61,6 +63,9 @@ Result<PaperComparison> compare_paper(const Paper& paper, const Store* store,
 
 // csv has no lines below its tables: there the reasons and notes stand in the rows.
 ReportPage paper_page(const Paper& paper, const PaperComparison& comparison, ReportFormat format);
+
+// The runs behind each of our numbers, and the query that gives it.
+ReportPage paper_trace(const Paper& paper, const PaperComparison& comparison);
 
 struct NamedPaper {
   std::string name;  // of the file

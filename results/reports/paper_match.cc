@@ -7,6 +7,7 @@
 
 #include "core/json_reader.h"
 #include "results/reports/format.h"
+#include "results/reports/row_source.h"
 
 namespace strata {
 namespace {
@@ -163,6 +164,9 @@ std::optional<PairedAnswers> judged_answers(const OurRuns& ours, const Evaluatio
     PairedAnswers pairs = judged_pairs(judge, of_first, of_second->second,
                                        ours.data.data.at(first.experiment.data_id));
     if (pairs.first.empty()) continue;
+    pairs.sql = fmt::format(
+        "SELECT avg(a.official - b.official) FROM {} AS a JOIN {} AS b USING (sample_id)",
+        judgements_sql(first.source(), judge), judgements_sql(second.source(), judge));
     if (is_published(judge, published)) return pairs;
     if (!best || pairs.first.size() > best->first.size()) best = std::move(pairs);
   }
@@ -174,6 +178,7 @@ struct Judged {
   Estimate share;
   JudgeIdentity judge;
   std::size_t without = 0;  // questions without a verdict
+  std::string sql;
 };
 std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
                              const PaperSetting& published) {
@@ -185,7 +190,8 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
       const bool same = is_published(*table.judge, published);
       for (const MemoryRow& row : table.rows)
         if (row.name == kOverall && row.judge.official.share && (same || !found))
-          found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n};
+          found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n,
+                   judged_share_sql(block.source, *table.judge, row.name)};
     }
   }
   return found;
@@ -202,6 +208,7 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
   if (published.metric == kJudged) {
     if (const std::optional<Judged> found = judged(ours, evaluation, published)) {
       out.estimate = found->share;
+      out.sql = found->sql;
       if (!is_published(found->judge, published))
         out.reasons.push_back(fmt::format("judge {}, published {} (swaa prompts)",
                                           found->judge.text(),
@@ -216,6 +223,7 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
   options.clusters = ours.data.data.at(evaluation.experiment.data_id).clusters;
   if (const std::vector<double>* values = metric_values(evaluation, out.metric)) {
     out.estimate = share_estimate(*values, options);
+    out.sql = mean_sql(metric_sql(out.metric), evaluation.source());
     return out;
   }
   const std::string wanted = out.metric.empty() ? "not stated" : out.metric;
@@ -225,6 +233,7 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
     if (values == nullptr) continue;
     out.estimate = share_estimate(*values, options);
     out.metric = metric;
+    out.sql = mean_sql(metric_sql(metric), evaluation.source());
     break;
   }
   out.reasons.push_back(
@@ -324,7 +333,9 @@ std::optional<PairedAnswers> paired_answers(const OurRuns& ours, const Evaluatio
     const std::vector<double>* a = metric_values(first, metric);
     const std::vector<double>* b = metric_values(second, metric);
     if (a != nullptr && b != nullptr)
-      return PairedAnswers{metric, *a, *b, ours.data.data.at(first.experiment.data_id).clusters};
+      return PairedAnswers{metric,
+                           difference_sql(metric_sql(metric), second.source(), first.source()), *a,
+                           *b, ours.data.data.at(first.experiment.data_id).clusters};
   }
   return std::nullopt;
 }

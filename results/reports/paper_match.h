@@ -33,6 +33,7 @@ struct OurNumber {
   const Evaluation* evaluation = nullptr;
   std::optional<Estimate> estimate;  // none: nothing was measured that could be shown
   std::string metric;                // the published one, or what we have in its place
+  std::string sql;                   // that gives the estimate, where there is one
   bool same_question = false;        // benchmark and task are the published ones
   std::vector<std::string> reasons;  // why it is not comparable; none: it is
 };
@@ -44,7 +45,7 @@ std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& met
 // a judge, by what one said of the responses of both (the published judge, or else the one with
 // most verdicts), else by the first metric that both have.
 struct PairedAnswers {
-  std::string metric;
+  std::string metric, sql;  // that gives the mean of the first minus that of the second
   std::vector<double> first, second;
   std::vector<std::size_t> clusters;
 };

@@ -38,11 +38,16 @@ std::string published_text(const PublishedValue& value, Footnotes& notes) {
   return value.note.empty() ? text : text + " " + notes.mark("doubtful: " + value.note);
 }
 
-std::string ours_text(const PaperLine& line, const PaperSetting& published) {
-  if (!line.ours) return kNoValue;
+// Ours, and its unit for csv, which has a number alone in a cell.
+std::pair<TextTable::Cell, std::string> ours_text(const PaperLine& line,
+                                                  const PaperSetting& published) {
+  if (!line.ours) return {kNoValue, ""};
   const bool same = line.metric == published.metric.value_or("");
-  if (same && published.unit == "share") return with_interval(line.ours, 1, 3);
-  return with_interval(line.ours, 100, 1) + (same ? "" : " % " + line.metric);
+  if (same && published.unit == "share") return {with_interval(line.ours, 1, 3), "share"};
+  TextTable::Cell cell = with_interval(line.ours, 100, 1);
+  const std::string unit = same ? "%" : "% " + line.metric;
+  if (!same) cell.text += " " + unit;
+  return {std::move(cell), unit};
 }
 
 std::string joined(const std::vector<std::string>& texts) {
@@ -69,7 +74,9 @@ PageSection table_section(const Paper& paper, std::size_t index,
                         {"verdict", false}},
                        {}},
                       {}};
-  Footnotes notes(format == ReportFormat::kCsv);
+  const bool csv = format == ReportFormat::kCsv;
+  if (csv) section.table.columns.push_back({"unit", false});
+  Footnotes notes(csv);
   for (const PaperLine& line : lines) {
     if (line.table != index) continue;
     const PaperRow& row = table.rows[line.row];
@@ -78,14 +85,16 @@ PageSection table_section(const Paper& paper, std::size_t index,
     if (!line.reasons.empty()) verdict += " " + notes.mark(joined(line.reasons));
     std::string name = row.name;
     if (!row.notes.empty()) name += " " + notes.mark(joined(row.notes));
+    auto [ours, unit] = ours_text(line, setting);
     section.table.rows.push_back(
         {std::move(name), table.columns[line.column].name,
-         published_text(row.values[line.column], notes), ours_text(line, setting),
+         published_text(row.values[line.column], notes), std::move(ours),
          line.label.empty()
              ? kNoValue
              : fmt::format("{}, {}", line.label,
                            plural(static_cast<std::int64_t>(line.samples), "sample")),
          std::move(verdict)});
+    if (csv) section.table.rows.back().emplace_back(std::move(unit));
   }
   section.notes = table.notes;
   notes.append_to(section.notes);
@@ -103,6 +112,7 @@ PageSection order_section(const Paper& paper, const std::vector<PaperOrder>& ord
         {"second", false},
         {"published", false},
         {"ours: first − second, points"},
+        {"by", false},
         {"order", false},
         {"setting", false}},
        {}},
@@ -116,11 +126,11 @@ PageSection order_section(const Paper& paper, const std::vector<PaperOrder>& ord
   Footnotes notes(format == ReportFormat::kCsv);
   for (const PaperOrder& order : orders) {
     const PaperTable& table = paper.tables[order.table];
-    section.table.rows.push_back(
-        {table.name, table.rows[order.first].name, table.rows[order.second].name,
-         fmt::format("above in {} of {}", order.above, order.columns),
-         with_interval(order.difference, 100, 1, true) + " " + order.metric, order.verdict(),
-         notes.mark(order.setting)});
+    section.table.rows.push_back({table.name, table.rows[order.first].name,
+                                  table.rows[order.second].name,
+                                  fmt::format("above in {} of {}", order.above, order.columns),
+                                  with_interval(order.difference, 100, 1, true), order.metric,
+                                  order.verdict(), notes.mark(order.setting)});
   }
   notes.append_to(section.notes);
   return section;
@@ -153,6 +163,34 @@ ReportPage paper_page(const Paper& paper, const PaperComparison& comparison, Rep
       fmt::format("{}: {}", plural(static_cast<std::int64_t>(comparison.lines.size()), "value"),
                   fmt::join(parts, ", ")));
   return page;
+}
+
+ReportPage paper_trace(const Paper& paper, const PaperComparison& comparison) {
+  PageSection out{"ours",
+                  {},
+                  {{{"table", false},
+                    {"method", false},
+                    {"column", false},
+                    {"number", false},
+                    {"value"},
+                    {"runs", false},
+                    {"SQL", false}},
+                   {}},
+                  {}};
+  for (const PaperLine& line : comparison.lines) {
+    if (!line.ours) continue;
+    const PaperTable& table = paper.tables[line.table];
+    out.table.rows.push_back({table.name, table.rows[line.row].name,
+                              table.columns[line.column].name, line.metric,
+                              fmt::format("{}", line.ours->value), line.run_id, line.sql});
+  }
+  for (const PaperOrder& order : comparison.orders) {
+    const PaperTable& table = paper.tables[order.table];
+    out.table.rows.push_back(
+        {table.name, table.rows[order.first].name + " − " + table.rows[order.second].name, "",
+         order.metric, fmt::format("{}", order.difference.value), order.run_ids, order.sql});
+  }
+  return {{std::move(out)}, {}};
 }
 
 ReportPage papers_page(const std::vector<NamedPaper>& papers) {

@@ -195,7 +195,7 @@ std::string prompts_text(const std::string& calibration) {
   return plural(samples->get<std::int64_t>(), "calibration prompt");
 }
 
-std::string claim_p_text(const std::optional<double>& p) {
+TextTable::Cell claim_p_text(const std::optional<double>& p) {
   return p && *p == 0 ? "0" : p_text(p);  // no spread
 }
 

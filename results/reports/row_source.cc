@@ -32,6 +32,9 @@ std::string where(const RowSource& source) {
 }
 
 std::string metric_sql(const std::string& name) {
+  if (name == "string_match")
+    return fmt::format("coalesce({}, {})", metric_sql("string_match_all"),
+                       metric_sql("string_match_part"));
   return fmt::format("metrics_json ->> '{}'", name);
 }
 
@@ -41,6 +44,20 @@ std::string mean_sql(const std::string& value, const RowSource& source,
   if (!condition.empty())
     sql += fmt::format(" AND sample_id IN (SELECT id FROM samples WHERE {})", condition);
   return sql;
+}
+
+std::string difference_sql(const std::string& value, const RowSource& first,
+                           const RowSource& second) {
+  return fmt::format("SELECT ({}) - ({})", mean_sql(value, second), mean_sql(value, first));
+}
+
+std::string judgements_sql(const RowSource& source, const JudgeIdentity& judge) {
+  return fmt::format(
+      "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY sample_id ORDER BY verdict = "
+      "'failed', judged DESC, id DESC) AS place FROM judgements {} AND judge_model = {} AND "
+      "endpoint = {} AND settings_json = {} AND instr(rubric || '/', {}) = 1) WHERE place = 1)",
+      where(source), sql_text(judge.model), sql_text(judge.endpoint), sql_text(judge.settings_json),
+      sql_text(judge.rubrics + "/"));
 }
 
 std::string mean_sql(const std::string& value, const std::vector<RowSource>& sources) {

@@ -59,7 +59,7 @@ Clusters clusters_of(const DataRow& data) {
 
 using EstimateOf = Estimate (*)(std::span<const double>, const BootstrapOptions&);
 
-std::vector<std::string> row_of(std::string name, const Clustered& of, EstimateOf estimate) {
+TextTable::Row row_of(std::string name, const Clustered& of, EstimateOf estimate) {
   const std::vector<std::size_t> clusters = cluster_numbers(of.clusters);
   return {std::move(name), with_interval(estimate(of.values, {.clusters = clusters}), 1, 4),
           fmt::format("{}", of.values.size()),
@@ -144,23 +144,26 @@ void describe_selection(const SelectionRow& selection, Lines& lines) {
 
 // Numbers alone, and the ends of an interval as columns of their own.
 std::string unit_csv(const UnitEvidence& evidence) {
-  constexpr std::ptrdiff_t kIntervalColumn = 5;
+  constexpr std::size_t kKept = 2, kInterval = 5;
   const bool with_intervals = !evidence.intervals.empty();
   std::vector<std::string> header = {"layer", "unit", "kept", "score", "standard_error"};
   if (with_intervals) header.insert(header.end(), {"low", "high", "inclusion_percent"});
   std::string out = csv_line(header);
   for (std::size_t i = 0; i < evidence.table.rows.size(); ++i) {
-    std::vector<std::string> row = evidence.table.rows[i];
-    row[2] = row[2] == "█" ? "1" : "0";
-    if (with_intervals) {
-      const std::optional<Interval>& interval = evidence.intervals[i];
-      row[kIntervalColumn] = interval ? fmt::format("{:.4f}", interval->low) : "";
-      row.insert(row.begin() + kIntervalColumn + 1,
-                 interval ? fmt::format("{:.4f}", interval->high) : "");
+    const TextTable::Row& row = evidence.table.rows[i];
+    std::vector<std::string> line;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      if (c == kKept) {
+        line.emplace_back(row[c].text == "█" ? "1" : "0");
+      } else if (c == kInterval) {
+        const std::optional<Interval>& interval = evidence.intervals[i];
+        line.push_back(interval ? exact(interval->low) : "");
+        line.push_back(interval ? exact(interval->high) : "");
+      } else {
+        line.push_back(csv_text(row[c]));
+      }
     }
-    for (std::string& cell : row)
-      if (cell == kNoValue) cell.clear();
-    out += csv_line(row);
+    out += csv_line(line);
   }
   return out;
 }

@@ -65,7 +65,7 @@ std::vector<std::size_t> widths_of(const TextTable& table) {
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     std::size_t width = display_width(table.columns[i].header);
     for (const auto& row : table.rows)
-      if (!row.empty()) width = std::max(width, display_width(row[i]));
+      if (!row.empty()) width = std::max(width, display_width(row[i].text));
     widths.push_back(width);
   }
   return widths;
@@ -171,7 +171,7 @@ std::string markdown_line(std::string_view text) {
 TextTable each_cell(TextTable table, const std::function<std::string(std::string_view)>& change) {
   for (TextTable::Column& column : table.columns) column.header = change(column.header);
   for (auto& row : table.rows)
-    for (std::string& cell : row) cell = change(cell);
+    for (TextTable::Cell& cell : row) cell.text = change(cell.text);
   return table;
 }
 
@@ -195,7 +195,7 @@ std::string as_text(const TextTable& raw) {
   const auto rule = [&] { return std::string(text_width(table), '-') + "\n"; };
   std::string out = line([&](std::size_t i) { return table.columns[i].header; }) + rule();
   for (const auto& row : table.rows)
-    out += row.empty() ? rule() : line([&](std::size_t i) { return row[i]; });
+    out += row.empty() ? rule() : line([&](std::size_t i) { return row[i].text; });
   return out;
 }
 
@@ -209,7 +209,7 @@ std::string as_markdown(const TextTable& raw) {
   for (const auto& row : table.rows) {
     if (row.empty()) continue;
     out += "|";
-    for (const std::string& cell : row) out += " " + cell + " |";
+    for (const TextTable::Cell& cell : row) out += " " + cell.text + " |";
     out += "\n";
   }
   return out;
@@ -232,7 +232,7 @@ std::string as_latex(const TextTable& raw) {
   out += "\\midrule\n";
   for (const auto& row : table.rows)
     out += row.empty() ? std::string("\\midrule\n")
-                       : line([&](std::size_t i) { return row[i]; }, row.size());
+                       : line([&](std::size_t i) { return row[i].text; }, row.size());
   return out + "\\bottomrule\n\\end{tabular}\n";
 }
 

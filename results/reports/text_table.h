@@ -8,9 +8,13 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "results/statistics.h"
 
 namespace strata {
 
@@ -19,9 +23,17 @@ struct TextTable {
     std::string header;
     bool right = true;
   };
+  // What is shown, and the number that it rounds, where it is one, in the column's unit.
+  struct Cell {
+    Cell(const char* shown) : text(shown) {}
+    Cell(std::string shown, std::optional<Estimate> exact = {})
+        : text(std::move(shown)), number(exact) {}
+    std::string text;
+    std::optional<Estimate> number;
+  };
+  using Row = std::vector<Cell>;
   std::vector<Column> columns;
-  // An empty row is a separating line.
-  std::vector<std::vector<std::string>> rows;
+  std::vector<Row> rows;  // an empty one is a separating line
 };
 
 // Columns on a terminal: code points of UTF-8 (none of ours is wide).

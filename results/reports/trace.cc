@@ -42,10 +42,6 @@ const LeaderboardRow* reference(const LeaderboardBlock& block, std::string_view 
   return nullptr;
 }
 
-std::string difference(const std::string& value, const RowSource& a, const RowSource& b) {
-  return fmt::format("SELECT ({}) - ({})", mean_sql(value, a), mean_sql(value, b));
-}
-
 // One number; of several draws a line each, whose median the row shows.
 template <typename Query>
 std::string each(const LeaderboardRow& row, Query&& query) {
@@ -103,12 +99,12 @@ std::vector<TracedNumber> traced_numbers(const LeaderboardBlock& block) {
               }));
     if (full != nullptr)
       trace.add("nll_minus_full", row.nll_minus_full, each(row, [&](const RowSource& source) {
-                  return difference(kNllSql, source, full->sources[0]);
+                  return difference_sql(kNllSql, full->sources[0], source);
                 }));
     if (best != nullptr)
       trace.add("nll_minus_periodic_best", row.nll_minus_periodic_best,
                 each(row, [&](const RowSource& source) {
-                  return difference(kNllSql, source, best->sources[0]);
+                  return difference_sql(kNllSql, best->sources[0], source);
                 }));
     trace.add("prefill_flops", std::optional(row.prefill_flops), averages("prefill_flops", row));
     trace.add("decode_flops", std::optional(row.decode_flops), averages("decode_flops", row));
@@ -171,7 +167,7 @@ ReportPage claims_trace(const LeaderboardTable& table) {
         for (std::size_t i = 0; i < claim.sources.size(); ++i) {
           const auto& [own, other] = claim.sources[i];
           add(block, claim.label, comparison.reference, "nll_difference", claim.differences[i], own,
-              other.run_id, difference(kNllSql, own, other));
+              other.run_id, difference_sql(kNllSql, other, own));
         }
   }
   return {{std::move(out)},

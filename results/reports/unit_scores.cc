@@ -13,11 +13,13 @@ namespace {
 
 using nlohmann::json;
 
-std::string cell_of(const json& grid, std::size_t layer, std::size_t unit) {
+constexpr double kPercent = 100;
+
+TextTable::Cell cell_of(const json& grid, std::size_t layer, std::size_t unit) {
   if (!grid.is_array() || layer >= grid.size() || !grid[layer].is_array() ||
       unit >= grid[layer].size() || !grid[layer][unit].is_number())
     return kNoValue;
-  return fmt::format("{:.4f}", grid[layer][unit].get<double>());
+  return number(grid[layer][unit].get<double>(), 4);
 }
 
 // One row a unit, of what the selection's own row says.
@@ -100,7 +102,8 @@ class Evidence {
           intervals.emplace_back(unit_interval(gains_, tensor_.clusters, unit));
       table.rows[unit].push_back(
           interval ? fmt::format("[{:.4f}, {:.4f}]", interval->low, interval->high) : kNoValue);
-      table.rows[unit].push_back(stability_ ? percent(stability_->inclusion[unit], 0) : kNoValue);
+      table.rows[unit].push_back(stability_ ? number(stability_->inclusion[unit] * kPercent, 0)
+                                            : kNoValue);
     }
   }
 
@@ -164,7 +167,7 @@ class Evidence {
         "prompts: {}{}",
         stability_->stable() ? "stable" : "NOT STABLE",
         end_ == SelectedEnd::kBottom ? "lowest" : "highest", mask_.kept(), stability_->jaccard,
-        used.half_splits, kStableJaccard, number(stability_->rank_correlation, 2),
+        used.half_splits, kStableJaccard, number(stability_->rank_correlation, 2).text,
         is_top_ || end_ == SelectedEnd::kBottom
             ? ""
             : " · the set that was chosen is not the one of highest scores");

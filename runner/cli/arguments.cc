@@ -312,7 +312,8 @@ Parsed parse(int argc, char** argv) {
     command->add_flag("--ascii", arguments.ascii, "no character outside ASCII");
   }
 
-  for (CLI::App* command : {ablation, claims, compare, grid, leaderboard, lengths, longmemeval})
+  for (CLI::App* command :
+       {ablation, claims, compare, grid, leaderboard, lengths, longmemeval, paper})
     command->add_flag(
         "--trace", arguments.trace,
         "instead of the tables: the ids of the rows behind each number, and SQL that gives it");

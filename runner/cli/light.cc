@@ -118,6 +118,9 @@ Result<std::string> comparison(const Arguments& arguments, const ReportKeys& key
 Result<std::string> published(const Arguments& arguments, const ReportKeys& keys,
                               const RenderOptions& options) {
   if (arguments.names.empty()) {
+    if (arguments.trace)
+      return fail(make_error(ErrorKind::kInvalidArgument, "--trace: expected a paper's name")
+                      .with_hint("'strata report paper' lists the papers"));
     ASSIGN_OR_RETURN(const std::vector<NamedPaper> papers, all_papers(arguments.load.config_dirs));
     return render(papers_page(papers), options);
   }
@@ -128,7 +131,9 @@ Result<std::string> published(const Arguments& arguments, const ReportKeys& keys
   }
   ASSIGN_OR_RETURN(const PaperComparison comparison,
                    compare_paper(paper, store ? &*store : nullptr, keys.filters));
-  return render(paper_page(paper, comparison, options.format), options);
+  return render(arguments.trace ? paper_trace(paper, comparison)
+                                : paper_page(paper, comparison, options.format),
+                options);
 }
 
 Result<int> report(const Arguments& arguments) {

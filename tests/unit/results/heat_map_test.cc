@@ -67,7 +67,7 @@ TEST(HeatMap, PagesHaveDepthsDownAndLengthsAcross) {
   EXPECT_LT(page.find("| 0 |"), page.find("| 100 |")) << page;
   const std::string csv =
       render(heat_map_page(maps, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
-  EXPECT_THAT(csv, HasSubstr(",2000,100,2,0.5000,0.6000,,"));
+  EXPECT_THAT(csv, HasSubstr(",2000,100,2,0.5,0.6,,"));
 }
 
 TEST(HeatMap, PagesSayHowManySamplesACellIsOf) {
@@ -136,7 +136,7 @@ TEST(HeatMap, ScoresOfJudgesAreMeansOfTheLastThatCame) {
   EXPECT_THAT(page, AllOf(HasSubstr("score of 10 by " + a), HasSubstr("1 response without a score"),
                           HasSubstr("5.5")));
   EXPECT_THAT(render(heat_map_page(maps, ReportFormat::kCsv), {.format = ReportFormat::kCsv}),
-              HasSubstr(",1000,0,1,1.0000,1.0000,b at localhost:1 {},3.00"));
+              HasSubstr(",1000,0,1,1,1,b at localhost:1 {},3"));
 }
 
 TEST(HeatMap, AnswersThatWereOnlyTeacherForcedHaveNoVerdict) {

@@ -5,6 +5,7 @@
 #include "leaderboard_fixture.h"
 #include "memory_fixture.h"
 #include "results/reports/paper_compare.h"
+#include "results/sqlite.h"
 
 namespace strata::test {
 namespace {
@@ -327,7 +328,8 @@ TEST_F(PaperVerdicts, PageCountsVerdictsInEveryFormat) {
   EXPECT_THAT(text, HasSubstr("nll_restore, 24 samples"));
   const std::string csv =
       render(paper_page(paper, comparison, ReportFormat::kCsv), {.format = ReportFormat::kCsv});
-  EXPECT_THAT(csv, HasSubstr("t,c,c0,2.5 (doubtful: smudged),,,,,not run: method not in strata\n"));
+  EXPECT_THAT(csv,
+              HasSubstr("t,c,c0,2.5 (doubtful: smudged),,,,,not run: method not in strata,\n"));
   for (const ReportFormat format : {ReportFormat::kMarkdown, ReportFormat::kLatex})
     EXPECT_THAT(render(paper_page(paper, comparison, format), {.format = format}),
                 HasSubstr("reproduced"));
@@ -380,6 +382,9 @@ TEST(PaperJudged, IsThePublishedJudgesVerdictWithThePublishedPrompt) {
   const PaperLine whole = line();
   EXPECT_EQ(whole.verdict, PaperVerdict::kReproduced) << fmt::format("{}", whole.reasons.at(0));
   EXPECT_NEAR(whole.ours->value, 4.0 / 6, 1e-12);
+  const auto connection = must(Connection::open(store.path(), Connection::Open::kReadOnly));
+  const std::vector<SqlRow> traced = must(connection->query(whole.sql));
+  EXPECT_NEAR(std::get<double>(traced.at(0).at(0)), 4.0 / 6, 1e-12) << whole.sql;
   setting.judge = "gpt-4o";
   EXPECT_EQ(line().verdict, PaperVerdict::kNotComparable);
 }

@@ -159,9 +159,9 @@ TEST(Render, CsvQuotesWhatNeedsIt) {
 }
 
 TEST(Render, NumbersNeverShowMinusZero) {
-  EXPECT_EQ(with_interval(Estimate{-0.00001, Interval{-0.2, 0.00001}}, 1, 3, true),
+  EXPECT_EQ(with_interval(Estimate{-0.00001, Interval{-0.2, 0.00001}}, 1, 3, true).text,
             "+0.000 [-0.200, +0.000]");
-  EXPECT_EQ(with_interval(std::nullopt, 1, 3), "–");
+  EXPECT_EQ(with_interval(std::nullopt, 1, 3).text, "–");
   EXPECT_EQ(count(999), "999");
   EXPECT_EQ(count(1234567), "1.23M");
   EXPECT_EQ(bytes(14.25 * 1024 * 1024), "14.2 MiB");
@@ -218,10 +218,8 @@ TEST(RunReport, ShowsScoresWithErrorsCostAndNllAtEachPosition) {
   EXPECT_EQ(report, kRunReport);
   EXPECT_LE(widest(report), 160U);
   EXPECT_EQ(must(run_report(small.store(), id, {.format = ReportFormat::kCsv})),
-            "layer,unit,kept,score,standard_error\n0,0,0,0.1250,0.1000\n1,0,1,2.5000,0.2000\n"
-            "2,0,0,-0.2500,0.3000\n3,0,0,,\n4,0,0,0.0000,0.1000\n5,0,0,0.0000,0.1000\n6,0,0,0.0000,"
-            "0.1000\n"
-            "7,0,0,1.5000,0.4000\n");
+            "layer,unit,kept,score,standard_error\n0,0,0,0.125,0.1\n1,0,1,2.5,0.2\n"
+            "2,0,0,-0.25,0.3\n3,0,0,,\n4,0,0,0,0.1\n5,0,0,0,0.1\n6,0,0,0,0.1\n7,0,0,1.5,0.4\n");
 }
 
 TEST(RunReport, IntervalsAreOverTheClustersOfTheDataSet) {

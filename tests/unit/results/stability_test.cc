@@ -26,6 +26,12 @@ std::vector<std::size_t> each_its_own(std::size_t n) {
   return clusters;
 }
 
+std::vector<std::string> texts(const TextTable::Row& row) {
+  std::vector<std::string> out;
+  for (const TextTable::Cell& cell : row) out.push_back(cell.text);
+  return out;
+}
+
 // `prompts` × `units`: units 0 … K−1 are worth `signal`, the others nothing, with noise of 1.
 Gains noisy(std::size_t prompts, std::size_t units, std::size_t k, double signal,
             std::uint64_t seed) {
@@ -141,9 +147,9 @@ TEST(UnitEvidence, PrintsIntervalsInclusionAndTheJointGainAgainstTheSingles) {
       "together: 2 toggles take the calibration prompts' NLL from 3.5000 to 1.2500, a gain of "
       "+2.2500; their single gains add up to +3.0000");
   // 2 ± t(3, .975) · 0.25 · √(4/3) / √4.
-  EXPECT_THAT(evidence.table.rows[1],
+  EXPECT_THAT(texts(evidence.table.rows[1]),
               ElementsAre("1", "0", "█", "2.0000", "–", "[1.5407, 2.4593]", "100"));
-  EXPECT_THAT(evidence.table.rows[3],
+  EXPECT_THAT(texts(evidence.table.rows[3]),
               ElementsAre("3", "0", "·", "-0.5000", "–", "[-0.5000, -0.5000]", "0"));
 
   selection.mask_json = "[[1],[1],[0],[0]]";  // a set that the single scores do not give
@@ -206,8 +212,8 @@ TEST(UnitEvidence, AUnitThatARaceDroppedHasTheIntervalOfThePromptsItSaw) {
   const UnitEvidence evidence = test::must(unit_evidence(selection, &tensor, 1.25));
   EXPECT_THAT(evidence.lines[0], HasSubstr("not every unit was scored on every prompt"));
   // 2 ± t(2, .975) / √3, and 0 on both prompts that it saw.
-  EXPECT_EQ(evidence.table.rows[0][5], "[-0.4841, 4.4841]");
-  EXPECT_EQ(evidence.table.rows[1][5], "[0.0000, 0.0000]");
+  EXPECT_EQ(evidence.table.rows[0][5].text, "[-0.4841, 4.4841]");
+  EXPECT_EQ(evidence.table.rows[1][5].text, "[0.0000, 0.0000]");
 }
 
 TEST(UnitEvidence, SaysWhereItIsNotStable) {

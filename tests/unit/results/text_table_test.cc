@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "results/reports/format.h"
 #include "results/reports/page.h"
 
 namespace strata::test {
@@ -69,16 +70,27 @@ TEST(TextTable, CsvHasTheBytesAsTheyAre) {
 }
 
 TEST(Page, CsvHasIntervalsInColumnsOfTheirOwn) {
-  const TextTable table{{{"name", false}, {"NLL"}, {"n"}},
-                        {{"a", "+0.34 [-0.26, 4.2e-05]", "3"},
-                         {"b [1, 2]c", "3 of 13", "4"},
-                         {},
-                         {"c [x, y]", "–", "5"}}};
+  const TextTable table{
+      {{"name", false}, {"NLL"}, {"n"}},
+      {{"a", {"+0.34 [-0.26, 0.00]", Estimate{0.3379, {{-0.2612, 4.2e-05}}}}, "3"},
+       {"b [1, 2]c", "3 of 13", "4"},
+       {},
+       {"c", {"1.0", Estimate{0.123456789012345, {}}}, "5"},
+       {"d [x, y]", "–", "6"}}};
   EXPECT_EQ(render(ReportPage{{{"s", {}, table, {}}}, {}}, {.format = ReportFormat::kCsv}),
             "table,name,NLL,NLL_low,NLL_high,n\n"
-            "s,a,+0.34,-0.26,4.2e-05,3\n"
+            "s,a,0.3379,-0.2612,4.2e-05,3\n"
             "s,\"b [1, 2]c\",3 of 13,,,4\n"
-            "s,\"c [x, y]\",,,,5\n");
+            "s,c,0.123456789012345,,,5\n"
+            "s,\"d [x, y]\",,,,6\n");
+}
+
+TEST(Page, CsvHasPercentagesWithoutTheErrorOfTheirScaling) {
+  const Estimate share{0.58, {{0.07, 0.29}}};
+  const TextTable table{{{"%"}}, {{with_interval(share, 100, 0)}}};
+  ASSERT_NE(0.58 * 100, 58.0);
+  EXPECT_EQ(render(ReportPage{{{"s", {}, table, {}}}, {}}, {.format = ReportFormat::kCsv}),
+            "table,%,%_low,%_high\ns,58,7,29\n");
 }
 
 TEST(Page, ALineStaysALine) {

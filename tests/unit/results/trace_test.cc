@@ -8,6 +8,7 @@
 #include "results/reports/leaderboard.h"
 #include "results/reports/memory_report.h"
 #include "results/reports/page.h"
+#include "results/reports/paper_compare.h"
 #include "results/sqlite.h"
 
 namespace strata::test {
@@ -74,7 +75,7 @@ TEST(Trace, EveryRunOfAnAblationHasItsQuery) {
   const auto& rows = page.sections.at(0).table.rows;
   ASSERT_THAT(rows, SizeIs(swept.runs.size()));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::vector<double> found = answer(small.store().path(), rows[i].back());
+    const std::vector<double> found = answer(small.store().path(), rows[i].back().text);
     ASSERT_THAT(found, SizeIs(1));
     EXPECT_NEAR(found[0], swept.runs[i].nll, 1e-9);
   }
@@ -82,10 +83,10 @@ TEST(Trace, EveryRunOfAnAblationHasItsQuery) {
 
 // Column `value` of every row is what the query in its last column gives.
 void expect_queries_give(const std::string& path, const PageSection& section, std::size_t value) {
-  for (const std::vector<std::string>& row : section.table.rows) {
-    const std::vector<double> found = answer(path, row.back());
-    ASSERT_THAT(found, SizeIs(1)) << row.back();
-    EXPECT_NEAR(found[0], std::stod(row[value]), 1e-9) << row.back();
+  for (const TextTable::Row& row : section.table.rows) {
+    const std::vector<double> found = answer(path, row.back().text);
+    ASSERT_THAT(found, SizeIs(1)) << row.back().text;
+    EXPECT_NEAR(found[0], std::stod(row[value].text), 1e-9) << row.back().text;
   }
 }
 
@@ -109,7 +110,7 @@ TEST(Trace, EveryTaskOfLengthsHasItsQuery) {
   const ReportPage page = effective_length_trace(must(effective_lengths(board.store(), {})));
   const PageSection& section = page.sections.at(0);
   ASSERT_THAT(section.table.rows, SizeIs(2));
-  EXPECT_EQ(section.table.rows[0][5], "0.475");
+  EXPECT_EQ(section.table.rows[0][5].text, "0.475");
   expect_queries_give(board.store().path(), section, 5);
 }
 
@@ -127,7 +128,90 @@ TEST(Trace, EveryShareOfTheMemoryReportHasItsQuery) {
   const ReportPage page = memory_trace(must(memory_report(store, {})));
   const PageSection& section = page.sections.at(0);
   ASSERT_THAT(section.table.rows, SizeIs(5 + 3));
-  expect_queries_give(store.path(), section, 3);
+  expect_queries_give(store.path(), section, 4);
+}
+
+// Of the first question a call failed after a verdict, of the second the later verdict counts, and
+// the third was read as official alone; another judge and other prompts do not mix in.
+TEST(Trace, EveryShareOfAJudgeHasItsQuery) {
+  const TemporaryFolder folder;
+  Store store = must(Store::open(folder.file("a.db"), Store::Mode::kReadWrite));
+  const std::vector<ResponseRow> responses =
+      must(store.responses_of(record_memory_run(store, "full", six_answers())));
+  int calls = 0;
+  const auto judge = [&](std::size_t response, JudgedAs verdict, std::optional<bool> official,
+                         const std::string& model, const std::string& rubric) {
+    JudgementRow row = judgement_row(responses.at(response), ++calls);
+    row.id.clear();
+    row.judge_model = model;
+    row.rubric = rubric;
+    row.verdict = verdict;
+    row.official = official;
+    must(store.record(row));
+  };
+  const std::string quoted = "o'judge", rubric = "longmemeval/answer";
+  judge(0, JudgedAs::kYes, true, quoted, rubric);
+  judge(0, JudgedAs::kFailed, {}, quoted, rubric);
+  judge(1, JudgedAs::kNo, false, quoted, rubric);
+  judge(1, JudgedAs::kYes, true, quoted, rubric);
+  judge(2, JudgedAs::kUnparsable, false, quoted, rubric);
+  judge(3, JudgedAs::kFailed, {}, quoted, rubric);
+  for (std::size_t i = 0; i < responses.size(); ++i) {
+    judge(i, JudgedAs::kNo, false, "another", rubric);
+    judge(i, JudgedAs::kNo, false, quoted, "swaa");
+  }
+  const ReportPage page = memory_trace(must(memory_report(store, {})));
+  const PageSection& section = page.sections.at(0);
+  const auto of = [&](const std::string& by, const std::string& questions) {
+    for (const TextTable::Row& row : section.table.rows)
+      if (row[1].text == questions && row[2].text.starts_with(by) &&
+          row[2].text.find("longmemeval prompts") != std::string::npos)
+        return row[3].text + ": " + row[4].text;
+    return std::string("no row");
+  };
+  EXPECT_EQ(of("o'judge", "overall"), "3: 0.6666666666666666");
+  EXPECT_EQ(of("strictly, o'judge", "overall"), "2: 1");
+  expect_queries_give(store.path(), section, 4);
+}
+
+TEST(Trace, EveryNumberBesideAPaperHasItsQuery) {
+  const TemporaryFolder folder;
+  Board board(folder.file("a.db"), 4);
+  const auto add = [&](const char* label, int layer, std::vector<double> right) {
+    board.add({.label = label,
+               .group = {},
+               .layers = {layer},
+               .nll = {1, 1, 1, 1},
+               .contains = std::move(right),
+               .benchmark_json = R"({"task":"single","length":512})"});
+  };
+  add("nll_restore", 1, {1, 0, 1, 1});
+  add("flashmorph", 2, {0, 0, 1, 0});
+  PaperSetting setting;
+  setting.benchmark = "niah";
+  setting.task = "single";
+  setting.metric = "string_match";  // which these runs lack
+  setting.unit = "percent";
+  setting.fraction = 0.25;
+  const auto row = [](const char* name, double published) {
+    return PaperRow{name, name, {}, {{{published}, ""}}, {}};
+  };
+  const Paper paper{"A paper",
+                    "0000.00000",
+                    "full_text",
+                    {},
+                    {{"t",
+                      "Table 1",
+                      "full_text",
+                      setting,
+                      {{"c", {}}},
+                      {row("nll_restore", 60), row("flashmorph", 40)},
+                      {}}}};
+  const ReportPage page = paper_trace(paper, must(compare_paper(paper, &board.store(), {})));
+  const PageSection& section = page.sections.at(0);
+  ASSERT_THAT(section.table.rows, SizeIs(3));
+  EXPECT_EQ(section.table.rows[2][4].text, "0.5");
+  expect_queries_give(board.store().path(), section, 4);
 }
 
 TEST(Trace, EveryCellOfAHeatMapHasItsQuery) {
@@ -158,7 +242,7 @@ TEST(Trace, EveryCalibrationSetOfAClaimHasItsQuery) {
   const ReportPage page = claims_trace(board.table());
   const PageSection& section = page.sections.at(0);
   ASSERT_THAT(section.table.rows, SizeIs(4 + 2)) << render(page, {});
-  EXPECT_EQ(section.table.rows[4][3], "nll_difference");
+  EXPECT_EQ(section.table.rows[4][3].text, "nll_difference");
   expect_queries_give(board.store().path(), section, 4);
 }
 
@@ -195,10 +279,10 @@ TEST(Trace, ComparisonsAreTracedToo) {
   const auto& rows = page.sections.at(1).table.rows;
   ASSERT_THAT(rows, SizeIs(comparison.metrics.size()));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    EXPECT_EQ(rows[i].at(0), comparison.metrics[i].metric);
-    EXPECT_NEAR(answer(board.store().path(), rows[i].at(2)).at(0),
+    EXPECT_EQ(rows[i].at(0).text, comparison.metrics[i].metric);
+    EXPECT_NEAR(answer(board.store().path(), rows[i].at(2).text).at(0),
                 comparison.metrics[i].difference.value, 1e-9)
-        << rows[i].at(2);
+        << rows[i].at(2).text;
   }
   const std::string csv = render(page, {.format = ReportFormat::kCsv});
   EXPECT_THAT(csv, HasSubstr("table,metric,B - A,query\nqueries,answer_nll,0."));
