@@ -19,6 +19,10 @@ from sweep_text import NO_VALUE, markdown, number, signed, with_interval
 
 STAGES = {"stage1": "alignment", "stage2": "distillation", "stage3": "longer text"}
 NIAH, TEXT = "niah", "local_text"
+# Whose order the papers claim, at each budget; trained.
+PAIRS = [("flashmorph", "uniform"), ("halo", "uniform"), ("hydra", "uniform"), ("kl_ls", "uniform"), ("flashmorph", "halo"),
+         ("flashmorph", "kl_ls"), ("hydra", "flashmorph"), ("nll_ablate-windows", "flashmorph"), ("uniform", "random")]
+BUDGETS = {"-4": "1/4", "-8": "1/8"}
 POINTS = 50  # of a stage's curve, at most
 
 
@@ -101,11 +105,33 @@ def plan_rows(found, jobs, selections, full_text):
         line = [job, row["layers"]]
         for trained in (False, True):
             niah, text = found.get((job, trained, NIAH)), found.get((job, trained, TEXT))
-            line += [number(niah["answer_nll"], 3), with_interval(niah, "gen_contains", 0, 100)] if niah else 2 * [NO_VALUE]
+            line += [with_interval(niah, "answer_nll", 3), with_interval(niah, "gen_contains", 0, 100)] if niah else 2 * [NO_VALUE]
             line.append(signed(float(text["answer_nll"]) - full_text) if text and full_text is not None else NO_VALUE)
         line += [number(row["kv_share"], 1, 100), prefill_share(row, unconverted), flops(selections, job),
                  selections.get(job, {}).get("supervision", NO_VALUE)]
         table.append(line)
+    return table
+
+
+def difference(row):
+    low, high = row["B - A_low"], row["B - A_high"]
+    return signed(row["B - A"]) + (f" [{signed(low)}, {signed(high)}]" if low else "")
+
+
+def pair_rows(database, found):
+    table = []
+    for end, budget in BUDGETS.items():
+        for first, second in PAIRS:
+            a, b = (found.get((name + end, True, NIAH)) for name in (first, second))
+            if not a or not b:
+                continue
+            # B − A: so that what is first stands first, it is B.
+            rows = strata("report", "compare", b["run_ids"].split()[0], a["run_ids"].split()[0], f"db={database}")
+            rows = {row["metric"]: row for row in rows}
+            right = rows.get("gen_contains")
+            table.append([f"{first} − {second}", budget, difference(rows["answer_nll"]),
+                          f"{number(right['B'], 0, 100)} − {number(right['A'], 0, 100)}" if right else NO_VALUE,
+                          f"{float(right['p']):.2g}" if right and right["p"] else NO_VALUE])
     return table
 
 
@@ -117,7 +143,7 @@ LEGEND = ("*Before*: branches are aligned, nothing else is trained; *after*: eac
           "digit says how many heads of a layer keep full attention, # all.")
 
 
-def page(found, records, selections, jobs):
+def page(found, records, selections, jobs, pairs):
     full = found.get(("full", False, TEXT))
     full_text = float(full["answer_nll"]) if full else None
     any_row = next(iter(found.values()))
@@ -126,9 +152,14 @@ def page(found, records, selections, jobs):
              f"{any_row['samples']} samples, {any_row['clusters']} clusters; on {any_row['devices']}. One model and one training "
              "seed: an order is a claim about neither.",
              "## Plans", LEGEND]
-    for head, wanted in (("1/4 keeps full attention", "-4"), ("1/8 keeps full attention", "-8"), ("Ends", "")):
-        here = [j for j in jobs if (j.endswith(wanted) if wanted else not j.endswith(("-4", "-8")))]
+    for head, wanted in (*((f"{share} keeps full attention", end) for end, share in BUDGETS.items()), ("Ends", "")):
+        here = [j for j in jobs if (j.endswith(wanted) if wanted else not j.endswith(tuple(BUDGETS)))]
         parts += [f"### {head}", markdown(PLANS, plan_rows(found, here, selections, full_text))]
+    if pairs:
+        parts += ["## Orders", f"After training, on the same samples. NLL: the first minus the second, paired; right: % of answers; p: "
+                  f"McNemar's exact test, not adjusted (of {len(pairs)} pairs, {0.05 / len(pairs):.1g} is 5 % in all). They speak of "
+                  "these masks and weights, not of selectors.",
+                  markdown(["plans", "budget", "ΔNLL", "right %", "p"], pairs)]
     shortened = all(record.get("shortened") for record in records.values())
     parts += ["## Trainings", "Losses are of the first and last recorded step, before it: squared error, mean over layers "
               "(alignment), KL (distillation), NLL (longer text); rates are of one job beside others on the device."
@@ -159,7 +190,7 @@ def main():
     (out / "hybrids.json").write_text(json.dumps({
         "trainings": {name: without_lists(record) for name, record in records.items()},
         "costs": {job: selection["cost"] for job, selection in selections.items()}}) + "\n")
-    (out / "hybrids.md").write_text(page(found, records, selections, jobs))
+    (out / "hybrids.md").write_text(page(found, records, selections, jobs, pair_rows(database, found)))
     print(f"{out}: hybrids.md, hybrids.csv, hybrids_losses.csv, hybrids.json, hybrids.sql.gz")
     return 0
 

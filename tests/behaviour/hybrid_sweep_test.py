@@ -31,7 +31,7 @@ class Hybrids(unittest.TestCase):
         convert = [w for o in [*model, *steps, *later, f"text.path={cls.folder / 'text'}", "text.sample_batch=2"]
                    for w in ("--convert", o)]
         small = [*model, "batch=4", "benchmark.samples=2", "calibration.samples=2", "benchmark.length=160",
-                 "mixer.window=64"]
+                 "benchmark.min_distance=60", "mixer.window=64"]
         cls.words = ["--text", "folder", *convert, cls.database, *small]
 
     def test_every_command_composes(self):
@@ -44,7 +44,7 @@ class Hybrids(unittest.TestCase):
             self.assertEqual(done.returncode, 0, f"{command}\n{done.stderr}")
 
     def test_plans_are_trained_and_compared(self):
-        for names in (("full", "uniform-4", "uniform-windows-4"), ("uniform-4",)):  # the second time, all is there
+        for names in (("full", "uniform-4", "random-4", "uniform-windows-4"), ("uniform-4",)):  # the second time, all is there
             done = run(SWEEP, *(w for name in names for w in ("--plan", name)), *self.words)
             logs = {log.stem: log.read_text() for log in Path(f"{self.database}.parts").glob("*.log")}
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr + "\n".join(logs.values()))
@@ -55,6 +55,7 @@ class Hybrids(unittest.TestCase):
         row = next(line for line in page.splitlines() if line.startswith("| uniform-4 "))
         self.assertNotIn("–", row.rpartition("| none")[0].rpartition("|")[0], page)  # all but the selection's cost
         self.assertIn("| branches | alignment |", page)
+        self.assertIn("| uniform − random | 1/4 |", page)
         self.assertIn("| uniform-windows-4 | distillation |", page)
 
 
