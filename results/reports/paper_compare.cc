@@ -29,7 +29,7 @@ PaperLine compare_value(const PaperRow& row, const PublishedValue& value,
       line.ours = number->estimate;
       line.metric = number->metric;
       line.run_id = number->evaluation->run.id;
-      line.sql = number->sql;
+      line.sql = query_of(*number);
     }
     line.label = number->evaluation->name();
     const DataFacts& data = ours->data.data.at(number->evaluation->experiment.data_id);

@@ -178,7 +178,6 @@ struct Judged {
   Estimate share;
   JudgeIdentity judge;
   std::size_t without = 0;  // questions without a verdict
-  std::string sql;
 };
 std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
                              const PaperSetting& published) {
@@ -190,8 +189,7 @@ std::optional<Judged> judged(const OurRuns& ours, const Evaluation& evaluation,
       const bool same = is_published(*table.judge, published);
       for (const MemoryRow& row : table.rows)
         if (row.name == kOverall && row.judge.official.share && (same || !found))
-          found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n,
-                   judged_share_sql(block.source, *table.judge, row.name)};
+          found = {*row.judge.official.share, *table.judge, row.questions - row.judge.official.n};
     }
   }
   return found;
@@ -208,7 +206,7 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
   if (published.metric == kJudged) {
     if (const std::optional<Judged> found = judged(ours, evaluation, published)) {
       out.estimate = found->share;
-      out.sql = found->sql;
+      out.judge = found->judge;
       if (!is_published(found->judge, published))
         out.reasons.push_back(fmt::format("judge {}, published {} (swaa prompts)",
                                           found->judge.text(),
@@ -223,7 +221,6 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
   options.clusters = ours.data.data.at(evaluation.experiment.data_id).clusters;
   if (const std::vector<double>* values = metric_values(evaluation, out.metric)) {
     out.estimate = share_estimate(*values, options);
-    out.sql = mean_sql(metric_sql(out.metric), evaluation.source());
     return out;
   }
   const std::string wanted = out.metric.empty() ? "not stated" : out.metric;
@@ -233,7 +230,6 @@ OurNumber number_of(const OurRuns& ours, const Evaluation& evaluation,
     if (values == nullptr) continue;
     out.estimate = share_estimate(*values, options);
     out.metric = metric;
-    out.sql = mean_sql(metric_sql(metric), evaluation.source());
     break;
   }
   out.reasons.push_back(
@@ -303,6 +299,12 @@ std::vector<const Evaluation*> runs_of_method(const OurRuns& ours, const std::st
     return a->run.started > b->run.started;
   });
   return found;
+}
+
+std::string query_of(const OurNumber& number) {
+  const RowSource source = number.evaluation->source();
+  return number.judge ? judged_share_sql(source, *number.judge, kOverall)
+                      : mean_sql(metric_sql(number.metric), source);
 }
 
 std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& method,

@@ -31,12 +31,14 @@ bool is_at_budget(const Evaluation& evaluation, const std::optional<double>& fra
 
 struct OurNumber {
   const Evaluation* evaluation = nullptr;
-  std::optional<Estimate> estimate;  // none: nothing was measured that could be shown
-  std::string metric;                // the published one, or what we have in its place
-  std::string sql;                   // that gives the estimate, where there is one
-  bool same_question = false;        // benchmark and task are the published ones
-  std::vector<std::string> reasons;  // why it is not comparable; none: it is
+  std::optional<Estimate> estimate;    // none: nothing was measured that could be shown
+  std::string metric;                  // the published one, or what we have in its place
+  std::optional<JudgeIdentity> judge;  // whose verdicts the estimate is of
+  bool same_question = false;          // benchmark and task are the published ones
+  std::vector<std::string> reasons;    // why it is not comparable; none: it is
 };
+// The query that gives its estimate.
+std::string query_of(const OurNumber& number);
 // The one with the fewest reasons, of those the first; of random draws the median. None: not run.
 std::optional<OurNumber> closest_run(const OurRuns& ours, const std::string& method,
                                      const PaperSetting& published);
